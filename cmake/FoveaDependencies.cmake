@@ -1,0 +1,21 @@
+# Every dependency is a Debian package (tools/setup.sh names them); nothing is downloaded at configure time.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(hwy REQUIRED)
+# oneDNN's own package file asks for OpenCL, which the CPU engine does not need: name the library directly.
+find_path(FOVEA_DNNL_INCLUDE dnnl.hpp REQUIRED)
+find_library(FOVEA_DNNL_LIBRARY dnnl REQUIRED)
+add_library(fovea_dnnl INTERFACE)
+target_include_directories(fovea_dnnl SYSTEM INTERFACE $<BUILD_INTERFACE:${FOVEA_DNNL_INCLUDE}>)
+target_link_libraries(fovea_dnnl INTERFACE ${FOVEA_DNNL_LIBRARY})
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_path(FOVEA_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
+find_package(ICU REQUIRED COMPONENTS uc i18n)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+
+find_program(FOVEA_CCACHE ccache)
+if(FOVEA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${FOVEA_CCACHE}")
+endif()

@@ -1,0 +1,35 @@
+// What this processor can do, and which instruction set the kernels use.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fovea {
+
+// Kernel instruction sets, weakest first. kBaseline is what every processor of the architecture has
+// (SSE2 on x86-64, NEON on aarch64).
+enum class Isa { kBaseline, kAvx2, kAvx512 };
+
+struct CpuFeatures {
+  bool avx2_fma = false;
+  bool avx512 = false;       // F, BW, DQ, VL, CD
+  bool avx512_bf16 = false;
+  bool avx512_vnni = false;
+  bool amx_bf16 = false;     // the instruction exists; the system may still refuse the tile registers
+  std::string model_name;    // as the system states it, "" when unknown
+};
+
+const CpuFeatures& cpu_features();
+
+// The sets that both this build and this processor have, weakest first; never empty.
+std::vector<Isa> available_isas();
+
+// The set in use: the strongest available one, or the one that FOVEA_ISA names (baseline, avx2, avx512).
+Isa current_isa();
+
+// Forces a set, for tests and comparisons; ArgumentError if it is not available. Not while kernels run.
+void set_isa(Isa isa);
+
+const char* to_string(Isa isa);
+
+}  // namespace fovea

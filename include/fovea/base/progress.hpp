@@ -1,0 +1,37 @@
+// Where long work reports to. The library never prints: the host (command line, Python, a server) gives a sink.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace fovea {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+// Receives messages; called from the thread that does the work. The default sink drops everything.
+class LogSink {
+ public:
+  virtual ~LogSink() = default;
+  virtual void log(LogLevel level, std::string_view message) = 0;
+};
+
+// A moment of long work. Rates and ETA are the sink's to derive from `done`, `total` and its own clock.
+struct ProgressEvent {
+  std::string_view stage;    // "train", "tokenize", …
+  int64_t done = 0;          // units finished
+  int64_t total = 0;         // 0 when unknown
+  int64_t tokens = 0;        // tokens processed so far, 0 where the word means nothing
+  double loss = 0.0;         // the last loss, NaN where there is none
+  std::string_view message;  // "validation: accuracy 0.79", may be empty
+};
+
+class ProgressSink {
+ public:
+  virtual ~ProgressSink() = default;
+  virtual void progress(const ProgressEvent& event) = 0;
+  // Polled between steps; true asks the work to save and unwind with Interrupted.
+  virtual bool stop_requested() { return false; }
+};
+
+}  // namespace fovea

@@ -1,0 +1,98 @@
+// Tensor: an n-dimensional array that owns its memory, always contiguous (row-major), 64-byte aligned.
+// A Tensor is a handle: copying it shares the elements (as a shared_ptr does); clone() copies them. The reference
+// count is atomic; the elements are not guarded: one writer, or many readers.
+// View: borrowed, typed, strided; see view.hpp.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "fovea/tensor/dtype.hpp"
+#include "fovea/tensor/shape.hpp"
+
+namespace fovea {
+
+class Tensor {
+ public:
+  Tensor() = default;  // undefined: no shape, no elements
+  Tensor(const Tensor& other) noexcept;
+  Tensor(Tensor&& other) noexcept : Tensor() { swap(other); }
+  Tensor& operator=(Tensor other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Tensor();
+
+  static Tensor empty(const Shape& shape, DType dtype = DType::kF32);  // uninitialised
+  static Tensor zeros(const Shape& shape, DType dtype = DType::kF32);
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::kF32);
+  template <class T>
+  static Tensor from(std::span<const T> values, const Shape& shape);
+  template <class T>
+  static Tensor from(std::initializer_list<T> values, const Shape& shape) {
+    return from(std::span<const T>(values.begin(), values.size()), shape);
+  }
+
+  bool defined() const { return storage_ != nullptr; }
+  explicit operator bool() const { return defined(); }
+  const Shape& shape() const { return shape_; }
+  int rank() const { return shape_.rank(); }
+  int64_t dim(int i) const { return shape_.dim(i); }
+  int64_t numel() const { return defined() ? shape_.numel() : 0; }
+  DType dtype() const { return dtype_; }
+  int64_t nbytes() const { return numel() * static_cast<int64_t>(size_of(dtype_)); }
+  // Whether another handle (or a slice) shares the elements.
+  bool unique() const;
+
+  // Pointers to the first element. ArgumentError if T is not the dtype.
+  template <class T = float>
+  T* data() {
+    check_dtype(dtype_of<T>);
+    return static_cast<T*>(raw());
+  }
+  template <class T = float>
+  const T* data() const {
+    check_dtype(dtype_of<T>);
+    return static_cast<const T*>(raw());
+  }
+  template <class T = float>
+  std::span<T> span() {
+    return {data<T>(), static_cast<size_t>(numel())};
+  }
+  template <class T = float>
+  std::span<const T> span() const {
+    return {data<T>(), static_cast<size_t>(numel())};
+  }
+  void* raw() { return base_; }
+  const void* raw() const { return base_; }
+
+  // The same elements under another shape of equal size; shares memory.
+  Tensor reshape(const Shape& shape) const;
+  // Rows [begin, end) along dimension 0; shares memory.
+  Tensor rows(int64_t begin, int64_t end) const;
+  Tensor clone() const;
+  // Converted to another dtype (rounded to nearest); shares memory when the dtype is the same.
+  Tensor to(DType dtype) const;
+  void fill(double value);
+  void copy_from(const Tensor& source);  // same shape and dtype
+
+  void swap(Tensor& other) noexcept {
+    std::swap(storage_, other.storage_);
+    std::swap(base_, other.base_);
+    std::swap(shape_, other.shape_);
+    std::swap(dtype_, other.dtype_);
+  }
+
+ private:
+  struct Storage;
+  void check_dtype(DType wanted) const;
+
+  Storage* storage_ = nullptr;
+  void* base_ = nullptr;
+  Shape shape_;
+  DType dtype_ = DType::kF32;
+};
+
+}  // namespace fovea
