@@ -1,0 +1,62 @@
+// Function: the recorded half of a differentiable operation — what it keeps, and its vector-Jacobian product.
+//
+// To add an operation (see docs/HACKING.md): a free function computes the value with kernels, and, if recording({…}),
+// records a Function that saves only the tensors its backward needs:
+//
+//   class ScaleFunction final : public Function {   // y = αx;  dx = α dy
+//    public:
+//     ScaleFunction(float alpha) : alpha_(alpha) {}
+//     const char* name() const override { return "scale"; }
+//     void backward(Tensor dy) override {
+//       auto [dx, accumulate] = target(0);
+//       …
+//     }
+//   };
+//   Var scale(const Var& x, float alpha) {
+//     Tensor y = …;
+//     return record<ScaleFunction>(std::move(y), {x}, alpha);
+//   }
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "fovea/autograd/var.hpp"
+#include "fovea/base/memory.hpp"
+
+namespace fovea::autograd {
+
+class Function {
+ public:
+  Function() = default;
+  Function(const Function&) = delete;
+  Function& operator=(const Function&) = delete;
+  virtual ~Function() = default;
+
+  virtual const char* name() const = 0;
+  // Adds this operation's contribution to each input that needs(i), given d loss / d output. Called once; the
+  // function and what it saved are freed right after. dy may be shared: write to it only if dy.unique().
+  virtual void backward(Tensor dy) = 0;
+
+  // Functions live in the pool: a steady step allocates nothing from the system.
+  static void* operator new(size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* p, size_t bytes) noexcept { pool_free(p, bytes); }
+
+ protected:
+  bool needs(int i) const { return static_cast<bool>(inputs_[static_cast<size_t>(i)]); }
+  // See Node::target and Node::give. Only for inputs that needs(i).
+  Node::Target target(int i) { return inputs_[static_cast<size_t>(i)]->target(); }
+  void give(int i, Tensor contribution) { inputs_[static_cast<size_t>(i)]->give(std::move(contribution)); }
+
+ private:
+  friend class Tape;
+  std::vector<NodePtr, PoolAllocator<NodePtr>> inputs_;
+  NodePtr output_;
+};
+
+}  // namespace fovea::autograd

@@ -1,0 +1,114 @@
+// Var: a tensor in a computation that may be differentiated. A handle of two parts: the value, and — where a
+// gradient is wanted — a node that collects the gradient. Copying a Var shares both. Not thread-safe: one thread
+// builds and differentiates a computation (its kernels use many).
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "fovea/tensor/ragged.hpp"
+#include "fovea/tensor/tensor.hpp"
+
+namespace fovea::autograd {
+
+class Var;
+
+// Where the gradient of one value is collected. Reference-counted by Var and by the functions that will add to it.
+// Holds no value: an activation is freed as soon as nobody needs it for its own gradient.
+class Node {
+ public:
+  const Shape& shape() const { return shape_; }
+  bool leaf() const { return leaf_; }
+
+  // The gradient collected so far; undefined when nothing has arrived since the last clear.
+  const Tensor& grad() const;
+
+  // Where a function writes its contribution: a tensor of shape(), and whether to add to what stands there or to
+  // overwrite (its content is then uninitialised).
+  struct Target {
+    Tensor grad;
+    bool accumulate;
+  };
+  Target target();
+
+  // Hands over a whole contribution. Adopted without a copy where nothing stood before, else added.
+  void give(Tensor contribution);
+
+  // Forgets the gradient. A leaf keeps its buffer, so that its address is stable from step to step.
+  void clear();
+
+ private:
+  friend class Var;
+  friend class Tape;
+  friend class NodePtr;
+  Node(const Shape& shape, bool leaf) : shape_(shape), leaf_(leaf) {}
+
+  Tensor buffer_;
+  Shape shape_;
+  int64_t references_ = 0;
+  bool leaf_;
+  bool filled_ = false;
+  bool retained_ = false;
+};
+
+// Intrusive handle to a Node from the pool; null means: no gradient wanted.
+class NodePtr {
+ public:
+  NodePtr() = default;
+  NodePtr(const NodePtr& other) noexcept : node_(other.node_) {
+    if (node_ != nullptr) ++node_->references_;
+  }
+  NodePtr(NodePtr&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  NodePtr& operator=(NodePtr other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~NodePtr();
+  static NodePtr make(const Shape& shape, bool leaf);
+
+  Node* get() const { return node_; }
+  Node* operator->() const { return node_; }
+  Node& operator*() const { return *node_; }
+  explicit operator bool() const { return node_ != nullptr; }
+
+ private:
+  Node* node_ = nullptr;
+};
+
+class Var {
+ public:
+  Var() = default;  // undefined
+  // A constant: no gradient. Implicit, so that tensors can be given wherever a Var is taken.
+  Var(Tensor value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  // A result of a recorded function; for functions, not for users.
+  Var(Tensor value, NodePtr node) : value_(std::move(value)), node_(std::move(node)) {}
+  // A trainable leaf: its gradient is collected over backward passes until clear_grad().
+  static Var parameter(Tensor value);
+
+  bool defined() const { return value_.defined(); }
+  const Tensor& value() const { return value_; }
+  Tensor& value() { return value_; }  // writing to a parameter is the optimiser's business
+  const Shape& shape() const { return value_.shape(); }
+  int64_t dim(int i) const { return value_.dim(i); }
+  int64_t numel() const { return value_.numel(); }
+
+  bool requires_grad() const { return static_cast<bool>(node_); }
+  const NodePtr& node() const { return node_; }
+  // After Tape::backward: d loss / d this, of shape(). Kept for parameters and for values with retain_grad();
+  // undefined otherwise, and where no gradient flowed.
+  Tensor grad() const { return node_ ? node_->grad() : Tensor{}; }
+  void retain_grad();  // call before backward; ArgumentError on a constant
+  void clear_grad() {
+    if (node_) node_->clear();
+  }
+  // The same value without a gradient.
+  Var detach() const { return Var(value_); }
+
+ private:
+  Tensor value_;
+  NodePtr node_;
+};
+
+using RaggedVar = BasicRagged<Var>;  // tokens [T, …] and offsets
+
+}  // namespace fovea::autograd
