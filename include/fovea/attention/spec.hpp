@@ -1,0 +1,38 @@
+// What an attention call is asked to do. The order of a call:
+//   score -> × scale -> softcap -> + distance bias (ALiBi, relative) -> mask -> softmax (sink in the denominator)
+//   -> dropout -> · V
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "fovea/base/random.hpp"
+
+namespace fovea {
+
+enum class Score : uint8_t {
+  kScaledDot,  // q·k, scale 1/√D by default
+  kDot,        // q·k, scale 1 by default
+  kCosine,     // q·k / (|q| |k|), scale 1 by default; a zero vector scores 0
+};
+
+struct AttentionSpec {
+  Score score = Score::kScaledDot;
+  std::optional<float> scale;  // unset: 1/√D for kScaledDot, else 1
+
+  // Position i of a query is aligned to the end: the last query stands at the last key, i' = i + Lk − Lq.
+  bool causal = false;        // keys j <= i'
+  int64_t window_left = -1;   // keys j >= i' − window_left; −1: unbounded
+  int64_t window_right = -1;  // keys j <= i' + window_right; −1: unbounded
+
+  float softcap = 0.0f;  // c·tanh(s / c); 0: none
+
+  // Each weight is dropped with this probability and the rest scaled by 1/(1−p); lse counts all of them. The
+  // probability is rounded to a multiple of 2^-16 (16 random bits a weight). The choice is a function of the key, the
+  // query's row in the packed batch, the head and the index of the key within its sequence: the same for any number of
+  // threads, but (alone among the options) not the same for a sequence moved within a batch.
+  float dropout = 0.0f;
+  RandomKey dropout_key{};
+};
+
+}  // namespace fovea

@@ -1,0 +1,109 @@
+// The call's outer layer: checks, insights' tensors, results.
+#include "fovea/attention/attention.hpp"
+
+#include <limits>
+
+#include "attention/cosine.hpp"
+#include "attention/fused.hpp"
+#include "attention/resolve.hpp"
+#include "base/check.hpp"
+
+namespace fovea {
+namespace {
+
+HeadsView<const float> heads_of(const char* name, const Tensor& x) {
+  check_argument(x.defined() && x.rank() == 3 && x.dtype() == DType::kF32, "attention",
+                 "expected {} as float32 [T, heads, width], got {} {}", name, x.defined() ? to_string(x.dtype()) : "nothing",
+                 x.defined() ? to_string(x.shape()) : "");
+  return contiguous_view<const float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
+}
+
+void check_output(const char* call, const char* name, const HeadsView<const float>& x, int64_t tokens, int64_t heads,
+                  int64_t width) {
+  check_argument(x.dim(0) == tokens && x.dim(1) == heads && x.dim(2) == width && x.stride(2) == 1, call,
+                 "expected {} [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", name, tokens, heads, width,
+                 x.dim(0), x.dim(1), x.dim(2));
+}
+
+void prepare_insight(const AttentionInputs& in, const Observers& observers, Insight& seen) {
+  const int64_t rows = in.q.dim(0), heads = in.q.dim(1);
+  if (observers.entropy) seen.entropy = Tensor::empty({rows, heads});
+  if (observers.max) {
+    seen.max_weight = Tensor::empty({rows, heads});
+    seen.max_key = Tensor::empty({rows, heads}, DType::kI64);
+  }
+  if (observers.top_k > 0) {
+    seen.top_k_keys = Tensor::empty({rows, heads, observers.top_k}, DType::kI64);
+    seen.top_k_weights = Tensor::empty({rows, heads, observers.top_k});
+  }
+  if (observers.key_mass) seen.key_mass = Tensor::zeros({in.k.dim(0), heads});
+}
+
+}  // namespace
+
+void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
+                       const Observers& observers, Insight* seen) {
+  const Resolved r = resolve("attention_forward", inputs, spec);
+  check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
+  check_argument(observers.top_k >= 0 && observers.top_k <= 64, "attention_forward", "expected top_k in [0, 64], got {}",
+                 observers.top_k);
+  check_argument(!observers.any() || seen != nullptr, "attention_forward",
+                 "expected an Insight to fill, since the observers ask for something");
+  const Normalised unit = normalise_for(inputs, spec);
+  Buffer<float> own_lse;
+  if (lse == nullptr && observers.any()) {
+    own_lse = Buffer<float>(static_cast<size_t>(inputs.q.dim(0) * r.heads));
+    lse = own_lse.data();
+  }
+  if (seen != nullptr) prepare_insight(inputs, observers, *seen);
+  fused_forward(unit.inputs, r, out, lse, observers, seen);
+}
+
+void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
+                        const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients) {
+  const char* call = "attention_backward";
+  const Resolved r = resolve(call, inputs, spec);
+  check_output(call, "out", out, inputs.q.dim(0), r.heads, r.dv);
+  check_output(call, "dout", dout, inputs.q.dim(0), r.heads, r.dv);
+  check_argument(lse != nullptr || inputs.q.dim(0) == 0, call, "expected the lse that attention_forward wrote, got none");
+  if (gradients.dq.data != nullptr) check_output(call, "dq", gradients.dq, inputs.q.dim(0), r.heads, r.d);
+  if (gradients.dk.data != nullptr) check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, r.d);
+  if (gradients.dv.data != nullptr) check_output(call, "dv", gradients.dv, inputs.k.dim(0), r.kv_heads, r.dv);
+  check_argument(gradients.dtable == nullptr || inputs.relative.table != nullptr, call,
+                 "expected no dtable without a relative bias");
+  check_argument(gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
+                 "expected no dslopes without ALiBi slopes");
+  check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call, "expected no dsinks without sinks");
+  const Normalised unit = normalise_for(inputs, spec);
+  fused_backward(unit.inputs, r, out, lse, dout, gradients);
+  if (spec.score == Score::kCosine) {
+    normalise_backward(inputs.q, gradients.dq);
+    normalise_backward(inputs.k, gradients.dk);
+  }
+}
+
+AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec, const Observers& observers) {
+  AttentionResult result;
+  const int64_t rows = inputs.q.dim(0), heads = inputs.q.dim(1), width = inputs.v.dim(2);
+  result.out = Tensor::empty({rows, heads, width});
+  result.lse = Tensor::empty({rows, heads});
+  attention_forward(inputs, spec, contiguous_view<float, 3>(result.out.data(), {rows, heads, width}), result.lse.data(),
+                    observers, &result.seen);
+  result.seen.lse = result.lse;
+  return result;
+}
+
+AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offsets,
+                          const Offsets& k_offsets, const AttentionSpec& spec, const Observers& observers) {
+  AttentionInputs inputs{heads_of("q", q), heads_of("k", k), heads_of("v", v), q_offsets, k_offsets};
+  return attention(inputs, spec, observers);
+}
+
+AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
+                          const Observers& observers) {
+  const HeadsView<const float> views[] = {heads_of("q", q), heads_of("k", k), heads_of("v", v)};
+  AttentionInputs inputs{views[0], views[1], views[2], Offsets::single(q.dim(0)), Offsets::single(k.dim(0))};
+  return attention(inputs, spec, observers);
+}
+
+}  // namespace fovea

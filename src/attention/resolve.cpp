@@ -1,0 +1,134 @@
+#include "attention/resolve.hpp"
+
+#include <cmath>
+
+#include "base/check.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr int64_t kOverhang = 64;
+
+void check_heads(std::string_view call, const char* name, const HeadsView<const float>& x, int64_t tokens) {
+  check_argument(x.dim(0) == tokens, call, "expected {} with one row for each of the {} tokens of its offsets, got {} rows",
+                 name, tokens, x.dim(0));
+  check_argument(x.dim(2) >= 1 && x.dim(2) <= 1024, call, "expected a width of {} between 1 and 1024, got {}", name,
+                 x.dim(2));
+  check_argument(x.stride(2) == 1, call, "expected {} with an innermost stride of 1, got {}", name, x.stride(2));
+  check_argument(x.data != nullptr || x.numel() == 0, call, "expected {} with data, got none", name);
+}
+
+void check_shapes(std::string_view call, const AttentionInputs& in) {
+  check_heads(call, "q", in.q, in.q_offsets.total());
+  check_heads(call, "k", in.k, in.k_offsets.total());
+  check_heads(call, "v", in.v, in.k_offsets.total());
+  const int64_t heads = in.q.dim(1), kv_heads = in.k.dim(1);
+  check_argument(in.q_offsets.count() == in.k_offsets.count(), call,
+                 "expected as many sequences of queries as of keys, got {} and {}", in.q_offsets.count(),
+                 in.k_offsets.count());
+  check_argument(heads >= 1, call, "expected at least one head, got {}", heads);
+  check_argument(in.v.dim(1) == kv_heads, call, "expected k and v with equal heads, got {} and {}", kv_heads, in.v.dim(1));
+  check_argument(kv_heads >= 1 && heads % kv_heads == 0, call,
+                 "expected a number of key heads that divides the {} query heads, got {}", heads, kv_heads);
+  check_argument(in.k.dim(2) == in.q.dim(2), call, "expected q and k of equal width, got {} and {}", in.q.dim(2),
+                 in.k.dim(2));
+}
+
+void check_options(std::string_view call, const AttentionInputs& in, const AttentionSpec& spec) {
+  const auto heads = static_cast<size_t>(in.q.dim(1));
+  check_argument(!spec.scale || std::isfinite(*spec.scale), call, "expected a finite scale, got {}",
+                 spec.scale.value_or(0.0f));
+  check_argument(spec.window_left >= -1 && spec.window_right >= -1, call,
+                 "expected window_left and window_right >= -1, got {} and {}", spec.window_left, spec.window_right);
+  check_argument(std::isfinite(spec.softcap) && spec.softcap >= 0, call, "expected softcap >= 0, got {}", spec.softcap);
+  check_argument(spec.dropout >= 0 && spec.dropout < 1, call, "expected dropout in [0, 1), got {}", spec.dropout);
+  check_argument(in.alibi_slopes.empty() || in.alibi_slopes.size() == heads, call,
+                 "expected one ALiBi slope for each of the {} heads, got {}", heads, in.alibi_slopes.size());
+  check_argument(in.sinks.empty() || in.sinks.size() == heads, call, "expected one sink for each of the {} heads, got {}",
+                 heads, in.sinks.size());
+  if (in.relative.table != nullptr) {
+    const int64_t least = in.relative.bidirectional ? 4 : 2;
+    check_argument(in.relative.buckets >= least && in.relative.max_distance > in.relative.buckets, call,
+                   "expected at least {} relative buckets and max_distance > buckets, got {} and {}", least,
+                   in.relative.buckets, in.relative.max_distance);
+  }
+}
+
+void fill_distance(const AttentionInputs& in, Resolved& r) {
+  const int64_t lq = in.q_offsets.max_length(), lk = in.k_offsets.max_length();
+  r.distance_zero = lq - 1 + kOverhang;
+  r.distance_span = std::max<int64_t>(lq + lk - 1, 0) + 2 * kOverhang;
+  r.distance = Buffer<float>(static_cast<size_t>(r.heads * r.distance_span));
+  for (int64_t p = 0; p < r.distance_span; ++p) {
+    const int64_t e = p - r.distance_zero;
+    const int64_t bucket = in.relative.table == nullptr
+                               ? 0
+                               : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
+    for (int64_t h = 0; h < r.heads; ++h) {
+      float bias = 0.0f;
+      if (in.relative.table != nullptr) bias += in.relative.table[bucket * r.heads + h];
+      if (!in.alibi_slopes.empty()) bias -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<float>(std::abs(e));
+      r.distance[static_cast<size_t>(h * r.distance_span + p)] = bias;
+    }
+  }
+}
+
+}  // namespace
+
+int64_t relative_bucket(int64_t distance, int64_t buckets, int64_t max_distance, bool bidirectional) {
+  int64_t bucket = 0;
+  int64_t n = -distance;  // how far the key lies before the query
+  if (bidirectional) {
+    buckets /= 2;
+    if (n < 0) bucket = buckets;
+    n = std::abs(n);
+  } else {
+    n = std::max<int64_t>(n, 0);
+  }
+  const int64_t exact = buckets / 2;
+  if (n < exact) return bucket + n;
+  const double ratio = std::log(static_cast<double>(n) / static_cast<double>(exact)) /
+                       std::log(static_cast<double>(max_distance) / static_cast<double>(exact));
+  const auto step = static_cast<int64_t>(ratio * static_cast<double>(buckets - exact));
+  return bucket + std::min(exact + step, buckets - 1);
+}
+
+Resolved resolve(std::string_view call, const AttentionInputs& in, const AttentionSpec& spec) {
+  check_shapes(call, in);
+  check_options(call, in, spec);
+  Resolved r;
+  r.heads = in.q.dim(1);
+  r.kv_heads = in.k.dim(1);
+  r.group = r.heads / r.kv_heads;
+  r.d = in.q.dim(2);
+  r.dv = in.v.dim(2);
+  r.sequences = in.q_offsets.count();
+  const float usual = spec.score == Score::kScaledDot ? 1.0f / std::sqrt(static_cast<float>(r.d)) : 1.0f;
+  r.scale = spec.scale.value_or(usual);
+  if (spec.window_left >= 0) r.left = spec.window_left;
+  if (spec.window_right >= 0) r.right = spec.window_right;
+  if (spec.causal) r.right = std::min<int64_t>(r.right, 0);
+  r.softcap = spec.softcap;
+  r.dropout_key = spec.dropout_key;
+  r.drop_below = static_cast<uint32_t>(std::min(65535.0f, std::round(spec.dropout * 65536.0f)));
+  r.keep_scale = 65536.0f / static_cast<float>(65536u - r.drop_below);
+  if (in.relative.table != nullptr || !in.alibi_slopes.empty()) fill_distance(in, r);
+  return r;
+}
+
+void distance_gradient(const AttentionInputs& in, const Resolved& r, const float* ddistance, float* dtable,
+                       float* dslopes) {
+  for (int64_t p = 0; p < r.distance_span; ++p) {
+    const int64_t e = p - r.distance_zero;
+    const int64_t bucket = in.relative.table == nullptr
+                               ? 0
+                               : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
+    for (int64_t h = 0; h < r.heads; ++h) {
+      const float g = ddistance[h * r.distance_span + p];
+      if (dtable != nullptr) dtable[bucket * r.heads + h] += g;
+      if (dslopes != nullptr) dslopes[h] -= g * static_cast<float>(std::abs(e));
+    }
+  }
+}
+
+}  // namespace fovea

@@ -1,0 +1,65 @@
+// Exact rows on demand, and merging of partial results.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "attention/cosine.hpp"
+#include "attention/plain.hpp"
+#include "base/check.hpp"
+#include "fovea/base/parallel.hpp"
+
+namespace fovea {
+
+Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, const float* lse,
+                      std::span<const int64_t> queries) {
+  const Resolved r = resolve("attention_rows", given, spec);
+  const Normalised unit = normalise_for(given, spec);
+  const AttentionInputs& in = unit.inputs;
+  const auto starts = in.q_offsets.values();
+  std::vector<int64_t> sequences, lengths;
+  for (const int64_t t : queries) {
+    check_argument(t >= 0 && t < in.q_offsets.total(), "attention_rows", "expected queries in [0, {}), got {}",
+                   in.q_offsets.total(), t);
+    sequences.push_back(std::upper_bound(starts.begin(), starts.end(), t) - starts.begin() - 1);
+    lengths.push_back(in.k_offsets.length(sequences.back()));
+  }
+  Ragged rows{Tensor(), Offsets::from_lengths(lengths)};
+  rows.tokens = Tensor::empty({rows.offsets.total(), r.heads});
+  float* out = rows.tokens.data();
+  const auto count = static_cast<int64_t>(queries.size());
+  parallel_for(count * r.heads, 4, [&](int64_t begin, int64_t end) {
+    std::vector<double> weights(static_cast<size_t>(in.k_offsets.max_length()));
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t row = item / r.heads, h = item % r.heads;
+      const int64_t t = queries[static_cast<size_t>(row)], n = sequences[static_cast<size_t>(row)];
+      plain_weights(in, r, n, h, t - in.q_offsets.begin(n), lse + t * r.heads + h, weights.data());
+      for (int64_t j = 0; j < in.k_offsets.length(n); ++j) {
+        out[(rows.offsets.begin(row) + j) * r.heads + h] = static_cast<float>(weights[static_cast<size_t>(j)]);
+      }
+    }
+  });
+  return rows;
+}
+
+void merge(SoftmaxState& into, const SoftmaxState& part) {
+  check_argument(into.out.shape() == part.out.shape() && into.lse.shape() == part.lse.shape(), "merge",
+                 "expected parts of equal shape, got {} and {}", to_string(into.out.shape()), to_string(part.out.shape()));
+  const int64_t rows = into.lse.numel();
+  check_argument(rows == 0 || into.out.numel() % rows == 0, "merge", "expected out [T, H, Dv] and lse [T, H], got {} and {}",
+                 to_string(into.out.shape()), to_string(into.lse.shape()));
+  const int64_t width = rows == 0 ? 0 : into.out.numel() / rows;
+  for (int64_t row = 0; row < rows; ++row) {
+    float& a = into.lse.data()[row];
+    const float b = part.lse.data()[row];
+    if (b == -std::numeric_limits<float>::infinity()) continue;
+    const float high = std::max(a, b);
+    const float wa = std::exp(a - high), wb = std::exp(b - high);
+    float* x = into.out.data() + row * width;
+    const float* y = part.out.data() + row * width;
+    for (int64_t c = 0; c < width; ++c) x[c] = (wa * x[c] + wb * y[c]) / (wa + wb);
+    a = high + std::log(wa + wb);
+  }
+}
+
+}  // namespace fovea
