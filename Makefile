@@ -1,0 +1,67 @@
+# The front door. `make help` lists the commands; CMake and its presets do the work behind them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+JOBS ?= 2
+PREFIX ?= /usr/local
+DATA_DIR ?= ../shared/data
+DATA ?=
+TARGET ?=
+# Waiting threads sleep: test programs run side by side, and spinning ones would take each other's cores.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: help setup build demo test test-sanitize bench bench-peers evaluate python format lint docs install clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## install what is missing for building and testing (apt, with sudo when not root)
+	@tools/setup.sh build test
+
+build/build.ninja:
+	@tools/setup.sh build
+	@cmake --preset release
+
+build: build/build.ninja  ## build everything: build/bin/fovea, libraries, tests, benchmarks
+	@cmake --build build -j $(JOBS)
+
+demo: build  ## train on the Debian package index, compare, explain; or DATA=file.csv TARGET=column
+	@tools/setup.sh $(if $(DATA),,demo)
+	@tools/demo/run.sh "$(DATA)" "$(TARGET)"
+
+test: setup  ## build, then run every test
+	@$(MAKE) --no-print-directory build
+	@ctest --test-dir build --output-on-failure -j $(JOBS)
+
+test-sanitize:  ## the tests under Address/UB/ThreadSanitizer, and each fuzz target briefly
+	@tools/setup.sh build test lint
+	@tools/test_sanitize.sh $(JOBS)
+
+bench: build  ## time our own kernels and training steps; results are checked first
+	@tools/bench.sh
+
+bench-peers: build  ## time PyTorch and Fovea in alternation in one run and print the ratios
+	@tools/setup.sh peers
+	@.venv-peers/bin/python tools/bench_peers/run.py
+
+evaluate: build  ## the learning results of docs/RESULTS.md, on DATA_DIR (default ../shared/data)
+	@tools/evaluate.sh "$(DATA_DIR)"
+
+python:  ## make .venv with what the scripts in tools/ need (the Python package itself is not there yet)
+	@tools/setup.sh python
+
+format:  ## rewrite the C++ sources in the house's layout (clang-format)
+	@tools/setup.sh lint
+	@git ls-files '*.cpp' '*.hpp' | xargs clang-format-16 -i
+
+lint: build/build.ninja  ## check layout, shell scripts' syntax and clang-tidy's findings; changes nothing
+	@tools/setup.sh lint
+	@tools/lint.sh
+
+docs:  ## check the documentation: links, commands, names of files
+	@tools/check_docs.sh
+
+install: build  ## install into PREFIX (default /usr/local): the tool, libraries, headers, find_package(fovea)
+	@cmake --install build --prefix "$(PREFIX)"
+
+clean:  ## remove what was built (not the virtual environments, not out/)
+	@rm -rf build build-*

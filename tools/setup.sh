@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Installs what is missing for the named groups, says what it does, and does nothing when nothing is missing.
+# Usage: tools/setup.sh [build] [test] [lint] [demo] [python] [peers]      (default: build test)
+# Needs Debian 12 or a relative of it. Without root rights it uses sudo. Without a network it works as long as
+# nothing is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Every name below is a Debian package; cmake/FoveaDependencies.cmake finds what they bring.
+build=(g++ cmake ninja-build pkg-config ccache lld
+  libhwy-dev libdnnl-dev libtomlplusplus-dev libcli11-dev libfmt-dev nlohmann-json3-dev
+  libsentencepiece-dev libicu-dev libgtest-dev libgmock-dev libbenchmark-dev)
+test=(chromium)
+lint=(clang-16 clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev libomp-16-dev)
+python=(python3 python3-venv)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+run_as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null 2>&1; then
+    sudo "$@"
+  else
+    say "expected root rights or sudo, found neither; as root, run: $*"
+    exit 1
+  fi
+}
+
+is_installed() {
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+update_lists() {
+  say "apt-get update"
+  run_as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2
+}
+
+install_packages() {
+  local missing=() name
+  for name in "$@"; do
+    is_installed "$name" || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  say "installing ${missing[*]}"
+  update_lists
+  run_as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}" </dev/null >&2
+}
+
+# make_venv DIRECTORY REQUIREMENT...: creates it and installs only what it lacks.
+make_venv() {
+  local directory=$1 requirement missing=()
+  shift
+  if [ ! -x "$directory/bin/python" ]; then
+    say "creating $directory"
+    python3 -m venv "$directory"
+  fi
+  for requirement in "$@"; do
+    "$directory/bin/python" - "$requirement" <<'PY' || missing+=("$requirement")
+import importlib.metadata, sys
+name, _, version = sys.argv[1].partition("==")
+try:
+    found = importlib.metadata.version(name).split("+")[0]
+except importlib.metadata.PackageNotFoundError:
+    sys.exit(1)
+sys.exit(version not in ("", found))
+PY
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  say "installing into $directory: ${missing[*]}"
+  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "${missing[@]}" </dev/null >&2
+}
+
+[ $# -gt 0 ] || set -- build test
+for group in "$@"; do
+  case "$group" in
+    build) install_packages "${build[@]}" ;;
+    test) install_packages "${test[@]}" ;;
+    lint) install_packages "${lint[@]}" ;;
+    demo)  # the demo's data is apt's own package index; awk reads it
+      [ "$( (apt-cache dumpavail 2>/dev/null || true) | head -c 20000000 | wc -c)" -ge 20000000 ] || update_lists ;;
+    python)
+      install_packages "${python[@]}"
+      make_venv .venv numpy scikit-learn ;;
+    peers)
+      install_packages "${python[@]}" g++
+      make_venv .venv-peers numpy torch==2.13.0 ;;
+    *)
+      say "expected a group out of build, test, lint, demo, python, peers, found '$group'"
+      exit 2 ;;
+  esac
+done
