@@ -18,8 +18,9 @@ std::vector<int32_t> predicted_classes(std::span<const float> probabilities, int
   return predicted;
 }
 
-ClassificationReport classification_report(std::span<const int32_t> truth, std::span<const float> probabilities,
-                                           int64_t classes, const BootstrapOptions& bootstrap) {
+ClassificationReport classification_report(std::span<const int32_t> truth,
+                                           std::span<const float> probabilities, int64_t classes,
+                                           const BootstrapOptions& bootstrap) {
   check_probabilities("classification_report", truth, probabilities, classes);
   const std::vector<int32_t> predicted = predicted_classes(probabilities, classes);
   ConfusionMatrix confusion(truth, predicted, classes);

@@ -6,11 +6,13 @@
 
 namespace fovea::metrics {
 
-ConfusionMatrix::ConfusionMatrix(std::span<const int32_t> truth, std::span<const int32_t> predicted, int64_t classes)
+ConfusionMatrix::ConfusionMatrix(std::span<const int32_t> truth, std::span<const int32_t> predicted,
+                                 int64_t classes)
     : classes_(classes) {
   check_argument(classes > 0, "ConfusionMatrix", "expected at least one class, got {}", classes);
   check_argument(truth.size() == predicted.size(), "ConfusionMatrix",
-                 "expected as many predictions as true values, got {} and {}", predicted.size(), truth.size());
+                 "expected as many predictions as true values, got {} and {}", predicted.size(),
+                 truth.size());
   check_classes("ConfusionMatrix", truth, classes);
   check_classes("ConfusionMatrix", predicted, classes);
   counts_.assign(static_cast<size_t>(classes * classes), 0);

@@ -15,7 +15,8 @@ double perplexity(double nats, int64_t tokens) {
 
 double bits_per_character(double nats, int64_t characters) {
   check_argument(characters > 0, "bits_per_character", "expected at least one character, got {}", characters);
-  check_argument(nats >= 0, "bits_per_character", "expected a negative log-likelihood of at least 0, got {}", nats);
+  check_argument(nats >= 0, "bits_per_character", "expected a negative log-likelihood of at least 0, got {}",
+                 nats);
   return nats / (static_cast<double>(characters) * std::numbers::ln2);
 }
 

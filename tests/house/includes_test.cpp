@@ -1,4 +1,5 @@
-// Includes run downward only; public headers show no dependency; every public header is included alone somewhere.
+// Includes run downward only; public headers show no dependency; every public header is included alone
+// somewhere.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -9,13 +10,14 @@
 namespace fovea::house {
 namespace {
 
-const std::map<std::string, int> kFloors = {
-    {"base", 1},    {"tensor", 2}, {"kernels", 3}, {"attention", 4}, {"autograd", 5}, {"memory", 5},
-    {"nn", 6},      {"optim", 6},  {"models", 7},  {"formats", 7},   {"data", 8},     {"metrics", 8},
-    {"tasks", 8},   {"train", 9},  {"explain", 9}, {"search", 9},    {"dist", 9},     {"cli", 10},
-    {"python", 10}, {"server", 10}};
+const std::map<std::string, int> kFloors = {{"base", 1},     {"tensor", 2},  {"kernels", 3}, {"attention", 4},
+                                            {"autograd", 5}, {"memory", 5},  {"nn", 6},      {"optim", 6},
+                                            {"models", 7},   {"formats", 7}, {"data", 8},    {"metrics", 8},
+                                            {"tasks", 8},    {"train", 9},   {"explain", 9}, {"search", 9},
+                                            {"dist", 9},     {"cli", 10},    {"python", 10}, {"server", 10}};
 
-// "include/fovea/nn/x.hpp", "src/nn/x.cpp", "fovea/nn/x.hpp" and "nn/x.hpp" all stand on floor "nn"; "" for others.
+// "include/fovea/nn/x.hpp", "src/nn/x.cpp", "fovea/nn/x.hpp" and "nn/x.hpp" all stand on floor "nn"; "" for
+// others.
 std::string floor_of(std::string path) {
   for (const std::string prefix : {"include/", "src/", "fovea/"}) {
     if (path.starts_with(prefix)) path = path.substr(prefix.size());
@@ -58,13 +60,14 @@ TEST(Includes, PublicHeadersAreGuarded) {
   }
 }
 
-// tests/CMakeLists.txt makes one translation unit a header, which includes it alone and twice; they are part of this
-// runner, so a header that does not compile alone fails the build.
+// tests/CMakeLists.txt makes one translation unit a header, which includes it alone and twice; they are part
+// of this runner, so a header that does not compile alone fails the build.
 TEST(Includes, EveryPublicHeaderIsCompiledAlone) {
   const fs::path alone = fs::path(FOVEA_BINARY_DIR) / "tests" / "headers_alone";
   for (const std::string& file : files_under("include/fovea", {".hpp"})) {
     const std::string relative = fs::relative(file, "include").string();
-    EXPECT_TRUE(fs::exists(alone / (relative + ".cpp"))) << file << ": run cmake again, it is newer than the build";
+    EXPECT_TRUE(fs::exists(alone / (relative + ".cpp")))
+        << file << ": run cmake again, it is newer than the build";
   }
 }
 

@@ -21,8 +21,8 @@ TEST(Bootstrap, AgreesWithTheBinomialInterval) {
   const auto metric = [](std::span<const int64_t> rows) { return share_below(rows, 800); };
   const Interval interval = bootstrap_interval(1000, metric, {.resamples = 2000});
   const double deviation = std::sqrt(0.8 * 0.2 / 1000);
-  // An end is the 2.5 % quantile of 2,000 draws: standard error sqrt(0.025·0.975/2000)/0.0584 = 0.06 deviations,
-  // plus half a step of 1/1000 (0.04 deviations); four standard errors.
+  // An end is the 2.5 % quantile of 2,000 draws: standard error sqrt(0.025·0.975/2000)/0.0584 = 0.06
+  // deviations, plus half a step of 1/1000 (0.04 deviations); four standard errors.
   EXPECT_NEAR(interval.lower, 0.8 - 1.96 * deviation, 0.28 * deviation);
   EXPECT_NEAR(interval.upper, 0.8 + 1.96 * deviation, 0.28 * deviation);
 }

@@ -15,8 +15,8 @@
 namespace fovea::metrics {
 namespace {
 
-// scikit-learn's values, as the issue asks. Both sides compute in float64; 1e-6 leaves room for the other side's
-// float32 logarithm in log_loss.
+// scikit-learn's values, as the issue asks. Both sides compute in float64; 1e-6 leaves room for the other
+// side's float32 logarithm in log_loss.
 constexpr double kTolerance = 1e-6;
 
 ConfusionMatrix golden_matrix() {
@@ -80,7 +80,8 @@ TEST(PrecisionRecall, ClassThatNeverOccursDoesNotCount) {
 }
 
 TEST(LogLoss, EqualsScikitLearn) {
-  EXPECT_NEAR(log_loss(golden::kTruth, golden::kProbabilities, golden::kClasses), golden::kLogLoss, kTolerance);
+  EXPECT_NEAR(log_loss(golden::kTruth, golden::kProbabilities, golden::kClasses), golden::kLogLoss,
+              kTolerance);
 }
 
 TEST(LogLoss, WrongSizesAreNamed) {

@@ -7,6 +7,7 @@
 
 #include "fovea/base/error.hpp"
 #include "fovea/tensor/ragged.hpp"
+#include "fovea/tensor/view.hpp"
 
 namespace fovea {
 namespace {

@@ -1,4 +1,5 @@
-// Percentile bootstrap intervals (Efron 1979): how far would a metric move with another test set of this size?
+// Percentile bootstrap intervals (Efron 1979): how far would a metric move with another test set of this
+// size?
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct BootstrapOptions {
 };
 
 // The metric on `resamples` samples of n rows drawn with replacement from [0, n), and the (1 ± confidence)/2
-// quantiles of what it gave, interpolated linearly. `metric` gets row numbers and is called from one thread; the same
-// seed gives the same interval. ArgumentError unless n >= 1, resamples >= 1, 0 < confidence < 1.
+// quantiles of what it gave, interpolated linearly. `metric` gets row numbers and is called from one thread;
+// the same seed gives the same interval. ArgumentError unless n >= 1, resamples >= 1, 0 < confidence < 1.
 Interval bootstrap_interval(int64_t n, FunctionRef<double(std::span<const int64_t> rows)> metric,
                             const BootstrapOptions& options = {});
 

@@ -8,7 +8,8 @@
 
 namespace fovea::metrics {
 
-// Examples whose confidence (largest probability) lies in (lower, upper]; the first bin includes its lower edge.
+// Examples whose confidence (largest probability) lies in (lower, upper]; the first bin includes its lower
+// edge.
 struct CalibrationBin {
   double lower = 0;
   double upper = 0;
@@ -24,8 +25,8 @@ struct Calibration {
 };
 
 // truth [N], probabilities [N, classes]; the prediction is the largest probability, ties to the lower class.
-// `bins` bins of equal width over [0, 1]; 15 is the paper's choice. ArgumentError when N is 0, bins < 1, the sizes
-// disagree, a class number is outside [0, classes) or a confidence is outside [0, 1].
+// `bins` bins of equal width over [0, 1]; 15 is the paper's choice. ArgumentError when N is 0, bins < 1, the
+// sizes disagree, a class number is outside [0, classes) or a confidence is outside [0, 1].
 Calibration calibration(std::span<const int32_t> truth, std::span<const float> probabilities, int64_t classes,
                         int64_t bins = 15);
 

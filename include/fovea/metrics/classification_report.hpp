@@ -28,8 +28,9 @@ struct ClassificationReport {
 
 // truth [N], probabilities [N, classes]; the prediction is the largest probability, ties to the lower class.
 // ArgumentError as the single metrics.
-ClassificationReport classification_report(std::span<const int32_t> truth, std::span<const float> probabilities,
-                                           int64_t classes, const BootstrapOptions& bootstrap = {});
+ClassificationReport classification_report(std::span<const int32_t> truth,
+                                           std::span<const float> probabilities, int64_t classes,
+                                           const BootstrapOptions& bootstrap = {});
 
 // Class of the largest probability in each row, ties to the lower class: probabilities [N, classes] -> [N].
 std::vector<int32_t> predicted_classes(std::span<const float> probabilities, int64_t classes);

@@ -1,4 +1,5 @@
-// The confusion matrix: how often each true class was predicted as each class. A value; copies are independent.
+// The confusion matrix: how often each true class was predicted as each class. A value; copies are
+// independent.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@ namespace fovea::metrics {
 
 class ConfusionMatrix {
  public:
-  // Counts [classes, classes] of truth [N] and predicted [N]; N may be 0. ArgumentError when the lengths differ or a
-  // class number is outside [0, classes).
+  // Counts [classes, classes] of truth [N] and predicted [N]; N may be 0. ArgumentError when the lengths
+  // differ or a class number is outside [0, classes).
   ConfusionMatrix(std::span<const int32_t> truth, std::span<const int32_t> predicted, int64_t classes);
 
   int64_t classes() const { return classes_; }
