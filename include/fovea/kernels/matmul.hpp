@@ -1,0 +1,34 @@
+// Matrix products, row-major, float32. Through oneDNN, cut into blocks by the shape alone and each block computed on
+// one thread, so that a product has the same bits for any number of threads. Thread-safe.
+#pragma once
+
+#include <cstdint>
+
+#include "fovea/tensor/dtype.hpp"
+
+namespace fovea::kernels {
+
+// What product: C[m, n] = op(A)[m, k] · op(B)[k, n] (+ bias) (+ C).
+struct Matmul {
+  int64_t m = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+  bool transpose_a = false;  // A is stored as [k, m]
+  bool transpose_b = false;  // B is stored as [n, k]
+  // Row strides of the stored matrices, in elements; 0 means dense.
+  int64_t lda = 0;
+  int64_t ldb = 0;
+  int64_t ldc = 0;
+  const float* bias = nullptr;  // [n], added to every row
+  bool accumulate = false;      // adds to what C holds instead of replacing it
+};
+
+// k = 0 gives bias (or zero) plus what C held if accumulate. C must not overlap A or B.
+void matmul(const Matmul& spec, const float* a, const float* b, float* c);
+
+// The same product of bf16 elements, accumulated and written in f32. Uses the processor's bf16 products where it has
+// them (`matmul_bf16_is_native`), else converts to f32 first: right everywhere, fast where native.
+void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float* c);
+bool matmul_bf16_is_native();
+
+}  // namespace fovea::kernels
