@@ -2,7 +2,7 @@
 # Sources are src/<name>/*.cpp, public headers include/fovea/<name>/*.hpp; a new file needs no edit here.
 add_library(fovea_flags INTERFACE)
 target_compile_options(fovea_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor $<$<BOOL:${FOVEA_WERROR}>:-Werror>)
+  -ffp-contract=off -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor $<$<BOOL:${FOVEA_WERROR}>:-Werror>)
 if(FOVEA_SANITIZE)
   target_compile_options(fovea_flags INTERFACE -fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(fovea_flags INTERFACE -fsanitize=${FOVEA_SANITIZE})

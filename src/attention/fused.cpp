@@ -1,103 +1,314 @@
 #include "attention/fused.hpp"
 
 #include <cmath>
-#include <limits>
-#include <vector>
 
-#include "attention/plain.hpp"
 #include "fovea/base/parallel.hpp"
+#include "kernels/attention_kernels.hpp"
 
 namespace fovea {
 namespace {
 
-bool kept(const Resolved& r, int64_t row, int64_t j) {
-  if (r.drop_below == 0) return true;
-  const uint64_t index = static_cast<uint64_t>(row) << 32 | static_cast<uint64_t>(j / 8);
-  const uint32_t word = r.dropout_key.block(index)[static_cast<size_t>(j % 8 / 2)];
-  return (word >> (j % 2 * 16) & 0xFFFFu) >= r.drop_below;
+using kernels::AttentionHead;
+
+// Work worth a thread, in multiply-adds: about 20 microseconds.
+constexpr int64_t kWorthThreads = 1'000'000;
+// Work of one pull from the shared counter, so that many small sequences do not pay for it one by one.
+constexpr int64_t kWorthPull = 200'000;
+// Keys of one backward task, unless that would make more than eight shares of dQ.
+constexpr int64_t kKeyChunk = 512;
+constexpr int64_t kMaxChunks = 8;
+
+// One workspace a thread, for the length of a call.
+class Workspaces {
+ public:
+  explicit Workspaces(int64_t floats)
+      : floats_((floats + 15) / 16 * 16), memory_(static_cast<size_t>(floats_ * get_num_threads())) {}
+  float* mine() { return memory_.data() + thread_index() * floats_; }
+
+ private:
+  int64_t floats_;
+  Buffer<float> memory_;
+};
+
+struct Item {
+  int64_t sequence, head, begin, end;  // begin and end of queries (forward) or keys (backward)
+};
+
+// The items of a call, in order; small ones are pulled several at a time.
+class Plan {
+ public:
+  explicit Plan(int64_t capacity) : items_(static_cast<size_t>(capacity)) {}
+  void add(const Item& item, int64_t work) {
+    items_[static_cast<size_t>(count_++)] = item;
+    work_ += work;
+  }
+  int64_t count() const { return count_; }
+  const Item& operator[](int64_t i) const { return items_[static_cast<size_t>(i)]; }
+
+  void run(FunctionRef<void(const Item&)> body) const {
+    if (count_ == 0) return;
+    const int64_t pull = std::clamp<int64_t>(kWorthPull / std::max<int64_t>(1, work_ / count_), 1, 64);
+    parallel_tasks((count_ + pull - 1) / pull, work_ > kWorthThreads, [&](int64_t task) {
+      const int64_t end = std::min(count_, (task + 1) * pull);
+      for (int64_t i = task * pull; i < end; ++i) body((*this)[i]);
+    });
+  }
+
+ private:
+  Buffer<Item> items_;
+  int64_t count_ = 0, work_ = 0;
+};
+
+template <class T>
+T* at(const HeadsView<T>& x, int64_t token, int64_t head) {
+  return x.data == nullptr ? nullptr : x.data + token * x.stride(0) + head * x.stride(1);
+}
+
+AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h) {
+  const int64_t q0 = in.q_offsets.begin(n), k0 = in.k_offsets.begin(n);
+  AttentionHead head;
+  head.q = at(in.q, q0, h);
+  head.k = at(in.k, k0, h / r.group);
+  head.v = at(in.v, k0, h / r.group);
+  head.q_stride = in.q.stride(0);
+  head.k_stride = in.k.stride(0);
+  head.v_stride = in.v.stride(0);
+  head.q_length = in.q_offsets.length(n);
+  head.k_length = in.k_offsets.length(n);
+  head.width = r.d;
+  head.value_width = r.dv;
+  head.scale = r.scale;
+  head.left = r.left;
+  head.right = r.right;
+  head.softcap = r.softcap;
+  if (r.has_distance()) head.distance = r.distance.data() + h * r.distance_span + r.distance_zero;
+  if (!in.sinks.empty()) head.sink = &in.sinks[static_cast<size_t>(h)];
+  head.drop_below = r.drop_below;
+  head.keep_scale = r.keep_scale;
+  head.dropout_key = r.dropout_key;
+  head.dropout_row = static_cast<uint32_t>(q0 * r.heads + h);
+  head.dropout_row_step = static_cast<uint32_t>(r.heads);
+  return head;
+}
+
+// Multiply-adds of `products` matrix products over the scores that queries [begin, end) see, at most.
+int64_t work_of(const Resolved& r, int64_t queries, int64_t keys) {
+  const int64_t seen = r.left == kUnbounded && r.right == kUnbounded ? keys : std::min(keys, std::max<int64_t>(1, keys / 2));
+  return queries * seen * (r.d + r.dv) + queries * (r.d + r.dv);
+}
+
+// The gradient of the sinks: each is a key whose value is 0, so dS = −p·δ.
+void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
+                   HeadsView<const float> dout, float* dsinks) {
+  parallel_for(r.heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t h = begin; h < end; ++h) {
+      double sum = 0;
+      for (int64_t t = 0; t < in.q.dim(0); ++t) {
+        double delta = 0;
+        for (int64_t c = 0; c < r.dv; ++c) delta += static_cast<double>(at(out, t, h)[c]) * static_cast<double>(at(dout, t, h)[c]);
+        sum += delta * std::exp(static_cast<double>(in.sinks[static_cast<size_t>(h)]) - static_cast<double>(lse[t * r.heads + h]));
+      }
+      dsinks[h] -= static_cast<float>(sum);
+    }
+  });
+}
+
+void zero_rows(const HeadsView<float>& x, int64_t begin, int64_t end, int64_t h) {
+  if (x.data == nullptr) return;
+  for (int64_t t = begin; t < end; ++t) std::fill_n(at(x, t, h), x.dim(2), 0.0f);
+}
+
+// How a sequence's keys are cut in backward: from its own shape alone.
+int64_t chunk_of(int64_t keys) {
+  const int64_t least = (keys + kMaxChunks - 1) / kMaxChunks;
+  return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
 }
 
 }  // namespace
 
-void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out, float* lse, const Observers&,
-                   Insight*) {
-  parallel_tasks(r.sequences * r.heads, true, [&](int64_t task) {
-    const int64_t n = task / r.heads, h = task % r.heads;
-    const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
-    std::vector<double> weights(static_cast<size_t>(lk)), sum(static_cast<size_t>(r.dv));
-    for (int64_t i = 0; i < lq; ++i) {
-      const int64_t t = in.q_offsets.begin(n) + i;
-      const double log_sum = plain_weights(in, r, n, h, i, nullptr, weights.data());
-      if (lse != nullptr) lse[t * r.heads + h] = static_cast<float>(log_sum);
-      std::fill(sum.begin(), sum.end(), 0.0);
-      for (int64_t j = r.first_key(i, lq, lk); j < r.end_key(i, lq, lk); ++j) {
-        if (!kept(r, t * r.heads + h, j)) continue;
-        const float* v = in.v.data + (in.k_offsets.begin(n) + j) * in.v.stride(0) + h / r.group * in.v.stride(1);
-        for (int64_t c = 0; c < r.dv; ++c) {
-          sum[static_cast<size_t>(c)] += weights[static_cast<size_t>(j)] * static_cast<double>(r.keep_scale) * static_cast<double>(v[c]);
-        }
+void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out, float* lse,
+                   const Observers& observers, Insight* seen) {
+  const kernels::AttentionKernels& kernel = kernels::attention_kernels();
+  int64_t capacity = 0;
+  for (int64_t n = 0; n < r.sequences; ++n) capacity += in.q_offsets.length(n) / kernel.query_chunk + 1;
+  Plan plan(capacity * r.heads);
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lq = in.q_offsets.length(n);
+    const int64_t chunks = (lq + kernel.query_chunk - 1) / kernel.query_chunk;
+    for (int64_t h = 0; h < r.heads; ++h) {
+      for (int64_t c = chunks - 1; c >= 0; --c) {  // under a causal mask the last queries have the most to do
+        const int64_t begin = c * kernel.query_chunk, end = std::min(lq, begin + kernel.query_chunk);
+        plan.add({n, h, begin, end}, work_of(r, end - begin, in.k_offsets.length(n)));
       }
-      float* o = out.data + t * out.stride(0) + h * out.stride(1);
-      for (int64_t c = 0; c < r.dv; ++c) o[c] = static_cast<float>(sum[static_cast<size_t>(c)]);
     }
+  }
+  const bool want_rows = observers.entropy || observers.max || observers.top_k > 0;
+  Workspaces workspaces(std::max(kernel.forward_workspace(r.d, r.dv, observers.top_k), kernel.mass_workspace(r.d)));
+  plan.run([&](const Item& item) {
+    kernels::AttentionForwardTask task;
+    task.head = head_of(in, r, item.sequence, item.head);
+    task.q_begin = item.begin;
+    task.q_end = item.end;
+    const int64_t q0 = in.q_offsets.begin(item.sequence), row = q0 * r.heads + item.head;
+    task.out = at(out, q0, item.head);
+    task.out_stride = out.stride(0);
+    task.lse = lse == nullptr ? nullptr : lse + row;
+    task.row_stride = r.heads;
+    if (want_rows) {
+      kernels::AttentionStatistics& s = task.statistics;
+      if (observers.entropy) s.entropy = seen->entropy.data() + row;
+      if (observers.max) s.max_weight = seen->max_weight.data() + row;
+      if (observers.max) s.max_key = seen->max_key.data<int64_t>() + row;
+      s.top_k = observers.top_k;
+      if (s.top_k > 0) s.top_keys = seen->top_k_keys.data<int64_t>() + row * s.top_k;
+      if (s.top_k > 0) s.top_weights = seen->top_k_weights.data() + row * s.top_k;
+    }
+    kernel.forward(task, workspaces.mine());
+  });
+  if (!observers.key_mass) return;
+  Plan masses(r.sequences * r.heads);
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    for (int64_t h = 0; h < r.heads; ++h) {
+      masses.add({n, h, 0, 0}, work_of(r, in.q_offsets.length(n), in.k_offsets.length(n)) / 2);
+    }
+  }
+  masses.run([&](const Item& item) {
+    kernels::AttentionMassTask task;
+    task.head = head_of(in, r, item.sequence, item.head);
+    task.lse = lse + in.q_offsets.begin(item.sequence) * r.heads + item.head;
+    task.row_stride = r.heads;
+    task.mass = seen->key_mass.data() + in.k_offsets.begin(item.sequence) * r.heads + item.head;
+    task.mass_stride = r.heads;
+    kernel.mass(task, workspaces.mine());
   });
 }
 
 void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
                     HeadsView<const float> dout, const AttentionGradients& g) {
-  const auto at = [&](const auto& x, int64_t t, int64_t h) { return x.data + t * x.stride(0) + h * x.stride(1); };
-  Buffer<float> ddistance(static_cast<size_t>(r.heads * r.distance_span));
-  std::fill(ddistance.data(), ddistance.data() + ddistance.size(), 0.0f);
+  const kernels::AttentionKernels& kernel = kernels::attention_kernels();
+  const bool want_distance = r.has_distance() && (g.dtable != nullptr || g.dslopes != nullptr);
+
+  // One item is a key head of a sequence. A few long sequences are cut into key chunks that run side by side, each with
+  // its own share of dQ, added in order afterwards; many sequences do the same chunks one after the other. Both give the
+  // same bits.
+  int64_t chunks_total = 0, longest_chunk = 1, shares = 0;
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk);
+    const int64_t chunks = (lk + chunk - 1) / chunk;
+    chunks_total += chunks;
+    longest_chunk = std::max(longest_chunk, std::min(lk, chunk));
+    shares = std::max(shares, chunks);
+  }
+  const bool side_by_side = shares > 1 && !want_distance && r.sequences * r.kv_heads < 4 * get_num_threads();
+  Plan plan((side_by_side ? chunks_total : r.sequences) * r.kv_heads + 1);
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
-    const int64_t q0 = in.q_offsets.begin(n), k0 = in.k_offsets.begin(n);
-    std::vector<double> weights(static_cast<size_t>(lk));
-    for (int64_t j = 0; j < lk; ++j) {
-      for (int64_t h = 0; h < r.kv_heads; ++h) {
-        if (g.dk.data != nullptr) std::fill_n(at(g.dk, k0 + j, h), r.d, 0.0f);
-        if (g.dv.data != nullptr) std::fill_n(at(g.dv, k0 + j, h), r.dv, 0.0f);
+    for (int64_t h = 0; h < r.kv_heads; ++h) {
+      if (lq == 0 || lk == 0) {  // no kernel will write these
+        zero_rows(g.dk, in.k_offsets.begin(n), in.k_offsets.end(n), h);
+        zero_rows(g.dv, in.k_offsets.begin(n), in.k_offsets.end(n), h);
+        for (int64_t m = h * r.group; m < (h + 1) * r.group; ++m) {
+          zero_rows(g.dq, in.q_offsets.begin(n), in.q_offsets.end(n), m);
+        }
+        continue;
       }
-    }
-    for (int64_t h = 0; h < r.heads; ++h) {
-      for (int64_t i = 0; i < lq; ++i) {
-        const int64_t t = q0 + i;
-        const float* o = at(out, t, h);
-        const float* d_o = at(dout, t, h);
-        const float* q = at(in.q, t, h);
-        if (g.dq.data != nullptr) std::fill_n(at(g.dq, t, h), r.d, 0.0f);
-        plain_weights(in, r, n, h, i, lse + t * r.heads + h, weights.data());
-        double delta = 0;
-        for (int64_t c = 0; c < r.dv; ++c) delta += static_cast<double>(o[c]) * static_cast<double>(d_o[c]);
-        if (g.dsinks != nullptr) {
-          g.dsinks[h] -= static_cast<float>(delta * std::exp(static_cast<double>(in.sinks[static_cast<size_t>(h)] - lse[t * r.heads + h])));
-        }
-        for (int64_t j = r.first_key(i, lq, lk); j < r.end_key(i, lq, lk); ++j) {
-          const double w = weights[static_cast<size_t>(j)];
-          const double keep = kept(r, t * r.heads + h, j) ? static_cast<double>(r.keep_scale) : 0.0;
-          const float* v = at(in.v, k0 + j, h / r.group);
-          const float* k = at(in.k, k0 + j, h / r.group);
-          double dp = 0, s = 0;
-          for (int64_t c = 0; c < r.dv; ++c) dp += static_cast<double>(v[c]) * static_cast<double>(d_o[c]);
-          if (g.dv.data != nullptr) {
-            for (int64_t c = 0; c < r.dv; ++c) at(g.dv, k0 + j, h / r.group)[c] += static_cast<float>(w * keep) * d_o[c];
-          }
-          double ds = w * (dp * keep - delta);
-          if (r.has_distance()) ddistance[static_cast<size_t>(h * r.distance_span + r.distance_zero + i + lk - lq - j)] += static_cast<float>(ds);
-          if (r.softcap > 0) {
-            for (int64_t c = 0; c < r.d; ++c) s += static_cast<double>(q[c]) * static_cast<double>(k[c]);
-            const double tanh = std::tanh(s * static_cast<double>(r.scale / r.softcap));
-            ds *= 1 - tanh * tanh;
-          }
-          const auto f = static_cast<float>(ds * static_cast<double>(r.scale));
-          for (int64_t c = 0; c < r.d; ++c) {
-            if (g.dq.data != nullptr) at(g.dq, t, h)[c] += f * k[c];
-            if (g.dk.data != nullptr) at(g.dk, k0 + j, h / r.group)[c] += f * q[c];
-          }
-        }
+      const int64_t step = side_by_side ? chunk_of(lk) : lk;
+      for (int64_t begin = 0; begin < lk; begin += step) {
+        const int64_t end = std::min(lk, begin + step);
+        plan.add({n, h, begin, end}, r.group * work_of(r, lq, end - begin) * 5 / 2);
       }
     }
   }
-  if (r.has_distance()) distance_gradient(in, r, ddistance.data(), g.dtable, g.dslopes);
+
+  const int64_t rows = in.q.dim(0) * r.heads;
+  Buffer<float> share_memory(side_by_side ? static_cast<size_t>((shares - 1) * rows * r.d) : 0);
+  // Each sequence has its own sums by distance, added up in order at the end.
+  int64_t span = 0;
+  Buffer<int64_t> distance_begin(static_cast<size_t>(want_distance ? r.sequences : 0));
+  for (int64_t n = 0; want_distance && n < r.sequences; ++n) {
+    distance_begin[static_cast<size_t>(n)] = span;
+    span += in.q_offsets.length(n) + in.k_offsets.length(n) + 128;
+  }
+  Buffer<float> distance_memory(static_cast<size_t>(span * r.heads));
+  std::fill_n(distance_memory.data(), distance_memory.size(), 0.0f);
+
+  Workspaces workspaces(kernel.backward_workspace(r.d, r.dv, longest_chunk));
+  plan.run([&](const Item& item) {
+    const int64_t n = item.sequence, h = item.head * r.group, q0 = in.q_offsets.begin(n);
+    const int64_t chunk = chunk_of(in.k_offsets.length(n));
+    kernels::AttentionBackwardTask task;
+    task.head = head_of(in, r, n, h);
+    task.group = r.group;
+    task.q_head_stride = in.q.stride(1);
+    task.out_head_stride = out.stride(1);
+    task.dout_head_stride = dout.stride(1);
+    task.distance_head_stride = r.distance_span;
+    task.out = at(out, q0, h);
+    task.dout = at(dout, q0, h);
+    task.out_stride = out.stride(0);
+    task.dout_stride = dout.stride(0);
+    task.lse = lse + q0 * r.heads + h;
+    task.lse_stride = r.heads;
+    if (want_distance) {
+      task.distance_head_stride = r.distance_span;
+      task.ddistance_head_stride = in.q_offsets.length(n) + in.k_offsets.length(n) + 128;
+      task.ddistance = distance_memory.data() + distance_begin[static_cast<size_t>(n)] * r.heads +
+                       h * task.ddistance_head_stride + in.q_offsets.length(n) - 1 + 64;
+    }
+    for (int64_t begin = item.begin; begin < item.end; begin += chunk) {
+      task.k_begin = begin;
+      task.k_end = std::min(item.end, begin + chunk);
+      const int64_t share = begin / chunk;
+      if (side_by_side && share > 0 && g.dq.data != nullptr) {
+        task.dq = share_memory.data() + ((share - 1) * rows + q0 * r.heads + h) * r.d;
+        task.dq_stride = r.heads * r.d;
+        task.dq_head_stride = r.d;
+      } else {
+        task.dq = at(g.dq, q0, h);
+        task.dq_stride = g.dq.stride(0);
+        task.dq_head_stride = g.dq.stride(1);
+        task.add_dq = share > 0;
+      }
+      task.dk = at(g.dk, in.k_offsets.begin(n) + begin, item.head);
+      task.dv = at(g.dv, in.k_offsets.begin(n) + begin, item.head);
+      task.dk_stride = g.dk.stride(0);
+      task.dv_stride = g.dv.stride(0);
+      kernel.backward(task, workspaces.mine());
+    }
+  });
+
+  if (side_by_side && g.dq.data != nullptr) {
+    for (int64_t n = 0; n < r.sequences; ++n) {
+      const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk), q0 = in.q_offsets.begin(n);
+      const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
+      parallel_for(in.q_offsets.length(n), grain, [&](int64_t begin, int64_t end) {
+        for (int64_t share = 1; share * chunk < lk; ++share) {
+          for (int64_t t = q0 + begin; t < q0 + end; ++t) {
+            for (int64_t h = 0; h < r.heads; ++h) {
+              const float* from = share_memory.data() + ((share - 1) * rows + t * r.heads + h) * r.d;
+              float* to = at(g.dq, t, h);
+              for (int64_t c = 0; c < r.d; ++c) to[c] += from[c];
+            }
+          }
+        }
+      });
+    }
+  }
+  if (want_distance) {
+    Buffer<float> total(static_cast<size_t>(r.heads * r.distance_span));
+    std::fill_n(total.data(), total.size(), 0.0f);
+    for (int64_t n = 0; n < r.sequences; ++n) {
+      const int64_t width = in.q_offsets.length(n) + in.k_offsets.length(n) + 128;
+      const int64_t zero = in.q_offsets.length(n) - 1 + 64;
+      for (int64_t h = 0; h < r.heads; ++h) {
+        const float* from = distance_memory.data() + distance_begin[static_cast<size_t>(n)] * r.heads + h * width;
+        float* to = total.data() + h * r.distance_span + r.distance_zero - zero;
+        for (int64_t p = 64; p < width - 64; ++p) to[p] += from[p];
+      }
+    }
+    distance_gradient(in, r, total.data(), g.dtable, g.dslopes);
+  }
+  if (g.dsinks != nullptr) sink_gradient(in, r, out, lse, dout, g.dsinks);
 }
 
 }  // namespace fovea

@@ -1,0 +1,319 @@
+// Backward, from the saved log-sum-exp: for each block of queries and each block of keys
+//   P = 2^(K·Qᵀ − lse),  dP = V·dOᵀ,  dS = P∘(dP − δ),  δ = rowsum(dO∘O)
+//   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS
+// with P and dS held transposed (lanes are queries), so that all five products take their operands as they lie.
+#include "kernels/attention_kernels.hpp"
+#include "kernels/attention_targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_backward.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kPanels = 2;                  // of a query block: the depth of the products for dV and dK
+constexpr int64_t kBlock = kPanels * kPanel;    // queries of a block
+constexpr int64_t kColumns = kBlock / kLanes;
+
+struct Workspace {
+  float *k, *v;             // [keys][width], [keys][value_width]: rows brought together
+  float *dk, *dv;           // [keys][padded width]
+  float *qt, *dot, *dqt;    // per panel [width][kPanel]
+  float *q, *d_o;           // [kBlock][padded width]
+  float *p, *ds, *factor;   // [kKeyBlock][kBlock]
+  float *lse, *delta;       // [kBlock]
+};
+
+int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
+  const int64_t padded = round_up(width, kLanes), padded_value = round_up(value_width, kLanes);
+  int64_t used = 0;
+  const auto take = [&](float*& pointer, int64_t floats) {
+    pointer = base == nullptr ? nullptr : base + used;
+    used += round_up(floats, 16);
+  };
+  Workspace unused;
+  if (w == nullptr) w = &unused;
+  take(w->k, keys * width);
+  take(w->v, keys * value_width);
+  take(w->dk, keys * padded);
+  take(w->dv, keys * padded_value);
+  take(w->qt, kBlock * width);
+  take(w->dot, kBlock * value_width);
+  take(w->dqt, kBlock * width);
+  take(w->q, kBlock * padded);
+  take(w->d_o, kBlock * padded_value);
+  take(w->p, kKeyBlock * kBlock);
+  take(w->ds, kKeyBlock * kBlock);
+  take(w->factor, kKeyBlock * kBlock);
+  take(w->lse, kBlock);
+  take(w->delta, kBlock);
+  return used;
+}
+
+// P := 2^(S − lse).
+HWY_NOINLINE void exp_column(float* s, KeyRun run, const float* lse) {
+  const F d;
+  const V minus = hn::Load(d, lse);
+  int64_t j = run.begin;
+  for (; j + 4 <= run.end; j += 4) {
+    float* row = s + j * kBlock;
+    const V p0 = exp2_of(hn::Sub(hn::Load(d, row), minus));
+    const V p1 = exp2_of(hn::Sub(hn::Load(d, row + kBlock), minus));
+    const V p2 = exp2_of(hn::Sub(hn::Load(d, row + 2 * kBlock), minus));
+    const V p3 = exp2_of(hn::Sub(hn::Load(d, row + 3 * kBlock), minus));
+    hn::Store(p0, d, row);
+    hn::Store(p1, d, row + kBlock);
+    hn::Store(p2, d, row + 2 * kBlock);
+    hn::Store(p3, d, row + 3 * kBlock);
+  }
+  for (; j < run.end; ++j) hn::Store(exp2_of(hn::Sub(hn::Load(d, s + j * kBlock), minus)), d, s + j * kBlock);
+}
+
+// dS := P∘(dP − δ), in place of dP.
+HWY_NOINLINE void score_gradient_column(const float* p, float* dp, KeyRun run, const float* delta) {
+  const F d;
+  const V minus = hn::Load(d, delta);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    hn::Store(hn::Mul(hn::Load(d, p + j * kBlock), hn::Sub(hn::Load(d, dp + j * kBlock), minus)), d, dp + j * kBlock);
+  }
+}
+
+// The same under dropout, where dP counts only for kept weights; P loses the dropped ones.
+HWY_NOINLINE void dropped_gradient_column(float* p, float* dp, KeyRun run, const float* delta, const AttentionHead& h,
+                                          QueryColumn q, int64_t block) {
+  const F d;
+  const V minus = hn::Load(d, delta);
+  for_kept(h, q, block, run, [=](int64_t j, auto kept) HWY_ATTR {
+    const V weight = hn::Load(d, p + j * kBlock);
+    const V kept_dp = hn::IfThenElseZero(kept, hn::Load(d, dp + j * kBlock));
+    hn::Store(hn::Mul(weight, hn::Sub(kept_dp, minus)), d, dp + j * kBlock);
+    hn::Store(hn::IfThenElseZero(kept, weight), d, p + j * kBlock);
+  });
+}
+
+HWY_NOINLINE void multiply_column(float* ds, const float* factor, KeyRun run) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    hn::Store(hn::Mul(hn::Load(d, ds + j * kBlock), hn::Load(d, factor + j * kBlock)), d, ds + j * kBlock);
+  }
+}
+
+HWY_NOINLINE void add_distance_column(const float* ds, KeyRun run, float* ddistance) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    hn::StoreU(hn::Add(hn::LoadU(d, ddistance - j), hn::Load(d, ds + j * kBlock)), d, ddistance - j);
+  }
+}
+
+// One query head and one block of its queries.
+struct QueryBlock {
+  QueryColumn column[kColumns];
+  int64_t columns = 0, rows = 0;
+};
+
+float dot_rows(const float* a, const float* b, int64_t width) {
+  const F d;
+  V sum = hn::Zero(d);
+  int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) sum = hn::MulAdd(hn::LoadU(d, a + c), hn::LoadU(d, b + c), sum);
+  float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; c < width; ++c) total += a[c] * b[c];
+  return total;
+}
+
+// Packs the block's queries and output gradients both ways, and fetches lse and δ.
+void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row, const Workspace& w,
+                 QueryBlock& block) {
+  const F d;
+  const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
+  const float* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
+  block.rows = std::min(kBlock, h.q_length - row);
+  block.columns = (block.rows + kLanes - 1) / kLanes;
+  for (int64_t c = 0; c < block.columns; ++c) {
+    QueryColumn& q = block.column[c];
+    q = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
+    const int64_t panel = c / 2, lane = c % 2 * kLanes;
+    pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
+                w.qt + panel * h.width * kPanel + lane);
+    pack_column(dout + c * kLanes * task.dout_stride, task.dout_stride, q.rows, h.value_width, h.keep_scale,
+                w.dot + panel * h.value_width * kPanel + lane);
+  }
+  for (int64_t i = 0; i < block.columns * kLanes; ++i) {
+    const float lse = i < block.rows ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
+    w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+    w.delta[i] = i < block.rows ? dot_rows(out + i * task.out_stride, dout + i * task.dout_stride, h.value_width) : 0.0f;
+  }
+  copy_rows(h.q + row * h.q_stride, h.q_stride, block.rows, h.width, w.q, round_up(h.width, kLanes));
+  copy_rows(dout, task.dout_stride, block.rows, h.value_width, w.d_o, round_up(h.value_width, kLanes));
+  for (int64_t i = 0; i < kBlock * h.width; i += kLanes) hn::Store(hn::Zero(d), d, w.dqt + i);
+}
+
+// to[key][padded] += X[key][queries] · rows[queries][padded], for the columns that see each key.
+void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const float* x, const float* rows,
+                int64_t padded, float* to) {
+  for (int64_t j = 0; j < keys;) {
+    // Keys [j, end) are seen by the same columns [from, until).
+    int64_t end = keys, from = block.columns, until = 0;
+    for (int64_t c = 0; c < block.columns; ++c) {
+      if (run[c].begin <= j && j < run[c].end) {
+        from = std::min(from, c);
+        until = c + 1;
+      }
+      for (const int64_t edge : {run[c].begin, run[c].end}) {
+        if (edge > j) end = std::min(end, edge);
+      }
+    }
+    if (from < until) {
+      const int64_t first = from * kLanes, depth = std::min(until * kLanes, block.rows) - first;
+      int64_t c = 0;
+      for (; c + kPanel <= padded; c += kPanel) {
+        rows_product<2, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c, padded,
+                              to + j * padded + c, padded);
+      }
+      if (c < padded) {
+        rows_product<1, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c, padded,
+                              to + j * padded + c, padded);
+      }
+    }
+    j = end;
+  }
+}
+
+struct KeyRows {
+  const float *k, *v;  // of the key block's first row
+  int64_t ldk, ldv;
+  float *dk, *dv;
+};
+
+void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, const QueryBlock& block,
+                int64_t first, int64_t end, const KeyRows& keys, const Workspace& w) {
+  const int64_t padded = round_up(h.width, kLanes), padded_value = round_up(h.value_width, kLanes);
+  KeyRun run[kColumns] = {};
+  bool any = false;
+  for (int64_t panel = 0; panel * 2 < block.columns; ++panel) {
+    const int64_t columns = std::min<int64_t>(2, block.columns - panel * 2);
+    const PanelRuns runs = panel_runs(h, block.column + panel * 2, columns, first, end);
+    float* s = w.p + panel * kPanel;
+    float* dp = w.ds + panel * kPanel;
+    rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock);
+    rows_over_runs(runs, h.value_width, keys.v, keys.ldv, w.dot + panel * h.value_width * kPanel, dp, kBlock);
+    for (int64_t i = 0; i < columns; ++i) {
+      const int64_t c = panel * 2 + i, at = c * kLanes;
+      run[c] = runs.column[i];
+      if (run[c].begin == run[c].end) continue;
+      any = true;
+      const QueryColumn q = block.column[c];
+      modify_column(w.p + at, kBlock, run[c], h, q, first, w.factor + at);
+      exp_column(w.p + at, run[c], w.lse + at);
+      if (h.drop_below != 0) {
+        dropped_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, h, q, first);
+      } else {
+        score_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at);
+      }
+      if (task.ddistance != nullptr) {
+        add_distance_column(w.ds + at, run[c],
+                            task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
+      }
+      if (h.softcap > 0.0f) multiply_column(w.ds + at, w.factor + at, run[c]);
+    }
+    if (task.dq != nullptr) {
+      columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel);
+    }
+  }
+  if (!any) return;
+  if (task.dv != nullptr) add_by_key(block, run, end - first, w.p, w.d_o, padded_value, keys.dv);
+  if (task.dk != nullptr) add_by_key(block, run, end - first, w.ds, w.q, padded, keys.dk);
+}
+
+void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, const QueryBlock& block,
+               const Workspace& w) {
+  if (task.dq == nullptr) return;
+  const F d;
+  const V scale = hn::Set(d, h.scale);
+  for (int64_t c = 0; c < block.columns; ++c) {
+    const float* packed = w.dqt + c / 2 * h.width * kPanel + c % 2 * kLanes;
+    float* dq = task.dq + head * task.dq_head_stride + block.column[c].row * task.dq_stride;
+    if (task.add_dq) {
+      unpack_column<true>(packed, scale, block.column[c].rows, h.width, dq, task.dq_stride);
+    } else {
+      unpack_column<false>(packed, scale, block.column[c].rows, h.width, dq, task.dq_stride);
+    }
+  }
+}
+
+void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float scale, float* to, int64_t stride) {
+  const F d;
+  const V factor = hn::Set(d, scale);
+  for (int64_t i = 0; i < rows; ++i) {
+    int64_t c = 0;
+    for (; c + kLanes <= width; c += kLanes) {
+      hn::StoreU(hn::Mul(hn::Load(d, from + i * ld + c), factor), d, to + i * stride + c);
+    }
+    for (; c < width; ++c) to[i * stride + c] = from[i * ld + c] * scale;
+  }
+}
+
+}  // namespace
+
+int64_t backward_workspace(int64_t width, int64_t value_width, int64_t keys) {
+  return lay_out(width, value_width, keys, nullptr, nullptr);
+}
+
+void backward(const AttentionBackwardTask& task, float* workspace) {
+  const AttentionHead& all = task.head;
+  const int64_t keys = task.k_end - task.k_begin;
+  const int64_t padded = round_up(all.width, kLanes), padded_value = round_up(all.value_width, kLanes);
+  Workspace w;
+  lay_out(all.width, all.value_width, keys, workspace, &w);
+  if (task.dk != nullptr) std::fill(w.dk, w.dk + keys * padded, 0.0f);
+  if (task.dv != nullptr) std::fill(w.dv, w.dv + keys * padded_value, 0.0f);
+  KeyRows rows{all.k + task.k_begin * all.k_stride, all.v + task.k_begin * all.v_stride, all.k_stride, all.v_stride,
+               w.dk, w.dv};
+  if (rows.ldk != all.width) {
+    copy_rows(rows.k, rows.ldk, keys, all.width, w.k, all.width);
+    rows.k = w.k;
+    rows.ldk = all.width;
+  }
+  if (rows.ldv != all.value_width) {
+    copy_rows(rows.v, rows.ldv, keys, all.value_width, w.v, all.value_width);
+    rows.v = w.v;
+    rows.ldv = all.value_width;
+  }
+  for (int64_t head = 0; head < task.group; ++head) {
+    AttentionHead h = all;
+    h.q = all.q + head * task.q_head_stride;
+    h.dropout_row = all.dropout_row + static_cast<uint32_t>(head);
+    if (h.distance != nullptr) h.distance += head * task.distance_head_stride;
+    for (int64_t row = 0; row < h.q_length; row += kBlock) {
+      QueryBlock block;
+      begin_block(task, h, head, row, w, block);
+      const int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
+      const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
+      for (int64_t first = begin; first < end; first += kKeyBlock) {
+        const int64_t at = first - task.k_begin;
+        const KeyRows here{rows.k + at * rows.ldk, rows.v + at * rows.ldv, rows.ldk, rows.ldv, rows.dk + at * padded,
+                           rows.dv + at * padded_value};
+        block_pair(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), here, w);
+      }
+      end_block(task, h, head, block, w);
+    }
+  }
+  if (task.dk != nullptr) write_rows(w.dk, padded, keys, all.width, all.scale, task.dk, task.dk_stride);
+  if (task.dv != nullptr) write_rows(w.dv, padded_value, keys, all.value_width, all.keep_scale, task.dv, task.dv_stride);
+}
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/attention_select.hpp"
+namespace fovea::kernels {
+FOVEA_ATTENTION_SELECT(backward)
+}  // namespace fovea::kernels
+#endif

@@ -1,0 +1,240 @@
+// Forward: for a chunk of queries, key block by key block,
+//   S = K·Qᵀ (log2 units) -> modifiers, mask -> running maximum, P = 2^(S − m), running sum -> Oᵀ += Vᵀ·P.
+#include "kernels/attention_kernels.hpp"
+#include "kernels/attention_targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_forward.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_observe-inl.hpp"
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kChunkPanels = 8;  // queries of a task: their Q and O stay in the second-level cache
+
+// The running state of one panel of queries, in lanes.
+struct Panel {
+  QueryColumn column[2];
+  int64_t columns = 0;
+  float* qt = nullptr;     // [width][kPanel], scaled by scale·log2 e
+  float* ot = nullptr;     // [value_width][kPanel]
+  float* max = nullptr;    // [kPanel] running maximum
+  float* sum = nullptr;    // [kPanel] Σ 2^(s − max)
+  float* slope = nullptr;  // [kPanel] Σ 2^(s − max)·(s − max), for the entropy
+  RowObserver observer;
+};
+
+// P := 2^(S − m) on a column, with the new maximum m; returns whether Oᵀ of the column must be rescaled by `alpha`.
+template <bool kStatistics>
+HWY_NOINLINE bool softmax_column(float* s, KeyRun run, float* max, float* sum, float* slope, float* alpha_out) {
+  const F d;
+  const V old_max = hn::Load(d, max);
+  V m0 = old_max, m1 = old_max, m2 = old_max, m3 = old_max;
+  int64_t j = run.begin;
+  for (; j + 4 <= run.end; j += 4) {
+    m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
+    m1 = hn::Max(m1, hn::Load(d, s + (j + 1) * kPanel));
+    m2 = hn::Max(m2, hn::Load(d, s + (j + 2) * kPanel));
+    m3 = hn::Max(m3, hn::Load(d, s + (j + 3) * kPanel));
+  }
+  for (; j < run.end; ++j) m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
+  const V new_max = hn::Max(hn::Max(m0, m1), hn::Max(m2, m3));
+  const V alpha = exp2_of(hn::Sub(old_max, new_max));
+  V l0 = hn::Zero(d), l1 = l0, l2 = l0, l3 = l0;
+  V t0 = l0, t1 = l0;
+  const V least = hn::Set(d, -200.0f);  // keeps 0·(−∞) out of the statistics
+  for (j = run.begin; j + 4 <= run.end; j += 4) {
+    float* row = s + j * kPanel;
+    const V x0 = hn::Sub(hn::Load(d, row), new_max), x1 = hn::Sub(hn::Load(d, row + kPanel), new_max);
+    const V x2 = hn::Sub(hn::Load(d, row + 2 * kPanel), new_max), x3 = hn::Sub(hn::Load(d, row + 3 * kPanel), new_max);
+    const V p0 = exp2_of(x0), p1 = exp2_of(x1), p2 = exp2_of(x2), p3 = exp2_of(x3);
+    hn::Store(p0, d, row);
+    hn::Store(p1, d, row + kPanel);
+    hn::Store(p2, d, row + 2 * kPanel);
+    hn::Store(p3, d, row + 3 * kPanel);
+    l0 = hn::Add(l0, p0);
+    l1 = hn::Add(l1, p1);
+    l2 = hn::Add(l2, p2);
+    l3 = hn::Add(l3, p3);
+    if (kStatistics) {
+      t0 = hn::MulAdd(p0, hn::Max(least, x0), t0);
+      t1 = hn::MulAdd(p1, hn::Max(least, x1), t1);
+      t0 = hn::MulAdd(p2, hn::Max(least, x2), t0);
+      t1 = hn::MulAdd(p3, hn::Max(least, x3), t1);
+    }
+  }
+  for (; j < run.end; ++j) {
+    const V x = hn::Sub(hn::Load(d, s + j * kPanel), new_max);
+    const V p = exp2_of(x);
+    hn::Store(p, d, s + j * kPanel);
+    l0 = hn::Add(l0, p);
+    if (kStatistics) t0 = hn::MulAdd(p, hn::Max(least, x), t0);
+  }
+  const V old_sum = hn::Load(d, sum);
+  if (kStatistics) {  // rebased on the new maximum
+    const V moved = hn::MulAdd(old_sum, hn::Max(least, hn::Sub(old_max, new_max)), hn::Load(d, slope));
+    hn::Store(hn::MulAdd(moved, alpha, hn::Add(t0, t1)), d, slope);
+  }
+  hn::Store(hn::MulAdd(old_sum, alpha, hn::Add(hn::Add(l0, l1), hn::Add(l2, l3))), d, sum);
+  hn::Store(new_max, d, max);
+  hn::Store(alpha, d, alpha_out);
+  return !hn::AllTrue(d, hn::Eq(old_max, new_max));
+}
+
+HWY_NOINLINE void rescale_column(float* ot, int64_t width, const float* alpha) {
+  const F d;
+  const V a = hn::Load(d, alpha);
+  for (int64_t c = 0; c < width; ++c) hn::Store(hn::Mul(hn::Load(d, ot + c * kPanel), a), d, ot + c * kPanel);
+}
+
+HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, QueryColumn q, int64_t block) {
+  for_kept(h, q, block, run, [p](int64_t j, auto kept) HWY_ATTR {
+    const F d;
+    hn::Store(hn::IfThenElseZero(kept, hn::Load(d, p + j * kPanel)), d, p + j * kPanel);
+  });
+}
+
+// One panel against one key block; k and v are the block's first rows.
+void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k, int64_t ldk,
+                 const float* v, int64_t ldv, float* s) {
+  const PanelRuns runs = panel_runs(h, panel.column, panel.columns, block, block_end);
+  if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
+  rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel);
+  alignas(64) float alpha[kLanes];
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    const KeyRun run = runs.column[c];
+    if (run.begin == run.end) continue;
+    const int64_t at = c * kLanes;
+    modify_column(s + at, kPanel, run, h, panel.column[c], block, nullptr);
+    bool moved = false;
+    if (panel.observer.any()) {
+      panel.observer.see(s + at, run, block, c);
+      moved = softmax_column<true>(s + at, run, panel.max + at, panel.sum + at, panel.slope + at, alpha);
+    } else {
+      moved = softmax_column<false>(s + at, run, panel.max + at, panel.sum + at, nullptr, alpha);
+    }
+    if (moved) rescale_column(panel.ot + at, h.value_width, alpha);
+    if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
+  }
+  columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot);
+}
+
+void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows) {
+  const F d;
+  panel.columns = rows > kLanes ? 2 : 1;
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    panel.column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
+    pack_column(h.q + panel.column[c].row * h.q_stride, h.q_stride, panel.column[c].rows, h.width, h.scale * kLog2E,
+                panel.qt + c * kLanes);
+    // A sink is a key without a value, seen first.
+    const V max = hn::Set(d, h.sink != nullptr ? *h.sink * kLog2E : kFloor);
+    hn::Store(max, d, panel.max + c * kLanes);
+    hn::Store(hn::Set(d, h.sink != nullptr ? 1.0f : 0.0f), d, panel.sum + c * kLanes);
+    hn::Store(hn::Zero(d), d, panel.slope + c * kLanes);
+  }
+  for (int64_t i = 0; i < h.value_width * kPanel; i += kLanes) hn::Store(hn::Zero(d), d, panel.ot + i);
+}
+
+void end_panel(const AttentionForwardTask& task, Panel& panel) {
+  const F d;
+  const AttentionHead& h = task.head;
+  alignas(64) float lse[kLanes];
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    const QueryColumn q = panel.column[c];
+    const V sum = hn::Load(d, panel.sum + c * kLanes), max = hn::Load(d, panel.max + c * kLanes);
+    const auto empty = hn::Eq(sum, hn::Zero(d));
+    const V factor = hn::IfThenZeroElse(empty, hn::Div(hn::Set(d, h.keep_scale), sum));
+    unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width, task.out + q.row * task.out_stride,
+                         task.out_stride);
+    const V log_sum = hn::Log(d, hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
+    const V natural = hn::MulAdd(max, hn::Set(d, kLn2), log_sum);
+    hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
+    if (task.lse != nullptr) {
+      for (int64_t i = 0; i < q.rows; ++i) task.lse[(q.row + i) * task.row_stride] = lse[i];
+    }
+    if (panel.observer.any()) {
+      panel.observer.finish(task.statistics, task.row_stride, q.row, q.rows, c, panel.max + c * kLanes,
+                            panel.sum + c * kLanes, panel.slope + c * kLanes);
+    }
+  }
+}
+
+int64_t panel_floats(int64_t width, int64_t value_width, int64_t top_k) {
+  return kPanel * (width + value_width + 3) + RowObserver::floats(top_k);
+}
+
+}  // namespace
+
+int64_t forward_workspace(int64_t width, int64_t value_width, int64_t top_k) {
+  return kChunkPanels * panel_floats(width, value_width, top_k) + kKeyBlock * kPanel +
+         round_up(kKeyBlock * (width + value_width), kLanes) + 2 * kLanes;
+}
+
+void forward(const AttentionForwardTask& task, float* workspace) {
+  const AttentionHead& h = task.head;
+  Panel panels[kChunkPanels];
+  int64_t count = 0;
+  for (int64_t row = task.q_begin; row < task.q_end; row += kPanel) {
+    Panel& panel = panels[count++];
+    panel.qt = workspace;
+    panel.ot = panel.qt + kPanel * h.width;
+    panel.max = panel.ot + kPanel * h.value_width;
+    panel.sum = panel.max + kPanel;
+    panel.slope = panel.sum + kPanel;
+    workspace = panel.slope + kPanel;
+    panel.observer = RowObserver(task.statistics, workspace);
+    workspace += RowObserver::floats(task.statistics.top_k);
+    begin_panel(h, panel, row, std::min(kPanel, task.q_end - row));
+  }
+  float* s = workspace;
+  float* k_copy = s + kKeyBlock * kPanel;
+  float* v_copy = k_copy + round_up(kKeyBlock * h.width, kLanes);
+
+  // Key blocks begin at multiples of kKeyBlock, whatever the chunk. Rows far apart in memory are brought together when
+  // more than one panel reads them.
+  const int64_t begin = first_key(h, task.q_begin) / kKeyBlock * kKeyBlock;
+  const int64_t end = end_key(h, task.q_end - 1);
+  for (int64_t block = begin; block < end; block += kKeyBlock) {
+    const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
+    const float* k = h.k + block * h.k_stride;
+    const float* v = h.v + block * h.v_stride;
+    int64_t ldk = h.k_stride, ldv = h.v_stride;
+    if (count > 1 && ldk != h.width) {
+      copy_rows(k, ldk, block_end - block, h.width, k_copy, h.width);
+      k = k_copy;
+      ldk = h.width;
+    }
+    if (count > 1 && ldv != h.value_width) {
+      copy_rows(v, ldv, block_end - block, h.value_width, v_copy, h.value_width);
+      v = v_copy;
+      ldv = h.value_width;
+    }
+    for (int64_t p = 0; p < count; ++p) panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, s);
+  }
+  for (int64_t p = 0; p < count; ++p) end_panel(task, panels[p]);
+}
+
+int64_t query_chunk() {
+  return kChunkPanels * kPanel;
+}
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/attention_select.hpp"
+namespace fovea::kernels {
+FOVEA_ATTENTION_SELECT(forward)
+
+int64_t attention_query_chunk(Isa isa) {
+  return FOVEA_ATTENTION_PICK(isa, query_chunk)();
+}
+
+}  // namespace fovea::kernels
+#endif

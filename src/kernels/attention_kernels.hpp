@@ -1,0 +1,93 @@
+// Fused attention kernels: one query head of one sequence at a time, raw pointers, no allocation, no throw.
+//
+// Layout: scores are held transposed, S[key][query], so that vector lanes are queries: maxima, sums, masks and every
+// statistic are vertical, K and V are read unpacked (broadcast), and only Q is packed (transposed, once).
+#pragma once
+
+#include <cstdint>
+
+#include "fovea/base/random.hpp"
+
+namespace fovea::kernels {
+
+// What all passes share. Row i of x is x + i·x_stride. Rows may overlap no output.
+struct AttentionHead {
+  const float* q = nullptr;  // [q_length, width]
+  const float* k = nullptr;  // [k_length, width]
+  const float* v = nullptr;  // [k_length, value_width]
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0;
+  int64_t q_length = 0, k_length = 0, width = 0, value_width = 0;
+  float scale = 1.0f;
+  int64_t left = 0, right = 0;      // query i sees keys j with i' − left <= j <= i' + right, i' = i + k_length − q_length
+  float softcap = 0.0f;             // 0: none
+  const float* distance = nullptr;  // bias at distance[i' − j]; readable 63 beyond both ends; null: none
+  const float* sink = nullptr;      // one more logit; null: none
+  uint32_t drop_below = 0;          // a weight is dropped when its 16 random bits are below this
+  float keep_scale = 1.0f;
+  RandomKey dropout_key{};
+  uint32_t dropout_row = 0, dropout_row_step = 0;  // the random row of query i: dropout_row + i·step
+};
+
+// Per-row statistics of queries, element i·stride of each; null: not wanted.
+struct AttentionStatistics {
+  float* entropy = nullptr;
+  float* max_weight = nullptr;
+  int64_t* max_key = nullptr;
+  int64_t* top_keys = nullptr;  // [k] at i·stride·k
+  float* top_weights = nullptr;
+  int64_t top_k = 0;
+  bool any() const { return entropy != nullptr || max_weight != nullptr || top_k > 0; }
+};
+
+struct AttentionForwardTask {
+  AttentionHead head;
+  int64_t q_begin = 0, q_end = 0;  // the queries to do; q_begin a multiple of attention_query_chunk()
+  float* out = nullptr;            // row i at out + i·out_stride
+  int64_t out_stride = 0;
+  float* lse = nullptr;  // may be null
+  int64_t row_stride = 0;  // of lse and the statistics
+  AttentionStatistics statistics;
+};
+
+struct AttentionBackwardTask {
+  AttentionHead head;                // its q and dropout_row are those of the group's first query head
+  int64_t group = 1;                 // query heads that share this key head
+  int64_t q_head_stride = 0, out_head_stride = 0, dout_head_stride = 0, dq_head_stride = 0;
+  int64_t distance_head_stride = 0, ddistance_head_stride = 0;
+  const float* out = nullptr;
+  const float* dout = nullptr;
+  int64_t out_stride = 0, dout_stride = 0;
+  const float* lse = nullptr;  // of query i and head h at lse[i·lse_stride + h]
+  int64_t lse_stride = 0;
+  int64_t k_begin = 0, k_end = 0;  // the keys to do: dk and dv are complete for these, dq is their share
+  float* dq = nullptr;             // null: not wanted
+  float* dk = nullptr;
+  float* dv = nullptr;
+  int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;
+  bool add_dq = false;              // add to dq instead of writing it
+  float* ddistance = nullptr;       // added to, at the same index as distance; null: not wanted
+};
+
+struct AttentionMassTask {
+  AttentionHead head;
+  const float* lse = nullptr;  // at i·row_stride
+  int64_t row_stride = 0;
+  float* mass = nullptr;  // of key j at j·mass_stride; added to
+  int64_t mass_stride = 0;
+};
+
+// The kernels of one instruction set. `workspace` is 64-byte aligned and as large as the matching size says, in floats.
+struct AttentionKernels {
+  void (*forward)(const AttentionForwardTask&, float* workspace);
+  void (*backward)(const AttentionBackwardTask&, float* workspace);
+  void (*mass)(const AttentionMassTask&, float* workspace);
+  int64_t (*forward_workspace)(int64_t width, int64_t value_width, int64_t top_k);
+  int64_t (*backward_workspace)(int64_t width, int64_t value_width, int64_t keys);
+  int64_t (*mass_workspace)(int64_t width);
+  int64_t query_chunk;  // queries of one forward task
+};
+
+// Of current_isa().
+const AttentionKernels& attention_kernels();
+
+}  // namespace fovea::kernels

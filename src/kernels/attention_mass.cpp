@@ -1,0 +1,69 @@
+// The mass that each key receives: a second pass over the scores, with the final log-sum-exp.
+#include "kernels/attention_kernels.hpp"
+#include "kernels/attention_targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_mass.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+namespace {
+
+HWY_NOINLINE void add_mass(const float* s, KeyRun run, const float* lse2, float* mass, int64_t stride) {
+  const F d;
+  const V minus = hn::Load(d, lse2);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    mass[j * stride] += hn::GetLane(hn::SumOfLanes(d, exp2_of(hn::Sub(hn::Load(d, s + j * kPanel), minus))));
+  }
+}
+
+}  // namespace
+
+int64_t mass_workspace(int64_t width) {
+  return kPanel * (width + kKeyBlock + 1);
+}
+
+void mass(const AttentionMassTask& task, float* workspace) {
+  const AttentionHead& h = task.head;
+  float* qt = workspace;
+  float* s = qt + kPanel * h.width;
+  float* lse2 = s + kPanel * kKeyBlock;
+  for (int64_t row = 0; row < h.q_length; row += kPanel) {
+    QueryColumn column[2];
+    const int64_t rows = std::min(kPanel, h.q_length - row);
+    const int64_t columns = rows > kLanes ? 2 : 1;
+    for (int64_t c = 0; c < columns; ++c) {
+      column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
+      pack_column(h.q + column[c].row * h.q_stride, h.q_stride, column[c].rows, h.width, h.scale * kLog2E, qt + c * kLanes);
+      for (int64_t i = 0; i < kLanes; ++i) {
+        const float lse = i < column[c].rows ? task.lse[(column[c].row + i) * task.row_stride] : -HUGE_VALF;
+        lse2[c * kLanes + i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+      }
+    }
+    const int64_t end = end_key(h, row + rows - 1);
+    for (int64_t block = first_key(h, row) / kKeyBlock * kKeyBlock; block < end; block += kKeyBlock) {
+      const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
+      const PanelRuns runs = panel_runs(h, column, columns, block, block_end);
+      rows_over_runs(runs, h.width, h.k + block * h.k_stride, h.k_stride, qt, s, kPanel);
+      for (int64_t c = 0; c < columns; ++c) {
+        modify_column(s + c * kLanes, kPanel, runs.column[c], h, column[c], block, nullptr);
+        add_mass(s + c * kLanes, runs.column[c], lse2 + c * kLanes, task.mass + block * task.mass_stride, task.mass_stride);
+      }
+    }
+  }
+}
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/attention_select.hpp"
+namespace fovea::kernels {
+FOVEA_ATTENTION_SELECT(mass)
+}  // namespace fovea::kernels
+#endif

@@ -1,0 +1,169 @@
+// What happens to a tile of scores between Q·K and the softmax: softcap, bias by distance, masks; and dropout of
+// weights. Each is a pass over one column (kLanes queries) of a tile in the first-level cache, called only for tiles that
+// need it, so that the plain case carries no branch and variants need no instantiation of their own.
+#if defined(FOVEA_ATTENTION_MODIFY_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOVEA_ATTENTION_MODIFY_INL
+#undef FOVEA_ATTENTION_MODIFY_INL
+#else
+#define FOVEA_ATTENTION_MODIFY_INL
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+
+// kLanes queries of a sequence, from row on, of which `rows` exist.
+struct QueryColumn {
+  int64_t row = 0, rows = 0;
+};
+
+HWY_INLINE int64_t first_key(const AttentionHead& h, int64_t row) {
+  return std::clamp<int64_t>(row + h.k_length - h.q_length - h.left, 0, h.k_length);
+}
+HWY_INLINE int64_t end_key(const AttentionHead& h, int64_t row) {
+  return std::clamp<int64_t>(row + h.k_length - h.q_length + h.right + 1, 0, h.k_length);
+}
+
+// The keys of the block [block, block_end) that a column sees, relative to the block; rounded outwards to register
+// tiles, so that runs are cut between them. {0, 0} when it sees none.
+HWY_INLINE KeyRun column_run(const AttentionHead& h, QueryColumn q, int64_t block, int64_t block_end) {
+  const int64_t begin = std::max(first_key(h, q.row), block) - block;
+  const int64_t end = std::min(end_key(h, q.row + q.rows - 1), block_end) - block;
+  if (begin >= end) return {0, 0};
+  return {begin / kTileRows * kTileRows, std::min(round_up(end, kTileRows), block_end - block)};
+}
+
+// The runs of the one or two columns of a panel; `columns` 1 or 2. A column that sees nothing takes no part.
+HWY_INLINE PanelRuns panel_runs(const AttentionHead& h, const QueryColumn* q, int64_t columns, int64_t block,
+                                int64_t block_end) {
+  const KeyRun a = column_run(h, q[0], block, block_end);
+  const KeyRun b = columns > 1 ? column_run(h, q[1], block, block_end) : KeyRun{0, 0};
+  if (b.begin == b.end) return {{a, b}, a, {0, 0}, {0, 0}};
+  if (a.begin == a.end) return {{a, b}, {0, 0}, {0, 0}, b};
+  return cut_runs(a, b);
+}
+
+// s := c·tanh(s / c) in units of log2; `factor` (null: not wanted) receives the derivative, 1 − tanh².
+inline HWY_NOINLINE void softcap_column(float* s, int64_t ld, KeyRun run, float cap, float* factor) {
+  const F d;
+  const V c = hn::Set(d, cap * kLog2E), inverse = hn::Set(d, 1.0f / (cap * kLog2E));
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V t = hn::Tanh(d, hn::Mul(hn::Load(d, s + j * ld), inverse));
+    hn::Store(hn::Mul(t, c), d, s + j * ld);
+    if (factor != nullptr) hn::Store(hn::NegMulAdd(t, t, hn::Set(d, 1.0f)), d, factor + j * ld);
+  }
+}
+
+// s += bias[i' − j], in units of log2. `distance` is the bias of the column's first query and the block's first key.
+inline HWY_NOINLINE void distance_column(float* s, int64_t ld, KeyRun run, const float* distance) {
+  const F d;
+  const V unit = hn::Set(d, kLog2E);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V bias = hn::LoadU(d, distance - j);
+    hn::Store(hn::MulAdd(bias, unit, hn::Load(d, s + j * ld)), d, s + j * ld);
+  }
+}
+
+// Sets the scores of keys out of sight to kMasked. Only the keys that not every query of the column sees are touched.
+inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q, int64_t block) {
+  const F d;
+  const I di;
+  const int64_t shift = h.k_length - h.q_length + q.row - block;
+  const int64_t all_from = first_key(h, q.row + q.rows - 1) - block;  // every query sees [all_from, all_to)
+  const int64_t all_to = end_key(h, q.row) - block;
+  const auto limit = [](int64_t x) HWY_ATTR { return static_cast<int32_t>(std::clamp<int64_t>(x, -1'000'000'000, 1'000'000'000)); };
+  const VI lowest = hn::Iota(di, limit(shift - h.left));
+  const VI highest = hn::Iota(di, limit(shift + h.right));
+  const V masked = hn::Set(d, kMasked);
+  for (int64_t j = run.begin; j < std::min(run.end, all_from); ++j) {
+    const auto dead = hn::RebindMask(d, hn::Lt(hn::Set(di, static_cast<int32_t>(j)), lowest));
+    hn::Store(hn::IfThenElse(dead, masked, hn::Load(d, s + j * ld)), d, s + j * ld);
+  }
+  for (int64_t j = std::max(run.begin, all_to); j < run.end; ++j) {
+    const auto dead = hn::RebindMask(d, hn::Gt(hn::Set(di, static_cast<int32_t>(j)), highest));
+    hn::Store(hn::IfThenElse(dead, masked, hn::Load(d, s + j * ld)), d, s + j * ld);
+  }
+}
+
+// All of the above on one column; `factor` as in softcap_column.
+HWY_INLINE void modify_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q, int64_t block,
+                              float* factor) {
+  if (h.softcap > 0.0f) softcap_column(s, ld, run, h.softcap, factor);
+  if (h.distance != nullptr) distance_column(s, ld, run, h.distance + h.k_length - h.q_length + q.row - block);
+  if (run.begin + block < first_key(h, q.row + q.rows - 1) || run.end + block > end_key(h, q.row)) {
+    mask_column(s, ld, run, h, q, block);
+  }
+}
+
+using U = hn::ScalableTag<uint32_t>;
+using VU = hn::Vec<U>;
+
+// The low and high halves of a·b, lane by lane.
+HWY_INLINE void multiply_wide(VU a, VU b, VU& low, VU& high) {
+  const U du;
+#if HWY_TARGET == HWY_SCALAR
+  const uint64_t product = uint64_t{hn::GetLane(a)} * hn::GetLane(b);
+  low = hn::Set(du, static_cast<uint32_t>(product));
+  high = hn::Set(du, static_cast<uint32_t>(product >> 32));
+#else
+  const hn::Repartition<uint64_t, U> du64;
+  const auto even = hn::MulEven(a, b);
+  const auto odd = hn::MulEven(hn::BitCast(du, hn::ShiftRight<32>(hn::BitCast(du64, a))), b);
+  low = hn::OddEven(hn::BitCast(du, hn::ShiftLeft<32>(odd)), hn::BitCast(du, even));
+  high = hn::OddEven(hn::BitCast(du, odd), hn::BitCast(du, hn::ShiftRight<32>(even)));
+#endif
+}
+
+// Random words of eight keys for each query of a column: RandomKey::block((row << 32) | group), in lanes.
+HWY_INLINE void random_words(const AttentionHead& h, VU rows, uint32_t group, VU words[4]) {
+  const U du;
+  VU c0 = hn::Set(du, group), c1 = rows;
+  VU c2 = hn::Set(du, static_cast<uint32_t>(h.dropout_key.stream));
+  VU c3 = hn::Set(du, static_cast<uint32_t>(h.dropout_key.stream >> 32));
+  auto k0 = static_cast<uint32_t>(h.dropout_key.seed);
+  auto k1 = static_cast<uint32_t>(h.dropout_key.seed >> 32);
+  const VU m0 = hn::Set(du, 0xD2511F53u), m1 = hn::Set(du, 0xCD9E8D57u);
+  for (int round = 0; round < 10; ++round) {
+    VU low0, high0, low1, high1;
+    multiply_wide(c0, m0, low0, high0);
+    multiply_wide(c2, m1, low1, high1);
+    c0 = hn::Xor(hn::Xor(high1, c1), hn::Set(du, k0));
+    c1 = low1;
+    c2 = hn::Xor(hn::Xor(high0, c3), hn::Set(du, k1));
+    c3 = low0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  words[0] = c0;
+  words[1] = c1;
+  words[2] = c2;
+  words[3] = c3;
+}
+
+// Calls use(j, kept) for the keys of the run, kept a mask of the queries that keep their weight on key j.
+template <class Use>
+HWY_INLINE void for_kept(const AttentionHead& h, QueryColumn q, int64_t block, KeyRun run, Use use) {
+  const F d;
+  const I di;
+  const U du;
+  const VU rows = hn::Add(hn::Set(du, h.dropout_row + static_cast<uint32_t>(q.row) * h.dropout_row_step),
+                          hn::Mul(hn::Iota(du, 0), hn::Set(du, h.dropout_row_step)));
+  const VI least = hn::Set(di, static_cast<int32_t>(h.drop_below) - 1);
+  VU words[4];
+  for (int64_t group = (block + run.begin) / 8; group * 8 < block + run.end; ++group) {
+    random_words(h, rows, static_cast<uint32_t>(group), words);
+    for (int64_t part = 0; part < 8; ++part) {
+      const int64_t j = group * 8 + part - block;
+      if (j < run.begin || j >= run.end) continue;
+      const VU word = part % 2 == 0 ? hn::And(words[part / 2], hn::Set(du, 0xFFFFu)) : hn::ShiftRight<16>(words[part / 2]);
+      use(j, hn::RebindMask(d, hn::Gt(hn::BitCast(di, word), least)));
+    }
+  }
+}
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,113 @@
+// Looks at a tile of scores before the softmax: the strongest key and the top k of each query.
+#if defined(FOVEA_ATTENTION_OBSERVE_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOVEA_ATTENTION_OBSERVE_INL
+#undef FOVEA_ATTENTION_OBSERVE_INL
+#else
+#define FOVEA_ATTENTION_OBSERVE_INL
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+
+// The observers of one panel. Keys come in ascending order, so a strict comparison gives ties to the lower index.
+class RowObserver {
+ public:
+  RowObserver() = default;
+  RowObserver(const AttentionStatistics& wanted, float* memory)
+      : any_(wanted.any()), top_k_(wanted.top_k), max_(memory), key_(memory + kPanel), scores_(memory + 2 * kPanel),
+        keys_(memory + (2 + wanted.top_k) * kPanel) {
+    if (!any_) return;
+    std::fill(max_, max_ + kPanel, kFloor);
+    std::fill(key_, key_ + kPanel, -1.0f);
+    std::fill(scores_, scores_ + top_k_ * kPanel, kFloor);
+    std::fill(keys_, keys_ + top_k_ * kPanel, -1.0f);
+  }
+  static int64_t floats(int64_t top_k) { return (2 + 2 * top_k) * kPanel; }
+  bool any() const { return any_; }
+
+  // Scores of column c (s[j·kPanel]) for the keys of the run; key 0 of the tile is `block`.
+  HWY_NOINLINE void see(const float* s, KeyRun run, int64_t block, int64_t c) {
+    const F d;
+    float* max_at = max_ + c * kLanes;
+    float* key_at = key_ + c * kLanes;
+    V max = hn::Load(d, max_at);
+    VI key = hn::BitCast(I(), hn::Load(d, key_at));
+    for (int64_t j = run.begin; j < run.end; ++j) {
+      const V x = hn::Load(d, s + j * kPanel);
+      const auto above = hn::Gt(x, max);
+      max = hn::IfThenElse(above, x, max);
+      key = hn::IfThenElse(hn::RebindMask(I(), above), hn::Set(I(), static_cast<int32_t>(block + j)), key);
+    }
+    hn::Store(max, d, max_at);
+    hn::Store(hn::BitCast(d, key), d, key_at);
+    if (top_k_ > 0) see_top(s, run, block, c);
+  }
+
+  // Writes the statistics of column c; max, sum and slope are the softmax state of its lanes.
+  void finish(const AttentionStatistics& to, int64_t stride, int64_t row, int64_t rows, int64_t c, const float* max,
+              const float* sum, const float* slope) const {
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t lane = c * kLanes + i, at = (row + i) * stride;
+      const bool empty = sum[i] == 0.0f;
+      if (to.entropy != nullptr) to.entropy[at] = empty ? 0.0f : std::max(0.0f, std::log(sum[i]) - kLn2 * slope[i] / sum[i]);
+      if (to.max_weight != nullptr) {
+        const bool none = max_[lane] == kFloor;
+        to.max_weight[at] = none ? 0.0f : std::exp2(max_[lane] - max[i]) / sum[i];
+        to.max_key[at] = none ? -1 : key_index(key_[lane]);
+      }
+      for (int64_t n = 0; n < top_k_; ++n) {
+        const float score = scores_[n * kPanel + lane];
+        const bool none = score == kFloor;
+        to.top_weights[at * top_k_ + n] = none ? 0.0f : std::exp2(score - max[i]) / sum[i];
+        to.top_keys[at * top_k_ + n] = none ? -1 : key_index(keys_[n * kPanel + lane]);
+      }
+    }
+  }
+
+ private:
+  static int64_t key_index(float bits) {
+    int32_t key;
+    std::memcpy(&key, &bits, sizeof key);
+    return key;
+  }
+
+  HWY_NOINLINE void see_top(const float* s, KeyRun run, int64_t block, int64_t c) {
+    const F d;
+    const float* least = scores_ + (top_k_ - 1) * kPanel + c * kLanes;  // the weakest kept score of each query
+    for (int64_t j = run.begin; j < run.end; ++j) {
+      const float* x = s + j * kPanel;
+      if (hn::AllFalse(d, hn::Gt(hn::Load(d, x), hn::Load(d, least)))) continue;
+      for (int64_t i = 0; i < kLanes; ++i) {
+        if (x[i] > least[i]) insert(c * kLanes + i, x[i], static_cast<int32_t>(block + j));
+      }
+    }
+  }
+
+  void insert(int64_t lane, float score, int32_t key) {
+    int64_t n = top_k_ - 1;
+    for (; n > 0 && scores_[(n - 1) * kPanel + lane] < score; --n) {
+      scores_[n * kPanel + lane] = scores_[(n - 1) * kPanel + lane];
+      keys_[n * kPanel + lane] = keys_[(n - 1) * kPanel + lane];
+    }
+    scores_[n * kPanel + lane] = score;
+    std::memcpy(&keys_[n * kPanel + lane], &key, sizeof key);
+  }
+
+  bool any_ = false;
+  int64_t top_k_ = 0;
+  float* max_ = nullptr;     // [kPanel] the largest score of a key
+  float* key_ = nullptr;     // [kPanel] its index, as int32 bits
+  float* scores_ = nullptr;  // [top_k][kPanel], descending
+  float* keys_ = nullptr;    // [top_k][kPanel], as int32 bits
+};
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif

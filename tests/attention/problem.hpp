@@ -1,0 +1,55 @@
+// A random attention problem, run by the engine and by the reference, and the tolerances between them.
+//
+// Tolerances (ε = 2^-24 rounded up to 2^-23). With A = scale·max Σ|q_c k_c|, a score differs by at most
+// s = ε·(3√D + 6)·A + ε·(|softcap| + |bias|): rounding errors of a sum of D terms grow like √D, 3 standard deviations
+// are granted. A weight differs by the factor e^2s (score and lse) and 4ε (exp2). Then, with
+// w = 2s + 4ε + ε·|lse| + 3ε√Lk (sums over keys):
+//   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
+//   dS = P(dP − δ): with G = max_i Σ_c|dout_c|·max|v|·keep, differs by P·2G·(w + 3ε√Dv)
+//   dq: scale·max|k|·that summed over keys (ΣP = 1);   dk: scale·max|q|·that·(mass of the key, at most the queries)
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fovea/attention/attention.hpp"
+#include "fovea/base/random.hpp"
+#include "tests/reference/attention.hpp"
+
+namespace fovea::testing {
+
+struct Problem {
+  std::vector<int64_t> q_lengths, k_lengths;
+  int64_t heads = 1, kv_heads = 1, d = 8, dv = 8;
+  AttentionSpec spec;
+  bool alibi = false, relative = false, sinks = false, bidirectional = true;
+  bool interleaved = false;  // q, k, v as columns of one matrix, as layers hold them (needs q_lengths == k_lengths)
+  double magnitude = 1.0;
+  uint64_t seed = 1;
+  std::string describe() const;
+};
+
+struct Arrays {
+  Problem problem;
+  Offsets q_offsets, k_offsets;
+  Tensor memory, q, k, v, dout, slopes, table, sinks;
+  AttentionInputs inputs;
+  HeadsView<const float> dout_view;
+};
+
+struct Results {
+  Tensor out, lse, dq, dk, dv, dslopes, dtable, dsinks;
+};
+
+Arrays make_arrays(const Problem& problem);
+Results run_engine(const Arrays& arrays, bool backward = true);
+// Compares with the float64 reference; gtest failures name the index and both values.
+void expect_equal_to_reference(const Arrays& arrays, const Results& results, bool backward = true);
+// Bit for bit.
+void expect_same_bits(const Tensor& a, const Tensor& b, const std::string& what);
+// Whether the weight of a query row of the packed batch on key j is kept.
+bool kept_by(const AttentionSpec& spec, int64_t row, int64_t heads, int64_t h, int64_t j);
+reference::Attention make_reference(const Arrays& arrays, int64_t n);
+
+}  // namespace fovea::testing

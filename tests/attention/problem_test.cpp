@@ -1,0 +1,277 @@
+#include "tests/attention/problem.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+namespace fovea::testing {
+namespace {
+
+constexpr double kEps = 0x1p-23;
+
+Tensor random_tensor(Random& random, const Shape& shape, double magnitude) {
+  Tensor x = Tensor::empty(shape);
+  for (float& value : x.span()) value = static_cast<float>(magnitude * random.normal());
+  return x;
+}
+
+// Rows [begin, end) of a view in float64, contiguous.
+std::vector<double> rows_of(const HeadsView<const float>& x, int64_t begin, int64_t end) {
+  std::vector<double> values;
+  for (int64_t t = begin; t < end; ++t) {
+    for (int64_t h = 0; h < x.dim(1); ++h) {
+      for (int64_t c = 0; c < x.dim(2); ++c) {
+        values.push_back(static_cast<double>(x.data[t * x.stride(0) + h * x.stride(1) + c]));
+      }
+    }
+  }
+  return values;
+}
+
+double largest(const std::vector<double>& x) {
+  double most = 0;
+  for (const double value : x) most = std::max(most, std::abs(value));
+  return most;
+}
+
+HeadsView<const float> view_of(const Tensor& x) {
+  return contiguous_view<const float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
+}
+
+int failures = 0;
+
+void compare(const Tensor& got, int64_t begin, const std::vector<double>& want, double tolerance, const char* what,
+             const std::string& description) {
+  const int64_t width = got.dim(0) == 0 ? 0 : got.numel() / got.dim(0);
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double value = static_cast<double>(got.data()[begin * width + static_cast<int64_t>(i)]);
+    const bool same_infinity = std::isinf(want[i]) && value == want[i];
+    if (same_infinity || std::abs(value - want[i]) <= tolerance) continue;
+    if (++failures < 20) {
+      ADD_FAILURE() << what << "[" << i << "] expected " << want[i] << ", got " << value << ", tolerance " << tolerance
+                    << " in " << description;
+    }
+    return;
+  }
+}
+
+}  // namespace
+
+std::string Problem::describe() const {
+  return fmt::format(
+      "seed {} q [{}] k [{}] heads {}/{} d {} dv {} causal {} window ({}, {}) softcap {} dropout {} score {} alibi {} "
+      "relative {} sinks {} interleaved {}",
+      seed, fmt::join(q_lengths, ","), fmt::join(k_lengths, ","), heads, kv_heads, d, dv, spec.causal, spec.window_left,
+      spec.window_right, spec.softcap, spec.dropout, static_cast<int>(spec.score), alibi, relative, sinks, interleaved);
+}
+
+Arrays make_arrays(const Problem& problem) {
+  Arrays a{problem, Offsets::from_lengths(problem.q_lengths), Offsets::from_lengths(problem.k_lengths), {}, {}, {}, {}, {},
+           {}, {}, {}, {}, {}};
+  Random random(problem.seed);
+  const int64_t tq = a.q_offsets.total(), tk = a.k_offsets.total();
+  const Problem& p = problem;
+  if (p.interleaved) {
+    const int64_t columns = p.heads * p.d + p.kv_heads * (p.d + p.dv);
+    a.memory = random_tensor(random, {tq, columns}, p.magnitude);
+    float* m = a.memory.data();
+    a.inputs.q = heads_of_columns<float>(m, tq, columns, 0, p.heads, p.d);
+    a.inputs.k = heads_of_columns<float>(m, tq, columns, p.heads * p.d, p.kv_heads, p.d);
+    a.inputs.v = heads_of_columns<float>(m, tq, columns, (p.heads + p.kv_heads) * p.d, p.kv_heads, p.dv);
+  } else {
+    a.q = random_tensor(random, {tq, p.heads, p.d}, p.magnitude);
+    a.k = random_tensor(random, {tk, p.kv_heads, p.d}, 1.0);
+    a.v = random_tensor(random, {tk, p.kv_heads, p.dv}, 1.0);
+    a.inputs.q = view_of(a.q);
+    a.inputs.k = view_of(a.k);
+    a.inputs.v = view_of(a.v);
+  }
+  a.inputs.q_offsets = a.q_offsets;
+  a.inputs.k_offsets = a.k_offsets;
+  a.dout = random_tensor(random, {tq, p.heads, p.dv}, 1.0);
+  a.dout_view = view_of(a.dout);
+  if (p.alibi) {
+    a.slopes = random_tensor(random, {p.heads}, 0.2);
+    a.inputs.alibi_slopes = a.slopes.span();
+  }
+  if (p.relative) {
+    a.table = random_tensor(random, {16, p.heads}, 1.0);
+    a.inputs.relative = {a.table.data(), 16, 50, p.bidirectional};
+  }
+  if (p.sinks) {
+    a.sinks = random_tensor(random, {p.heads}, 1.0);
+    a.inputs.sinks = a.sinks.span();
+  }
+  return a;
+}
+
+Results run_engine(const Arrays& a, bool backward) {
+  const Problem& p = a.problem;
+  const int64_t tq = a.q_offsets.total(), tk = a.k_offsets.total();
+  Results r;
+  r.out = Tensor::full({tq, p.heads, p.dv}, NAN);
+  r.lse = Tensor::full({tq, p.heads}, NAN);
+  attention_forward(a.inputs, p.spec, contiguous_view<float, 3>(r.out.data(), {tq, p.heads, p.dv}), r.lse.data());
+  if (!backward) return r;
+  r.dq = Tensor::full({tq, p.heads, p.d}, NAN);
+  r.dk = Tensor::full({tk, p.kv_heads, p.d}, NAN);
+  r.dv = Tensor::full({tk, p.kv_heads, p.dv}, NAN);
+  AttentionGradients g{contiguous_view<float, 3>(r.dq.data(), {tq, p.heads, p.d}),
+                       contiguous_view<float, 3>(r.dk.data(), {tk, p.kv_heads, p.d}),
+                       contiguous_view<float, 3>(r.dv.data(), {tk, p.kv_heads, p.dv})};
+  r.dslopes = Tensor::zeros({p.heads});
+  r.dtable = Tensor::zeros({16, p.heads});
+  r.dsinks = Tensor::zeros({p.heads});
+  if (p.alibi) g.dslopes = r.dslopes.data();
+  if (p.relative) g.dtable = r.dtable.data();
+  if (p.sinks) g.dsinks = r.dsinks.data();
+  attention_backward(a.inputs, p.spec, view_of(r.out), r.lse.data(), a.dout_view, g);
+  return r;
+}
+
+bool kept_by(const AttentionSpec& spec, int64_t row, int64_t heads, int64_t h, int64_t j) {
+  const auto below = static_cast<uint32_t>(std::lround(spec.dropout * 65536.0f));
+  const auto random_row = static_cast<uint32_t>(row * heads + h);
+  const uint64_t index = uint64_t{random_row} << 32 | static_cast<uint64_t>(j / 8);
+  const uint32_t word = spec.dropout_key.block(index)[static_cast<size_t>(j % 8 / 2)];
+  return (word >> (j % 2 * 16) & 0xFFFFu) >= below;
+}
+
+reference::Attention make_reference(const Arrays& a, int64_t n) {
+  const Problem& p = a.problem;
+  reference::Attention r;
+  r.lq = a.q_offsets.length(n);
+  r.lk = a.k_offsets.length(n);
+  r.heads = p.heads;
+  r.kv_heads = p.kv_heads;
+  r.d = p.d;
+  r.dv = p.dv;
+  const double usual = p.spec.score == Score::kScaledDot ? 1.0 / std::sqrt(static_cast<double>(p.d)) : 1.0;
+  r.scale = p.spec.scale ? static_cast<double>(*p.spec.scale) : usual;
+  r.softcap = static_cast<double>(p.spec.softcap);
+  r.causal = p.spec.causal;
+  r.left = p.spec.window_left;
+  r.right = p.spec.window_right;
+  r.cosine = p.spec.score == Score::kCosine;
+  r.q = rows_of(a.inputs.q, a.q_offsets.begin(n), a.q_offsets.end(n));
+  r.k = rows_of(a.inputs.k, a.k_offsets.begin(n), a.k_offsets.end(n));
+  r.v = rows_of(a.inputs.v, a.k_offsets.begin(n), a.k_offsets.end(n));
+  for (const float s : a.inputs.sinks) r.sinks.push_back(static_cast<double>(s));
+  if (p.alibi || p.relative) {
+    r.bias = [&a, &p](int64_t h, int64_t e) {
+      double b = 0;
+      if (p.alibi) b -= static_cast<double>(a.slopes.data()[h]) * static_cast<double>(std::abs(e));
+      if (p.relative) b += static_cast<double>(a.table.data()[relative_bucket(-e, 16, 50, p.bidirectional) * p.heads + h]);
+      return b;
+    };
+  }
+  if (p.spec.dropout > 0) {
+    const double below = std::round(static_cast<double>(p.spec.dropout) * 65536.0);
+    r.keep_scale = 65536.0 / (65536.0 - below);
+    const int64_t first = a.q_offsets.begin(n);
+    r.kept = [&p, first](int64_t h, int64_t i, int64_t j) { return kept_by(p.spec, first + i, p.heads, h, j); };
+  }
+  return r;
+}
+
+void expect_equal_to_reference(const Arrays& a, const Results& results, bool backward) {
+  const Problem& p = a.problem;
+  const std::string description = p.describe();
+  std::vector<double> dslopes(static_cast<size_t>(p.heads)), dtable(static_cast<size_t>(16 * p.heads)), dsinks(static_cast<size_t>(p.heads));
+  double parameter_tolerance = 0;
+  for (int64_t n = 0; n < a.q_offsets.count(); ++n) {
+    reference::Attention r = make_reference(a, n);
+    r.forward();
+    const auto root = [](int64_t x) { return std::sqrt(static_cast<double>(x)); };
+    const double qm = largest(r.q), km = largest(r.k), vm = largest(r.v);
+    double products = 0, bias = 0, lse = 0;
+    for (int64_t h = 0; h < p.heads; ++h) {
+      for (int64_t i = 0; i < r.lq; ++i) {
+        const double l = r.lse[static_cast<size_t>(i * p.heads + h)];
+        if (std::isfinite(l)) lse = std::max(lse, std::abs(l));
+        for (int64_t j = 0; j < r.lk; ++j) {
+          if (!r.sees(i, j)) continue;
+          double sum = 0;
+          const double* x = r.row(r.q, i, h, r.heads, r.d);
+          const double* y = r.row(r.k, j, h / (r.heads / r.kv_heads), r.kv_heads, r.d);
+          for (int64_t c = 0; c < r.d; ++c) sum += std::abs(x[c] * y[c]);
+          if (r.cosine) sum = 1;
+          products = std::max(products, sum);
+          if (r.bias) bias = std::max(bias, std::abs(r.bias(h, i + r.lk - r.lq - j)));
+        }
+      }
+    }
+    const double s = kEps * ((3 * root(r.d) + 6) * products * std::abs(r.scale) + r.softcap + bias);
+    const double w = 2 * s + 4 * kEps + kEps * lse + 3 * kEps * root(r.lk);
+    compare(results.lse, a.q_offsets.begin(n), r.lse, s + kEps * (lse + 4), "lse", description);
+    compare(results.out, a.q_offsets.begin(n), r.out, w * vm * r.keep_scale, "out", description);
+    if (!backward) continue;
+    const std::vector<double> dout = rows_of(a.dout_view, a.q_offsets.begin(n), a.q_offsets.end(n));
+    r.backward(dout);
+    double total = 0, mass = 0;
+    for (int64_t i = 0; i < r.lq * p.heads; ++i) {
+      double sum = 0;
+      for (int64_t c = 0; c < p.dv; ++c) sum += std::abs(dout[static_cast<size_t>(i * p.dv + c)]);
+      total = std::max(total, sum);
+    }
+    for (int64_t g = 0; g < p.kv_heads; ++g) {
+      for (int64_t j = 0; j < r.lk; ++j) {
+        double sum = 0;
+        for (int64_t h = g * p.heads / p.kv_heads; h < (g + 1) * p.heads / p.kv_heads; ++h) {
+          for (int64_t i = 0; i < r.lq; ++i) sum += r.weights[static_cast<size_t>((h * r.lq + i) * r.lk + j)];
+        }
+        mass = std::max(mass, sum);
+      }
+    }
+    const double ds = 2 * total * vm * r.keep_scale * (w + 3 * kEps * root(p.dv));
+    double qs = qm, ks = km;
+    if (r.cosine) {  // the gradient of x/|x| is divided by |x|; rows are random, the shortest bounds it
+      double shortest_q = 1e30, shortest_k = 1e30;
+      for (int64_t i = 0; i < r.lq * p.heads; ++i) shortest_q = std::min(shortest_q, reference::Attention::norm(r.q.data() + i * p.d, p.d));
+      for (int64_t i = 0; i < r.lk * p.kv_heads; ++i) shortest_k = std::min(shortest_k, reference::Attention::norm(r.k.data() + i * p.d, p.d));
+      ks = 4 / shortest_q;
+      qs = 4 / shortest_k;
+    }
+    const double scale = std::abs(r.scale);
+    compare(results.dq, a.q_offsets.begin(n), r.dq, ds * scale * ks, "dq", description);
+    compare(results.dk, a.k_offsets.begin(n), r.dk, ds * scale * qs * std::max(1.0, mass), "dk", description);
+    compare(results.dv, a.k_offsets.begin(n), r.dv_out, w * largest(dout) * r.keep_scale * std::max(1.0, mass) * 2, "dv",
+            description);
+    for (int64_t h = 0; h < p.heads; ++h) {
+      for (int64_t i = 0; i < r.lq; ++i) {
+        for (int64_t j = 0; j < r.lk; ++j) {
+          const int64_t e = i + r.lk - r.lq - j;
+          const double g = r.dbias[static_cast<size_t>((h * r.lq + i) * r.lk + j)];
+          dslopes[static_cast<size_t>(h)] -= g * static_cast<double>(std::abs(e));
+          dtable[static_cast<size_t>(relative_bucket(-e, 16, 50, p.bidirectional) * p.heads + h)] += g;
+        }
+      }
+      if (p.sinks) dsinks[static_cast<size_t>(h)] += r.dsinks[static_cast<size_t>(h)];
+    }
+    parameter_tolerance += ds * static_cast<double>(r.lq);
+  }
+  if (!backward) return;
+  int64_t farthest = 1;
+  for (size_t n = 0; n < p.q_lengths.size(); ++n) farthest = std::max(farthest, p.q_lengths[n] + p.k_lengths[n]);
+  if (p.alibi) compare(results.dslopes, 0, dslopes, parameter_tolerance * static_cast<double>(farthest), "dslopes", description);
+  if (p.relative) compare(results.dtable, 0, dtable, parameter_tolerance, "dtable", description);
+  if (p.sinks) compare(results.dsinks, 0, dsinks, parameter_tolerance, "dsinks", description);
+}
+
+void expect_same_bits(const Tensor& a, const Tensor& b, const std::string& what) {
+  ASSERT_EQ(a.shape(), b.shape()) << what;
+  if (a.nbytes() == 0 || std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.nbytes())) == 0) return;
+  if (a.dtype() != DType::kF32) {
+    ADD_FAILURE() << what << " differs";
+    return;
+  }
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    if (std::memcmp(a.data() + i, b.data() + i, 4) != 0) {
+      ADD_FAILURE() << what << "[" << i << "]: " << a.data()[i] << " and " << b.data()[i];
+      return;
+    }
+  }
+}
+
+}  // namespace fovea::testing

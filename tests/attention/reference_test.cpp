@@ -1,0 +1,110 @@
+// The engine against float64 on every instruction set: a sweep of sizes, and random combinations of every option.
+#include <gtest/gtest.h>
+
+#include "fovea/base/cpu.hpp"
+#include "tests/attention/problem.hpp"
+
+namespace fovea::testing {
+namespace {
+
+constexpr int64_t kSizes[] = {0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 200};
+constexpr int64_t kWidths[] = {1, 8, 16, 24, 32, 33, 64, 80, 128};
+
+class EveryIsa : public ::testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    before_ = current_isa();
+    set_isa(GetParam());
+  }
+  void TearDown() override { set_isa(before_); }
+
+ private:
+  Isa before_ = Isa::kBaseline;
+};
+
+void check(const Problem& p) {
+  const Arrays arrays = make_arrays(p);
+  expect_equal_to_reference(arrays, run_engine(arrays));
+}
+
+TEST_P(EveryIsa, SizesAndWidths) {
+  uint64_t seed = 1;
+  for (const int64_t length : kSizes) {
+    for (const int64_t width : kWidths) {
+      if (length > 100 && width != 64 && width != 33) continue;
+      for (const bool causal : {false, true}) {
+        Problem p;
+        p.q_lengths = p.k_lengths = {length};
+        p.d = p.dv = width;
+        p.spec.causal = causal;
+        p.seed = ++seed;
+        check(p);
+      }
+    }
+  }
+}
+
+TEST_P(EveryIsa, CrossAttentionOfEverySizePair) {
+  uint64_t seed = 1000;
+  for (const int64_t lq : kSizes) {
+    for (const int64_t lk : kSizes) {
+      if (lq * lk > 130 * 70) continue;
+      Problem p;
+      p.q_lengths = {lq};
+      p.k_lengths = {lk};
+      p.d = 8;
+      p.dv = 24;
+      p.spec.causal = seed % 2 == 0;
+      p.seed = ++seed;
+      check(p);
+    }
+  }
+}
+
+template <size_t N>
+int64_t pick(Random& random, const int64_t (&from)[N]) {
+  return from[random.below(N)];
+}
+
+TEST_P(EveryIsa, RandomCombinations) {
+  const int cases = GetParam() == Isa::kBaseline ? 200 : 600;
+  for (int i = 0; i < cases; ++i) {
+    Random random(static_cast<uint64_t>(5000 + i));
+    Problem p;
+    p.seed = static_cast<uint64_t>(7000 + i);
+    p.interleaved = random.below(2) == 0;
+    for (uint64_t n = random.below(4); n-- > 0;) {
+      p.q_lengths.push_back(pick(random, kSizes) / 2);
+      p.k_lengths.push_back(p.interleaved ? p.q_lengths.back() : pick(random, kSizes) / 2);
+    }
+    p.kv_heads = 1 + static_cast<int64_t>(random.below(2));
+    p.heads = p.kv_heads * (1 + static_cast<int64_t>(random.below(3)));
+    p.d = pick(random, kWidths);
+    p.dv = random.below(2) == 0 ? p.d : pick(random, kWidths);
+    p.spec.score = static_cast<Score>(random.below(3));
+    if (p.spec.score == Score::kDot) p.spec.scale = 0.3f / std::sqrt(static_cast<float>(p.d));
+    if (p.spec.score == Score::kCosine) {
+      p.spec.scale = 4.0f;
+      if (p.d == 1) p.d = 8;  // the cosine of numbers is a sign: its gradient is rounding noise
+    }
+    p.spec.causal = random.below(2) == 0;
+    if (random.below(3) == 0) p.spec.window_left = static_cast<int64_t>(random.below(60));
+    if (random.below(3) == 0) p.spec.window_right = static_cast<int64_t>(random.below(60));
+    if (random.below(4) == 0) p.spec.softcap = 2.0f;
+    if (random.below(4) == 0) {
+      p.spec.dropout = random.below(2) == 0 ? 0.1f : 0.5f;
+      p.spec.dropout_key = {random.next_u64(), random.next_u64()};
+    }
+    p.alibi = random.below(4) == 0;
+    p.relative = random.below(4) == 0;
+    p.bidirectional = random.below(2) == 0;
+    p.sinks = random.below(4) == 0;
+    check(p);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Attention, EveryIsa, ::testing::ValuesIn(available_isas()),
+                         [](const auto& instance) { return std::string(to_string(instance.param)); });
+
+}  // namespace
+}  // namespace fovea::testing
