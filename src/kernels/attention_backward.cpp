@@ -3,7 +3,7 @@
 //   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS
 // with P and dS held transposed (lanes are queries), so that all five products take their operands as they lie.
 #include "kernels/attention_kernels.hpp"
-#include "kernels/attention_targets.hpp"
+#include "kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_backward.cpp"

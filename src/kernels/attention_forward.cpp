@@ -1,7 +1,7 @@
 // Forward: for a chunk of queries, key block by key block,
 //   S = K·Qᵀ (log2 units) -> modifiers, mask -> running maximum, P = 2^(S − m), running sum -> Oᵀ += Vᵀ·P.
 #include "kernels/attention_kernels.hpp"
-#include "kernels/attention_targets.hpp"
+#include "kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_forward.cpp"

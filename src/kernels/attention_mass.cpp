@@ -1,6 +1,6 @@
 // The mass that each key receives: a second pass over the scores, with the final log-sum-exp.
 #include "kernels/attention_kernels.hpp"
-#include "kernels/attention_targets.hpp"
+#include "kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_mass.cpp"
