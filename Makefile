@@ -44,7 +44,7 @@ bench-peers: build  ## time PyTorch and Fovea in alternation in one run and prin
 	@.venv-peers/bin/python tools/bench_peers/run.py
 
 evaluate: build  ## the learning results of docs/RESULTS.md, on DATA_DIR (default ../shared/data)
-	@tools/evaluate.sh "$(DATA_DIR)"
+	@FOVEA_DATA="$(DATA_DIR)" tools/evaluate/run.sh
 
 python:  ## make .venv with what the scripts in tools/ need (the Python package itself is not there yet)
 	@tools/setup.sh python

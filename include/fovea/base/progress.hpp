@@ -23,7 +23,7 @@ struct ProgressEvent {
   int64_t total = 0;         // 0 when unknown
   int64_t tokens = 0;        // tokens processed so far, 0 where the word means nothing
   double loss = 0.0;         // the last loss, NaN where there is none
-  std::string_view message;  // "validation: accuracy 0.79", may be empty
+  std::string_view message = {};  // "validation: accuracy 0.79", may be empty
 };
 
 class ProgressSink {

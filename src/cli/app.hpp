@@ -1,0 +1,33 @@
+// The command line as a whole: parse, call, print. One file a command; each adds itself to the CLI11
+// application and leaves in `Invocation` what is to be run when the line has been understood.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "cli/console.hpp"
+#include "cli/options.hpp"
+
+namespace fovea::cli {
+
+struct Invocation {
+  CommonOptions common;
+  // Set by the chosen command; gives the exit code. Runs after the common options have taken effect.
+  std::function<int(const CommonOptions&, Console&)> command;
+};
+
+// Runs `fovea` with the arguments of main(); the exit code. Never throws.
+int run(int argc, const char* const* argv);
+
+// Makes a subcommand whose help ends with examples (lines without the leading "  ") and the options that hold
+// everywhere.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
+                      const std::vector<std::string>& examples);
+
+void add_info(CLI::App& app, Invocation& invocation);
+
+// The result, on standard output.
+void print_result(std::string_view text);
+
+}  // namespace fovea::cli

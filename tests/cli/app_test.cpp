@@ -1,0 +1,79 @@
+// The faces of the command line: help, version, exit codes, one-line errors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fovea/base/version.hpp"
+#include "tests/support/run_command.hpp"
+
+namespace fovea {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+CommandResult fovea_tool(const std::string& arguments) {
+  return run_command(FOVEA_BINARY_DIR "/bin/fovea " + arguments);
+}
+
+int lines(const std::string& text) {
+  return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST(CommandLine, VersionIsTheLibrarys) {
+  const CommandResult r = fovea_tool("--version");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_EQ(r.out, std::string("fovea ") + version() + "\n");
+}
+
+TEST(CommandLine, WrongCallsExitWithTwoAndOneLine) {
+  for (const std::string call :
+       {"", "nope", "info --nope", "info --threads 0", "info --seed -1", "info surplus"}) {
+    const CommandResult r = fovea_tool(call);
+    EXPECT_EQ(r.code, 2) << call;
+    EXPECT_EQ(r.out, "") << call;
+    EXPECT_THAT(r.err, StartsWith("fovea: ")) << call;
+    EXPECT_EQ(lines(r.err), 1) << call << ": " << r.err;
+  }
+  EXPECT_THAT(fovea_tool("nope").err, HasSubstr("expected a command out of"));
+}
+
+// Each command that `fovea --help` lists has a help of its own with two examples that begin with its name.
+TEST(CommandLine, EveryHelpHasTwoExamples) {
+  const std::string help = fovea_tool("--help").out;
+  const size_t begin = help.find("Subcommands:\n");
+  ASSERT_NE(begin, std::string::npos) << help;
+  std::istringstream list(help.substr(begin + 13));
+  int commands = 0;
+  for (std::string line; std::getline(list, line) && line.starts_with("  ");) {
+    std::istringstream words(line);
+    std::string name;
+    words >> name;
+    if (line.starts_with("   ")) continue;  // a description's second line
+    ++commands;
+    const CommandResult r = fovea_tool(name + " --help");
+    EXPECT_EQ(r.code, 0) << name;
+    EXPECT_THAT(r.out, HasSubstr("Usage: fovea " + name));
+    int examples = 0;
+    for (size_t at = r.out.find("\n  fovea " + name); at != std::string::npos;
+         at = r.out.find("\n  fovea " + name, at + 1)) {
+      ++examples;
+    }
+    EXPECT_GE(examples, 2) << r.out;
+  }
+  EXPECT_GE(commands, 1);
+}
+
+TEST(Info, TellsTheMachine) {
+  const CommandResult r = fovea_tool("info --json --threads 3");
+  EXPECT_EQ(r.code, 0);
+  const auto info = nlohmann::json::parse(r.out);
+  EXPECT_EQ(info.at("version"), version());
+  EXPECT_EQ(info.at("threads"), 3);
+  EXPECT_FALSE(info.at("instruction_sets").empty());
+  EXPECT_THAT(fovea_tool("info").out, HasSubstr("instruction sets"));
+}
+
+}  // namespace
+}  // namespace fovea
