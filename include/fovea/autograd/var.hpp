@@ -19,6 +19,7 @@ class Node {
  public:
   const Shape& shape() const { return shape_; }
   bool leaf() const { return leaf_; }
+  bool fresh() const { return !leaf_ && !filled_; }  // give() would adopt
 
   // The gradient collected so far; undefined when nothing has arrived since the last clear.
   const Tensor& grad() const;

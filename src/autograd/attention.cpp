@@ -1,0 +1,223 @@
+#include "fovea/autograd/functions/attention.hpp"
+
+#include "autograd/support.hpp"
+
+namespace fovea::autograd {
+namespace {
+
+// Where q, k and v stand: the columns from `first` of input tensor number `input`.
+struct Place {
+  int input = 0;
+  int64_t first = 0;
+  int64_t heads = 1;
+  int64_t width = 1;
+};
+
+template <class T>
+HeadsView<T> heads_at(T* data, const Tensor& matrix, const Place& place) {
+  return heads_of_columns(data, matrix.dim(0), matrix.dim(1), place.first, place.heads, place.width);
+}
+
+// One to three matrices that hold q, k and v between them, then table, slopes and sinks.
+constexpr int kTensors = 6;
+
+struct Layout {
+  int matrices = 3;
+  Place q, k, v;
+};
+
+class AttentionFunction final : public Function {
+ public:
+  AttentionFunction(const Layout& layout, AttentionCall call, Tensor out, const std::optional<RotarySpec>& rotary)
+      : layout_(layout), call_(std::move(call)), out_(std::move(out)), rotary_(rotary) {}
+  const char* name() const override { return "attention"; }
+
+  void backward(Tensor dy) override {
+    std::array<Tensor, 3> grads;
+    for (int i = 0; i < layout_.matrices; ++i) {
+      if (needs(i)) grads[at(i)] = Tensor::empty(call_.tensors[at(i)].shape());
+    }
+    AttentionGradients wanted{.dq = view(grads, layout_.q), .dk = view(grads, layout_.k), .dv = view(grads, layout_.v)};
+    wanted.dtable = extra(0);
+    wanted.dslopes = extra(1);
+    wanted.dsinks = extra(2);
+    const Place whole{0, 0, layout_.q.heads, layout_.v.width};
+    attention_backward(call_.inputs, call_.spec, heads_at(std::as_const(out_).data(), out_, whole), call_.lse.data(),
+                       heads_at(std::as_const(dy).data(), dy, whole), wanted);
+    if (rotary_) {
+      if (wanted.dq.data != nullptr) rotary_backward(wanted.dq, call_.inputs.q_offsets, *rotary_);
+      if (wanted.dk.data != nullptr) rotary_backward(wanted.dk, call_.inputs.k_offsets, *rotary_);
+    }
+    for (int i = 0; i < layout_.matrices; ++i) {
+      if (needs(i)) give(i, std::move(grads[at(i)]));
+    }
+  }
+
+ private:
+  static size_t at(int i) { return static_cast<size_t>(i); }
+  static HeadsView<float> view(std::array<Tensor, 3>& grads, const Place& place) {
+    Tensor& g = grads[at(place.input)];
+    if (!g.defined()) return {};
+    return heads_at(g.data(), g, place);
+  }
+  float* extra(int i) {
+    const int input = layout_.matrices + i;
+    if (!needs(input)) return nullptr;
+    auto [grad, accumulate] = target(input);
+    zero_unless(accumulate, grad);
+    return grad.data();
+  }
+
+  Layout layout_;
+  AttentionCall call_;
+  Tensor out_;
+  std::optional<RotarySpec> rotary_;
+};
+
+int64_t key_heads_of(const char* op, const AttentionOptions& options) {
+  const int64_t key_heads = options.key_heads == 0 ? options.heads : options.key_heads;
+  check_argument(options.heads >= 1 && key_heads >= 1 && options.heads % key_heads == 0, op,
+                 "expected key heads that divide the heads, got {} heads and {} key heads", options.heads, key_heads);
+  return key_heads;
+}
+
+int64_t width_of(const char* op, const char* what, const Var& x, int64_t heads) {
+  check_rank(op, what, x, 2);
+  check_argument(x.dim(1) > 0 && x.dim(1) % heads == 0, op, "expected {} of {} heads of equal width, got {}", what,
+                 heads, to_string(x.shape()));
+  return x.dim(1) / heads;
+}
+
+// Memory that may be turned in place: the Var's own when nobody else holds it.
+Tensor own(Var& x) {
+  return x.value().unique() ? std::move(x.value()) : x.value().clone();
+}
+
+// matrices[0 … layout.matrices) hold the (possibly turned) q, k and v; vars are what they came from.
+Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, std::initializer_list<Var> vars,
+        const Offsets& q_offsets, const Offsets& k_offsets, const AttentionOptions& options) {
+  const Tensor& table = options.relative_table.value();
+  const Tensor& slopes = options.alibi_slopes.value();
+  const Tensor& sinks = options.sinks.value();
+  check_optional_vector(op, "alibi slopes", slopes, options.heads);
+  check_optional_vector(op, "sinks", sinks, options.heads);
+  check_argument(!table.defined() || (table.rank() == 2 && table.dim(1) == options.heads), op,
+                 "expected a relative table [buckets, {}], got {}", options.heads,
+                 table.defined() ? to_string(table.shape()) : "");
+  const auto matrix = [&](const Place& place) -> const Tensor& { return matrices[static_cast<size_t>(place.input)]; };
+  const auto read = [&](const Place& place) { return heads_at(matrix(place).data(), matrix(place), place); };
+
+  AttentionCall call{.inputs = {read(layout.q), read(layout.k), read(layout.v), q_offsets, k_offsets},
+                     .spec = options.spec,
+                     .lse = {},
+                     .tensors = {matrices[0], matrices[1], matrices[2], table, slopes, sinks}};
+  if (slopes.defined()) call.inputs.alibi_slopes = slopes.span();
+  if (sinks.defined()) call.inputs.sinks = sinks.span();
+  if (table.defined()) {
+    call.inputs.relative = {table.data(), table.dim(0), options.relative_max_distance, options.relative_bidirectional};
+  }
+  const int64_t tokens = matrix(layout.q).dim(0);
+  Tensor out = Tensor::empty({tokens, options.heads * layout.v.width});
+
+  bool wanted = recording({&options.relative_table, &options.alibi_slopes, &options.sinks});
+  for (const Var& v : vars) wanted = wanted || recording({&v});
+  if (wanted || options.call != nullptr) call.lse = Tensor::empty({tokens, options.heads});
+  attention_forward(call.inputs, call.spec, heads_at(out.data(), out, {0, 0, options.heads, layout.v.width}),
+                    call.lse.defined() ? call.lse.data() : nullptr, options.observers, options.seen);
+  if (options.call != nullptr) *options.call = call;
+  if (!wanted) return Var(std::move(out));
+
+  std::array<Var, kTensors> inputs;
+  std::copy(vars.begin(), vars.end(), inputs.begin());
+  inputs[vars.size()] = options.relative_table;
+  inputs[vars.size() + 1] = options.alibi_slopes;
+  inputs[vars.size() + 2] = options.sinks;
+  auto function = std::make_unique<AttentionFunction>(layout, std::move(call), out, options.rotary);
+  return Tape::current()->add(std::move(function), std::move(out), std::span<const Var>(inputs.data(), vars.size() + 3));
+}
+
+void turn(Tensor& matrix, const Place& place, const Offsets& offsets, const std::optional<RotarySpec>& rotary) {
+  if (rotary) rotary_forward(heads_at(matrix.data(), matrix, place), offsets, *rotary);
+}
+
+class RotaryFunction final : public Function {
+ public:
+  RotaryFunction(const Place& place, Offsets offsets, const RotarySpec& spec)
+      : place_(place), offsets_(std::move(offsets)), spec_(spec) {}
+  const char* name() const override { return "rotary"; }
+  void backward(Tensor dy) override {
+    Tensor dx = dy.unique() ? std::move(dy) : dy.clone();
+    rotary_backward(heads_at(dx.data(), dx, place_), offsets_, spec_);
+    give(0, std::move(dx));
+  }
+
+ private:
+  Place place_;
+  Offsets offsets_;
+  RotarySpec spec_;
+};
+
+}  // namespace
+
+Var attention(Var q, Var k, const Var& v, const Offsets& q_offsets, const Offsets& k_offsets,
+              const AttentionOptions& options) {
+  const int64_t key_heads = key_heads_of("attention", options);
+  const int64_t width = width_of("attention", "q", q, options.heads);
+  const int64_t key_width = width_of("attention", "k", k, key_heads);
+  check_argument(width == key_width, "attention", "expected heads of q and k of one width, got q {} and k {}",
+                 to_string(q.shape()), to_string(k.shape()));
+  check_argument(k.dim(0) == v.dim(0), "attention", "expected k and v of equal length, got k {} and v {}",
+                 to_string(k.shape()), to_string(v.shape()));
+  const Layout layout{3,
+                      {0, 0, options.heads, width},
+                      {1, 0, key_heads, width},
+                      {2, 0, key_heads, width_of("attention", "v", v, key_heads)}};
+  check_offsets("attention", q_offsets, q.dim(0));
+  check_offsets("attention", k_offsets, k.dim(0));
+  std::array<Tensor, 3> matrices{options.rotary ? own(q) : q.value(), options.rotary ? own(k) : k.value(), v.value()};
+  turn(matrices[0], layout.q, q_offsets, options.rotary);
+  turn(matrices[1], layout.k, k_offsets, options.rotary);
+  return run("attention", layout, std::move(matrices), {q, k, v}, q_offsets, k_offsets, options);
+}
+
+Var attention_qkv(Var qkv, const Offsets& offsets, const AttentionOptions& options) {
+  const int64_t heads = options.heads;
+  const int64_t key_heads = key_heads_of("attention_qkv", options);
+  const int64_t width = width_of("attention_qkv", "qkv", qkv, heads + 2 * key_heads);
+  check_offsets("attention_qkv", offsets, qkv.dim(0));
+  const Layout layout{1,
+                      {0, 0, heads, width},
+                      {0, heads * width, key_heads, width},
+                      {0, (heads + key_heads) * width, key_heads, width}};
+  std::array<Tensor, 3> matrices{options.rotary ? own(qkv) : qkv.value()};
+  turn(matrices[0], layout.q, offsets, options.rotary);
+  turn(matrices[0], layout.k, offsets, options.rotary);
+  return run("attention_qkv", layout, std::move(matrices), {qkv}, offsets, offsets, options);
+}
+
+Var attention_kv(Var q, Var kv, const Offsets& q_offsets, const Offsets& k_offsets, const AttentionOptions& options) {
+  const int64_t key_heads = key_heads_of("attention_kv", options);
+  const int64_t width = width_of("attention_kv", "q", q, options.heads);
+  const int64_t key_width = width_of("attention_kv", "kv", kv, 2 * key_heads);
+  check_argument(width == key_width, "attention_kv", "expected heads of q and kv of one width, got q {} and kv {}",
+                 to_string(q.shape()), to_string(kv.shape()));
+  check_offsets("attention_kv", q_offsets, q.dim(0));
+  check_offsets("attention_kv", k_offsets, kv.dim(0));
+  const Layout layout{
+      2, {0, 0, options.heads, width}, {1, 0, key_heads, width}, {1, key_heads * width, key_heads, width}};
+  std::array<Tensor, 3> matrices{options.rotary ? own(q) : q.value(), options.rotary ? own(kv) : kv.value()};
+  turn(matrices[0], layout.q, q_offsets, options.rotary);
+  turn(matrices[1], layout.k, k_offsets, options.rotary);
+  return run("attention_kv", layout, std::move(matrices), {q, kv}, q_offsets, k_offsets, options);
+}
+
+Var rotary(Var x, int64_t heads, const Offsets& offsets, const RotarySpec& spec) {
+  check_argument(heads >= 1, "rotary", "expected at least one head, got {}", heads);
+  const Place place{0, 0, heads, width_of("rotary", "x", x, heads)};
+  check_offsets("rotary", offsets, x.dim(0));
+  Tensor y = own(x);
+  rotary_forward(heads_at(y.data(), y, place), offsets, spec);
+  return record<RotaryFunction>(std::move(y), {x}, place, offsets, spec);
+}
+
+}  // namespace fovea::autograd
