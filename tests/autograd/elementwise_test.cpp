@@ -244,7 +244,7 @@ TEST(Elementwise, MisuseIsNamed) {
   EXPECT_ERROR(glu(x, Activation::kGelu), ArgumentError,
                "[glu] expected x [T, 2·C], got [2, 3]");
   EXPECT_ERROR(scale(Tensor::zeros({2}, DType::kF64), 2), ArgumentError,
-               "[scale] expected x of float32, got f64");
+               "[scale] expected x of float32, got float64");
 }
 
 }  // namespace

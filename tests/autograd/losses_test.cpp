@@ -101,7 +101,8 @@ FOVEA_GRADIENT_CASES(linear_cross_entropy) {
              [p](const auto& in) {
                double weight = 0;
                const Array logits = reference::linear(in[0], in[1], &in[2]);
-               return reduced(reference::cross_entropy(logits, p.targets, p.same, &weight), p.options.reduction, weight);
+               const Array each = reference::cross_entropy(logits, p.targets, p.same, &weight);
+               return reduced(each, p.options.reduction, weight);
              },
          .depth = static_cast<double>(std::max({rows, width, classes})),
          .magnitude = 8});

@@ -253,14 +253,14 @@ TEST_P(Gradient, MatchesTheFloat64Reference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Operations, Gradient, ::testing::ValuesIn(operations()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& operation) { return operation.param.name; });
 
 // A public operation is a function at the start of a line in autograd/functions/*.hpp that returns a Var, or a struct
 // of them.
 TEST(GradientRegistry, EveryPublicOperationHasACase) {
   std::set<std::string> covered;
   for (const Operation& o : operations()) covered.insert(o.name);
-  const std::regex declaration(R"(^(?:Var|SumAndNorm|[A-Z]\w*) (\w+)\($?.*)");
+  const std::regex declaration(R"re(^[A-Z]\w* (\w+)\(.*)re");
   int found = 0;
   for (const auto& entry : std::filesystem::directory_iterator(FOVEA_SOURCE_DIR "/include/fovea/autograd/functions")) {
     std::ifstream file(entry.path());

@@ -15,13 +15,13 @@ namespace fovea::autograd {
 // call.lse.data(), …)). Keeps the tensors alive.
 struct AttentionCall {
   AttentionInputs inputs;        // q and k after rotary positions
-  AttentionSpec spec;
+  AttentionSpec spec{};
   Tensor lse;                    // [Tq, H]
   std::array<Tensor, 6> tensors; // what `inputs` points into
 };
 
 struct AttentionOptions {
-  AttentionSpec spec;
+  AttentionSpec spec{};
   int64_t heads = 1;
   int64_t key_heads = 0;  // Hkv, divides heads; 0: as many as heads
   std::optional<RotarySpec> rotary{};  // turns q and k by their position first (not v)
