@@ -6,8 +6,8 @@ PREFIX ?= /usr/local
 DATA_DIR ?= ../shared/data
 DATA ?=
 TARGET ?=
-# Waiting threads sleep: test programs run side by side, and spinning ones would take each other's cores.
-export OMP_WAIT_POLICY ?= passive
+# Test programs run side by side: their waiting threads sleep, or they would take each other's cores.
+test test-sanitize: export OMP_WAIT_POLICY ?= passive
 
 .PHONY: help setup build demo test test-sanitize bench bench-peers evaluate python format lint docs install clean
 
