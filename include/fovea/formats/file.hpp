@@ -1,0 +1,52 @@
+// Whole files: bounded reading, and writing that either happens wholly or leaves the old file untouched.
+// Everything here throws DataError, whose message begins with the path and says what to do.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace fovea::formats {
+
+// No reader takes more than this into memory unless it is told to: 16 GiB.
+inline constexpr int64_t kMaxFileBytes = int64_t{1} << 34;
+
+// The bytes of a file. DataError: missing, a directory, unreadable, larger than max_bytes (checked before
+// memory is taken). A pipe or a device is read until its end, under the same bound.
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes = kMaxFileBytes);
+
+// CRC-32C (Castagnoli; RFC 3720), the checksum in every file that Fovea writes. crc32c(b, crc32c(a)) is the
+// checksum of a followed by b.
+uint32_t crc32c(std::span<const std::byte> bytes, uint32_t previous = 0);
+uint32_t crc32c(std::string_view bytes, uint32_t previous = 0);
+
+// A file that appears under its name only when commit() returns. Until then the bytes are in a temporary file
+// beside it ("name.tmp-PID-N"), which the destructor removes. commit() syncs the file, renames it and syncs
+// the folder, so after a power cut either the old or the new file is there, whole. write and commit throw
+// DataError: a full disk says so; the old file is untouched. One thread at a time.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view bytes);
+  void commit();
+
+ private:
+  [[noreturn]] void fail(std::string_view what, int error) const;
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+// AtomicFile with one write.
+void write_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+}  // namespace fovea::formats

@@ -1,0 +1,39 @@
+// Reading text that may not be valid UTF-8, and turning other encodings into it. Pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace fovea::formats {
+
+inline constexpr char32_t kReplacementCharacter = 0xFFFD;
+
+// One step through a text. An invalid byte is one step of length 1 whose value is U+FFFD and `valid` false
+// (truncated, overlong and surrogate sequences too: each of their bytes is its own step).
+struct CodePoint {
+  char32_t value = 0;
+  int64_t length = 0;  // bytes taken from the text, 1 to 4
+  bool valid = true;
+};
+
+// The code point that begins at byte `position`, 0 <= position < text.size().
+CodePoint decode_utf8(std::string_view text, int64_t position);
+
+// Appends the UTF-8 form of `value`; U+FFFD for a surrogate or a value beyond U+10FFFF.
+void append_utf8(std::string& out, char32_t value);
+
+// The byte of the first invalid sequence, or -1 when the whole text is valid UTF-8.
+int64_t find_invalid_utf8(std::string_view text);
+
+// The text with each invalid byte replaced by U+FFFD (three bytes).
+std::string replace_invalid_utf8(std::string_view text);
+
+// ISO 8859-1: every byte is the code point of the same number.
+std::string latin1_to_utf8(std::string_view bytes);
+
+// UTF-16 code units without their byte-order mark. A lone surrogate, or a last odd byte, becomes U+FFFD.
+enum class ByteOrder { kLittle, kBig };
+std::string utf16_to_utf8(std::string_view bytes, ByteOrder order);
+
+}  // namespace fovea::formats

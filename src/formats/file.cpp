@@ -1,0 +1,157 @@
+#include "fovea/formats/file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/check.hpp"
+
+namespace fovea::formats {
+
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+std::string system_message(int error) {
+  return std::generic_category().message(error);
+}
+
+[[noreturn]] void throw_open(const std::filesystem::path& path, int error) {
+  if (error == ENOENT) {
+    throw_data(path.string(), "expected a file, found none; check the path");
+  }
+  if (error == EACCES || error == EPERM) {
+    throw_data(path.string(),
+               "expected a readable file, found one that this user may not read; check its permissions");
+  }
+  throw_data(path.string(), "expected a readable file, found: {}", system_message(error));
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) throw_open(path, errno);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw_open(path, errno);
+  if (S_ISDIR(status.st_mode))
+    throw_data(path.string(), "expected a file, found a directory; name the file within it");
+  const auto too_large = [&](int64_t size) {
+    throw_data(path.string(), "expected at most {} bytes, found {}{}; split the file or raise the limit",
+               max_bytes, S_ISREG(status.st_mode) ? "" : "at least ", size);
+  };
+  const int64_t known = S_ISREG(status.st_mode) ? int64_t{status.st_size} : 0;
+  if (known > max_bytes) too_large(known);
+
+  // One byte more than the size, so that a file of the size it said is read in one go and its end is seen.
+  std::string bytes(static_cast<size_t>(known) + 1, '\0');
+  size_t filled = 0;
+  while (true) {
+    if (filled == bytes.size()) {
+      if (std::cmp_greater(filled, max_bytes)) too_large(static_cast<int64_t>(filled));
+      bytes.resize(std::max<size_t>(bytes.size() * 2, 65536));
+    }
+    const ssize_t count = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_data(path.string(), "could not be read: {}", system_message(errno));
+    if (count == 0) break;
+    filled += static_cast<size_t>(count);
+  }
+  if (std::cmp_greater(filled, max_bytes)) too_large(static_cast<int64_t>(filled));
+  bytes.resize(filled);
+  return bytes;
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  static std::atomic<uint64_t> counter{0};
+  if (std::error_code error; std::filesystem::is_directory(path_, error)) {
+    throw_data(path_.string(), "expected the name of a file to write, found a directory");
+  }
+  temporary_ = path_;
+  temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), counter.fetch_add(1));
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail("could not be created", errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::fail(std::string_view what, int error) const {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      throw_data(path_.string(),
+                 "{}: the disk is full ({}); the file under this name is unchanged; free some space "
+                 "and run again",
+                 what, system_message(error));
+    case ENOENT:
+      throw_data(path_.string(), "{}: its folder does not exist; create it first", what);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      throw_data(path_.string(), "{}: this user may not write there ({}); choose another folder", what,
+                 system_message(error));
+    default:
+      throw_data(path_.string(), "{}: {}", what, system_message(error));
+  }
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("could not be written", errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  write(std::as_bytes(std::span(bytes)));
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_) != 0) fail("could not be synced", errno);
+  const int closed = ::close(std::exchange(descriptor_, -1));
+  const auto abandon = [&](std::string_view what, int error) {
+    ::unlink(temporary_.c_str());
+    fail(what, error);
+  };
+  if (closed != 0) abandon("could not be closed", errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) abandon("could not be renamed", errno);
+  // The name itself is durable only once the folder is. Some file systems cannot sync a folder: nothing to be
+  // done.
+  const std::filesystem::path folder =
+      path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
+  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() >= 0) (void)!::fsync(directory.get());
+}
+
+void write_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+}  // namespace fovea::formats
