@@ -1,5 +1,6 @@
 #include "fovea/data/read.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -68,7 +69,7 @@ TEST(Csv, DelimitersAreFound) {
   for (const char d : {',', ';', '\t', '|'}) {
     std::string text = "id"s + d + "text" + d + "label\n";
     for (int i = 0; i < 20; ++i)
-      text += "k" + std::to_string(i) + d + "\"some, text; with | others\t\"" + d + "yes\n";
+      text += fmt::format("k{0}{1}\"some, text; with | others\t\"{1}yes\n", i, d);
     const auto [table, report] = parse_table(text, "d.csv");
     EXPECT_EQ(report.delimiter, d);
     EXPECT_EQ(table.columns(), 3);
