@@ -57,7 +57,7 @@ lint: build/build.ninja  ## check layout, shell scripts' syntax and clang-tidy's
 	@tools/setup.sh lint
 	@tools/lint.sh
 
-docs:  ## check the documentation: links, commands, names of files
+docs: build/build.ninja  ## check the documentation: links, commands, names of files
 	@tools/check_docs.sh
 
 install: build  ## install into PREFIX (default /usr/local): the tool, libraries, headers, find_package(fovea)
