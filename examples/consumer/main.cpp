@@ -14,7 +14,8 @@ int main() {
   const auto [out, lse, seen] =
       fovea::attention(draw(), draw(), draw(), spec, fovea::observe::entropy | fovea::observe::top_k(1));
 
-  std::printf("fovea %s: each query's strongest key in head 0, its weight, the entropy of the row\n", fovea::version());
+  std::printf("fovea %s: each query's strongest key in head 0, its weight, the entropy of the row\n",
+              fovea::version());
   for (int64_t i = 0; i < kTokens; ++i) {
     std::printf("%2d -> %2d  %.3f  %.3f nats\n", static_cast<int>(i),
                 static_cast<int>(seen.top_k_keys.span<int64_t>()[static_cast<size_t>(i * kHeads)]),

@@ -18,7 +18,8 @@ std::vector<std::string> documents() {
 std::vector<std::string> matches(const std::string& text, const std::string& pattern) {
   const std::regex expression(pattern);
   std::vector<std::string> found;
-  for (auto it = std::sregex_iterator(text.begin(), text.end(), expression); it != std::sregex_iterator(); ++it) {
+  for (auto it = std::sregex_iterator(text.begin(), text.end(), expression); it != std::sregex_iterator();
+       ++it) {
     found.push_back((*it)[1]);
   }
   return found;
@@ -53,10 +54,12 @@ TEST(Documentation, LinksLeadSomewhere) {
 
 TEST(Documentation, MakeTargetsExist) {
   std::set<std::string> targets;
-  for (const std::string& name : matches("\n" + read_text(kRoot / "Makefile"), "\n([a-z-]+):")) targets.insert(name);
+  for (const std::string& name : matches(read_text(kRoot / "Makefile"), "(?:^|\n)([a-z-]+):"))
+    targets.insert(name);
   EXPECT_TRUE(targets.contains("demo"));
   for (const std::string& file : documents()) {
-    for (const std::string& name : matches(code_of(read_text(kRoot / file)), R"((?:^|\n|&& )make ([a-z][a-z-]*))")) {
+    for (const std::string& name :
+         matches(code_of(read_text(kRoot / file)), R"((?:^|\n|&& )make ([a-z][a-z-]*))")) {
       EXPECT_TRUE(targets.contains(name)) << file << " names make " << name;
     }
   }
@@ -64,16 +67,16 @@ TEST(Documentation, MakeTargetsExist) {
 
 TEST(Documentation, EveryMakeTargetIsInTheHelp) {
   const std::string help = run_command("make --no-print-directory -C " FOVEA_SOURCE_DIR " help").out;
-  for (const std::string name : {"demo", "test", "test-sanitize", "bench", "bench-peers", "evaluate", "python", "format",
-                                 "lint", "docs", "install", "clean"}) {
+  for (const std::string name : {"demo", "test", "test-sanitize", "bench", "bench-peers", "evaluate",
+                                 "python", "format", "lint", "docs", "install", "clean"}) {
     EXPECT_NE(help.find("  make " + name + " "), std::string::npos) << name;
   }
 }
 
 TEST(Documentation, CommandsExist) {
   for (const std::string& file : documents()) {
-    for (const std::string& name :
-         matches(code_of(read_text(kRoot / file)), R"((?:^|\n|/)fovea ([a-z]+(?: (?:check|split|stats))?))")) {
+    for (const std::string& name : matches(code_of(read_text(kRoot / file)),
+                                           R"((?:^|\n|/)fovea ([a-z]+(?: (?:check|split|stats))?))")) {
       EXPECT_EQ(run_command(FOVEA_BINARY_DIR "/bin/fovea " + name + " --help").code, 0)
           << file << " names fovea " << name;
     }
@@ -82,7 +85,8 @@ TEST(Documentation, CommandsExist) {
 
 TEST(Documentation, ScriptsExist) {
   for (const std::string& file : documents()) {
-    for (const std::string& name : matches(code_of(read_text(kRoot / file)), R"((tools/[\w/.-]+\.(?:sh|py)))")) {
+    for (const std::string& name :
+         matches(code_of(read_text(kRoot / file)), R"((tools/[\w/.-]+\.(?:sh|py)))")) {
       EXPECT_TRUE(fs::exists(kRoot / name)) << file << " names " << name;
     }
   }
