@@ -77,9 +77,8 @@ TEST_F(PageInBrowser, ClassifierWorksWide) {
 }
 
 TEST_F(PageInBrowser, LanguageModelWorksNarrowAndDark) {
-  // Headless Chromium has no window narrower than 500 px; a frame test at 390 px is made by scaling the
   // device.
-  open(synthetic_page({.tokens = 40, .layers = 2, .heads = 4, .language_model = true}), 500,
+  open(synthetic_page({.tokens = 40, .layers = 2, .heads = 4, .language_model = true}), 390,
        "--force-dark-mode");
 }
 

@@ -18,8 +18,9 @@ const styleOf = name => getComputedStyle(document.documentElement).getPropertyVa
 
 function percent(p) {
   if (p === null || p === undefined || Number.isNaN(p)) return "–";
-  const v = 100 * p;
-  return (Math.abs(v) >= 99.95 || v === 0 ? v.toFixed(0) : Math.abs(v) >= 9.995 ? v.toFixed(1) : Math.abs(v) >= 0.095 ? v.toFixed(2) : v.toExponential(0)) + " %";
+  const v = 100 * p, a = Math.abs(v);
+  if (a > 0 && a < 0.01) return "< 0.01 %";
+  return (a >= 99.95 || a === 0 ? v.toFixed(0) : a >= 9.995 ? v.toFixed(1) : v.toFixed(2)) + " %";
 }
 function number(x) {
   if (x === null || x === undefined || Number.isNaN(x)) return "–";
@@ -42,10 +43,10 @@ const viridisTable = Array.from({length: 256}, (_, i) => {
 const viridis = t => viridisTable[Math.round(clamp(t, 0, 1) * 255)];
 const css = rgb => `rgb(${rgb[0]},${rgb[1]},${rgb[2]})`;
 
-const kDecades = 4;  // a logarithmic scale shows 0.01 % to 100 %
+const kDecades = 3;  // a logarithmic scale reaches from the largest weight shown down to a thousandth of it
 function scaled(weight, log, largest) {
-  if (weight <= 0) return 0;
-  return log ? clamp(1 + Math.log10(weight) / kDecades, 0, 1) : largest > 0 ? clamp(weight / largest, 0, 1) : 0;
+  if (weight <= 0 || largest <= 0) return 0;
+  return clamp(log ? 1 + Math.log10(weight / largest) / kDecades : weight / largest, 0, 1);
 }
 
 function panel(id, title, note, ...children) {

@@ -34,6 +34,6 @@ function drawVerdict() {
       `${agreementWord(pair.tau)}: ${e.relevance[pair.a].name} and ${e.relevance[pair.b].name}`, "wide"));
   }
   if (m.kernel || m.isa) cards.push(card("Kernel", m.kernel || "–", m.isa, "small"));
-  cards.push(card("Model", m.kind || "–", [m.hash ? "hash " + m.hash.slice(0, 12) + " · " : "", "seed " + m.seed, m.parameters ? " · " + number(m.parameters) + " parameters" : ""], "small"));
+  cards.push(card("Model", m.kind || "–", [m.hash ? "hash " + m.hash.slice(0, 12) + " · " : "", "seed " + m.seed, m.parameters ? " · " + number(m.parameters) + " parameters" : ""], "small wide"));
   strip.replaceChildren(...cards);
 }

@@ -91,7 +91,7 @@ function paintStrip() {
     const amount = !background || hidden ? 0 : 0.78 * Math.pow(Math.abs(v) / largest, state.log && under ? 0.5 : 0.8);
     chip.style.background = tint(signed && v < 0 ? "--against" : "--for", amount);
     chip.firstChild.style.fontWeight = amount > 0.45 ? "650" : "";
-    chip.lastChild.style.transform = `scaleX(${under ? (under[u] / largestUnder).toFixed(3) : 0})`;
+    chip.lastChild.style.transform = `scaleX(${under && under[u] > 0.03 * largestUnder ? (under[u] / largestUnder).toFixed(3) : 0})`;
     chip.classList.toggle("chosen", isChosen);
     chip.classList.toggle("hit", query !== "" && chip.firstChild.textContent.toLowerCase().includes(query));
     chip.setAttribute("aria-selected", String(isChosen && state.tokens.length > 0));

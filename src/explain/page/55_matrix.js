@@ -1,6 +1,6 @@
 // The map of the chosen head. Zoomed out, a pixel shows the largest weight among the cells it covers; zoomed in, every
 // cell is a stored weight. Rows are queries (the tokens that read), columns keys (the tokens that are read).
-const kMargin = 76, kMinimumCells = 4;
+const kMargin = 76, kMinimumCells = 4, kWordedCell = 11;
 let matrixImage = null;  // what the canvas shows: {view, pooled, largest}
 
 const matrixView = () => state.view || [0, tokenCount(), 0, tokenCount()];
@@ -9,7 +9,8 @@ function drawMatrix() {
   const canvas = $("#matrix");
   if (!attention || !canvas) return;
   const [q0, q1, k0, k1] = matrixView(), ratio = Math.min(3, devicePixelRatio || 1);
-  const size = canvas.clientWidth || 480, margin = size < 420 ? 52 : kMargin, plot = size - margin;
+  const size = canvas.clientWidth || 480, worded = (size - kMargin) / Math.max(q1 - q0, k1 - k0) >= kWordedCell;
+  const margin = worded ? (size < 420 ? 56 : kMargin) : 32, plot = size - margin;
   canvas.width = canvas.height = Math.round(size * ratio);
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
@@ -40,22 +41,22 @@ function drawMatrix() {
   context.fillRect(margin, margin, plot, plot);
   context.imageSmoothingEnabled = false;
   context.drawImage(cells, margin, margin, plot, plot);
-  matrixImage = {view: [q0, q1, k0, k1], pooled: across > pixels || down > pixels, largest, cells, margin, plot};
+  matrixImage = {view: [q0, q1, k0, k1], pooled: across > pixels || down > pixels, largest, cells, margin, plot, worded};
   drawAxes(context, margin, plot);
   drawCross(context, margin, plot);
   drawMatrixNotes();
 }
 function drawAxes(context, margin, plot) {
-  const [q0, q1, k0, k1] = matrixImage.view, texts = example().tokens.text;
+  const {view: [q0, q1, k0, k1], worded} = matrixImage, texts = example().tokens.text;
   context.fillStyle = styleOf("--muted");
   context.font = "11px " + styleOf("--sans");
   const room = Math.floor(margin / 6.4), chosen = new Set(shownTokens());
   const label = (first, count, cell, place) => {
-    const step = cell >= 11 ? 1 : niceStep(26 / cell);
+    const step = worded ? 1 : niceStep(26 / cell);
     for (let t = Math.ceil(first / step) * step; t < first + count; t += step) {
       context.save();
-      if (cell >= 11 && chosen.has(t)) context.fillStyle = styleOf("--text");
-      place((t - first + 0.5) * cell, cell >= 11 ? shortened(visible(texts[t].trim() || texts[t]), room) : String(t));
+      if (worded && chosen.has(t)) context.fillStyle = styleOf("--text");
+      place((t - first + 0.5) * cell, worded ? shortened(visible(texts[t].trim() || texts[t]), room) : String(t));
       context.restore();
     }
   };
@@ -85,13 +86,13 @@ function drawCross(context, margin, plot) {
 function drawMatrixNotes() {
   const {view, pooled, largest} = matrixImage, n = tokenCount(), at = 0.1;
   const whole = view[0] === 0 && view[1] === n && view[2] === 0 && view[3] === n;
-  const precision = `±${percent(attention.error(at) / at).replace(" %", "")} % of the weight at 10 %`;
+  const precision = `a weight of 10 % is told to ± ${percent(attention.error(at))}`;
   const kind = attention.topK ? `top ${attention.topK} keys of each row` : pooled ? "largest weight under each pixel" : "every weight";
-  $("#matrix-kind").textContent = `${headName(state.layer, state.head)} · ${whole ? `all ${n} × ${n}` : `queries ${view[0]}–${view[1] - 1}, keys ${view[2]}–${view[3] - 1}`} · ${kind}, ${precision}`;
+  $("#matrix-kind").textContent = `${headName(state.layer, state.head)} · ${whole ? `all ${n} × ${n}` : `queries ${view[0]}–${view[1] - 1}, keys ${view[2]}–${view[3] - 1}`} · ${kind} · ${precision}`;
   const bar = $("#scale");
   bar.style.background = `linear-gradient(90deg, ${kViridis.map(css).join(",")})`;
-  $("#scale-low").textContent = state.log ? "≤ 0.01 %" : "0";
-  $("#scale-high").textContent = state.log ? "100 %" : percent(largest);
+  $("#scale-low").textContent = state.log ? percent(largest / 1000).replace(/^(?!<)/, "≤ ") : "0 %";
+  $("#scale-high").textContent = percent(largest);
   $("#matrix").setAttribute("aria-label", `Attention weights of ${headName(state.layer, state.head)}, ${n} by ${n}. Largest ${percent(largest)}.`);
 }
 function cellAt(event) {

@@ -33,7 +33,7 @@ function confusionMatrix(quality) {
       if (cell >= 26 && count) parts.push(svg("text", {x: margin + (p + 0.5) * cell, y: margin + (t + 0.5) * cell, class: "in", fill: Math.sqrt(share) > 0.55 ? "#111" : "#fff", "dominant-baseline": "central"}, String(count)));
     }
   }
-  return h("div", {class: "scroll"}, svg("svg", {viewBox: `0 0 ${size} ${size}`, width: size, height: size, class: "confusion", role: "img", "aria-label": `Confusion matrix of ${n} classes`}, parts));
+  return h("div", {class: "scroll"}, svg("svg", {viewBox: `0 0 ${size + 40} ${size}`, width: size + 40, height: size, class: "confusion", role: "img", "aria-label": `Confusion matrix of ${n} classes`}, parts));
 }
 function qualityPanels() {
   const q = page.quality, list = [];
