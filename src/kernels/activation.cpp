@@ -20,7 +20,7 @@ struct ValueAndSlope {
 };
 
 struct Relu {
-  static HWY_INLINE VF value(VF x) { return hn::Max(hn::Zero(F32()), x); }
+  static HWY_INLINE VF value(VF x) { return at_least(0.0f, x); }
   static HWY_INLINE ValueAndSlope both(VF x) {
     const F32 d;
     return {value(x), hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), hn::Set(d, 1.0f))};
@@ -39,18 +39,21 @@ struct Gelu {
 struct GeluTanh {
   // (1 + tanh u)/2 = σ(2u), which keeps its digits in the negative tail.
   static constexpr float kTwoC = 1.5957691216f;  // 2·√(2/π)
+  // Beyond ±16 the gate is 0 or 1 to every digit; the bound keeps the slope's x² finite.
+  static HWY_INLINE VF bounded(VF x) { return at_most(16.0f, at_least(-16.0f, x)); }
   static HWY_INLINE VF gate(VF x) {
     const F32 d;
     const VF cubic = hn::MulAdd(hn::Mul(x, x), hn::Set(d, 0.044715f), hn::Set(d, 1.0f));
     return sigmoid(hn::Mul(hn::Mul(hn::Set(d, kTwoC), x), cubic));
   }
-  static HWY_INLINE VF value(VF x) { return hn::Mul(x, gate(x)); }
+  static HWY_INLINE VF value(VF x) { return hn::Mul(x, gate(bounded(x))); }
   static HWY_INLINE ValueAndSlope both(VF x) {
     const F32 d;
-    const VF s = gate(x);
-    const VF du = hn::MulAdd(hn::Mul(x, x), hn::Set(d, kTwoC * 3.0f * 0.044715f), hn::Set(d, kTwoC));
+    const VF b = bounded(x);
+    const VF s = gate(b);
+    const VF du = hn::MulAdd(hn::Mul(b, b), hn::Set(d, kTwoC * 3.0f * 0.044715f), hn::Set(d, kTwoC));
     const VF ds = hn::Mul(hn::Mul(s, hn::Sub(hn::Set(d, 1.0f), s)), du);
-    return {hn::Mul(x, s), hn::MulAdd(x, ds, s)};
+    return {hn::Mul(x, s), hn::MulAdd(b, ds, s)};
   }
 };
 

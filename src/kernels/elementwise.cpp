@@ -49,8 +49,7 @@ void interpolate_body(int64_t n, float alpha, const float* x, float* y) {
   map2(n, x, y, y, [s](VF v, VF w) HWY_ATTR { return hn::MulAdd(s, hn::Sub(v, w), w); });
 }
 void clamp_body(int64_t n, float low, float high, const float* x, float* out) {
-  const VF l = hn::Set(F32(), low), h = hn::Set(F32(), high);
-  map1(n, x, out, [l, h](VF v) HWY_ATTR { return hn::Min(h, hn::Max(l, v)); });
+  map1(n, x, out, [low, high](VF v) HWY_ATTR { return at_most(high, at_least(low, v)); });
 }
 void exp_body(int64_t n, const float* x, float* out) {
   map1(n, x, out, [](VF v) HWY_ATTR { return exp(v); });

@@ -120,6 +120,25 @@ HWY_INLINE float sum_vectors(int64_t n, F&& f) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
 }
 
+// max(low, x) and min(high, x), where x that is NaN stays NaN: x86's instructions return their second operand then,
+// NEON's a NaN, but the portable fall-back has no rule.
+HWY_INLINE VF at_least(float low, VF x) {
+  const VF l = hn::Set(F32(), low);
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  return hn::IfThenElse(hn::Lt(x, l), l, x);
+#else
+  return hn::Max(l, x);
+#endif
+}
+HWY_INLINE VF at_most(float high, VF x) {
+  const VF h = hn::Set(F32(), high);
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  return hn::IfThenElse(hn::Gt(x, h), h, x);
+#else
+  return hn::Min(h, x);
+#endif
+}
+
 // 2^k for integers -126 <= k <= 127.
 HWY_INLINE VF exp2_integer(hn::Vec<I32> k) {
   const I32 di;
@@ -146,8 +165,7 @@ HWY_INLINE VF reduce_ln2(VF x, VF k) {
 // e^x, relative error <= 2e-7 where the result is a normal number; 0 below -104, +inf above 88.73, NaN stays NaN.
 HWY_INLINE VF exp(VF x) {
   const F32 d;
-  // The argument second: on x86 a NaN there survives minimum and maximum.
-  const VF c = hn::Min(hn::Set(d, 90.0f), hn::Max(hn::Set(d, -105.0f), x));
+  const VF c = at_most(90.0f, at_least(-105.0f, x));
   const auto k = hn::NearestInt(hn::Mul(c, hn::Set(d, 1.44269504f)));
   const VF r = reduce_ln2(c, hn::ConvertTo(d, k));
   const VF m = hn::Add(hn::Set(d, 1.0f), expm1_reduced(r));
@@ -159,7 +177,7 @@ HWY_INLINE VF exp(VF x) {
 // tanh(x) = e/(e + 2) with e = e^2|x| - 1; relative error <= 4e-7.
 HWY_INLINE VF tanh(VF x) {
   const F32 d;
-  const VF a = hn::Min(hn::Set(d, 20.0f), hn::Abs(hn::Add(x, x)));  // tanh(10) rounds to 1
+  const VF a = at_most(20.0f, hn::Abs(hn::Add(x, x)));  // tanh(10) rounds to 1
   const auto k = hn::NearestInt(hn::Mul(a, hn::Set(d, 1.44269504f)));
   const VF p = expm1_reduced(reduce_ln2(a, hn::ConvertTo(d, k)));
   const VF s = exp2_integer(k);
