@@ -1,0 +1,107 @@
+// How a product is cut into blocks of C, for every element type: by the shape alone, so that each element is computed
+// the same way whatever the number of threads.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "fovea/base/parallel.hpp"
+#include "fovea/kernels/matmul.hpp"
+
+namespace fovea::kernels {
+
+// While it lives, oneDNN uses the calling thread alone: blocks are spread by parallel_tasks. (Inside a parallel
+// region oneDNN does so anyway; setting OpenMP's own variable costs two nanoseconds.)
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) {
+    if (before_ != 1) omp_set_num_threads(1);
+  }
+  ~OneThread() {
+    if (before_ != 1) omp_set_num_threads(before_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
+
+// A Matmul with its strides filled in.
+struct MatmulLayout : Matmul {
+  explicit MatmulLayout(const Matmul& spec) : Matmul(spec) {
+    if (lda == 0) lda = transpose_a ? m : k;
+    if (ldb == 0) ldb = transpose_b ? k : n;
+    if (ldc == 0) ldc = n;
+  }
+  int64_t offset_a(int64_t row) const { return transpose_a ? row : row * lda; }
+  int64_t offset_b(int64_t col) const { return transpose_b ? col * ldb : col; }
+};
+
+struct MatmulBlock {
+  int64_t row, col, m, n;
+};
+
+// C is cut into row_blocks × col_blocks: powers of two, at most 16 in all, of at least 2.5 million operations (10 us)
+// each. Rows first: cutting them costs nothing measurable down to 16 rows, cutting columns up to 8 %.
+struct MatmulCut {
+  int64_t rows = 1;
+  int64_t cols = 1;
+  explicit MatmulCut(const Matmul& s) {
+    const double operations = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
+    const auto wanted = static_cast<int64_t>(std::clamp(operations / 2.5e6, 1.0, 16.0));
+    rows = power(std::min(wanted, s.m / 16));
+    cols = power(std::min(wanted / rows, s.n / 64));
+  }
+
+ private:
+  static int64_t power(int64_t n) { return n < 1 ? 1 : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n))); }
+};
+
+// Where block i of `count` begins, on a multiple of 16.
+inline int64_t block_edge(int64_t size, int64_t count, int64_t i) {
+  return i >= count ? size : std::min(size, (size * i / count + 15) / 16 * 16);
+}
+
+// Puts into a block of C what the product is added to: its bias, if any.
+inline void prepare_block(const MatmulLayout& s, int64_t m, int64_t n, const float* bias, float* c) {
+  if (bias == nullptr) return;
+  for (int64_t r = 0; r < m; ++r) {
+    float* row = c + r * s.ldc;
+    if (s.accumulate) {
+      for (int64_t j = 0; j < n; ++j) row[j] += bias[j];
+    } else {
+      std::memcpy(row, bias, static_cast<size_t>(n) * sizeof(float));
+    }
+  }
+}
+
+// What a product without terms (k = 0) leaves in C.
+inline void empty_product(const MatmulLayout& s, float* c) {
+  for (int64_t r = 0; r < s.m; ++r) {
+    if (!s.accumulate) std::fill_n(c + r * s.ldc, s.n, 0.0f);
+  }
+  prepare_block(s, s.m, s.n, s.bias, c);
+}
+
+// Calls body(block) for every block, on the threads that the work is worth, with oneDNN held to one thread each.
+template <class Body>
+void for_blocks(const MatmulLayout& s, float* c, Body&& body) {
+  if (s.m <= 0 || s.n <= 0) return;
+  if (s.k <= 0) return empty_product(s, c);
+  const MatmulCut cut(s);
+  parallel_tasks(cut.rows * cut.cols, true, [&](int64_t task) {
+    const OneThread alone;
+    const int64_t row = block_edge(s.m, cut.rows, task / cut.cols);
+    const int64_t col = block_edge(s.n, cut.cols, task % cut.cols);
+    const MatmulBlock block{row, col, block_edge(s.m, cut.rows, task / cut.cols + 1) - row,
+                            block_edge(s.n, cut.cols, task % cut.cols + 1) - col};
+    if (block.m > 0 && block.n > 0) body(block);
+  });
+}
+
+}  // namespace fovea::kernels
