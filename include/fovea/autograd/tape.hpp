@@ -16,6 +16,14 @@
 
 namespace fovea::autograd {
 
+// Told of each function that the walk back runs; for profiles, which bring their own clock.
+class TapeObserver {
+ public:
+  virtual ~TapeObserver() = default;
+  virtual void before_backward(const char* function) = 0;
+  virtual void after_backward(const char* function) = 0;
+};
+
 class Tape {
  public:
   // d loss / d x for every recorded x, accumulated into the parameters. `seed` is d / d loss (for gradient
@@ -28,6 +36,8 @@ class Tape {
 
   void clear() { functions_.clear(); }
   size_t size() const { return functions_.size(); }
+  // Null (the default) measures nothing. The observer must outlive its use.
+  void set_observer(TapeObserver* observer) { observer_ = observer; }
 
   // For record() below.
   Var add(std::unique_ptr<Function> function, Tensor output, std::span<const Var> inputs);
@@ -35,7 +45,10 @@ class Tape {
 
  private:
   friend class TapeScope;
+  void run(Function& function);
+
   std::vector<std::unique_ptr<Function>> functions_;
+  TapeObserver* observer_ = nullptr;
 };
 
 // Makes a tape the recording one of this thread; the one before resumes afterwards.
