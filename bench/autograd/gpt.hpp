@@ -1,5 +1,5 @@
-// A GPT written by hand on the autograd functions, as small as nanoGPT's: learned positions, pre-norm blocks, GELU,
-// no biases in the projections, the head tied to the token embedding.
+// A GPT written by hand on the autograd functions, as small as nanoGPT's: learned positions, pre-norm blocks,
+// GELU, no biases in the projections, the head tied to the token embedding.
 #pragma once
 
 #include <cmath>
@@ -32,13 +32,14 @@ class Gpt {
     positions_ = normal({shape.block, c}, 0.02);
     const double residual = 0.02 / std::sqrt(2.0 * static_cast<double>(shape.layers));
     for (int64_t i = 0; i < shape.layers; ++i) {
-      blocks_.push_back({ones(c), normal({3 * c, c}, 0.02), normal({c, c}, residual), ones(c), normal({4 * c, c}, 0.02),
-                         normal({c, 4 * c}, residual)});
+      blocks_.push_back({ones(c), normal({3 * c, c}, 0.02), normal({c, c}, residual), ones(c),
+                         normal({4 * c, c}, 0.02), normal({c, 4 * c}, residual)});
     }
     last_ = ones(c);
     offsets_ = Offsets::uniform(shape.batch, shape.block);
     place_ = Tensor::empty({shape.batch * shape.block}, DType::kI32);
-    for (int64_t t = 0; t < place_.numel(); ++t) place_.data<int32_t>()[t] = static_cast<int32_t>(t % shape.block);
+    for (int64_t t = 0; t < place_.numel(); ++t)
+      place_.data<int32_t>()[t] = static_cast<int32_t>(t % shape.block);
     for (Var* p : parameters()) {
       moments_.push_back(Tensor::zeros(p->shape()));
       moments_.push_back(Tensor::zeros(p->shape()));
@@ -58,7 +59,8 @@ class Gpt {
       h = timed_("attention", [&] { return ag::attention_qkv(std::move(h), offsets_, options); });
       h = timed_("linear", [&] { return ag::linear(h, b.projection); });
       residual_norm(x, h, b.norm2);
-      h = timed_("linear_activation", [&] { return ag::linear_activation(h, b.up, {}, ag::Activation::kGelu); });
+      h = timed_("linear_activation",
+                 [&] { return ag::linear_activation(h, b.up, {}, ag::Activation::kGelu); });
       h = timed_("linear", [&] { return ag::linear(h, b.down); });
       residual_norm(x, h, i + 1 < blocks_.size() ? blocks_[i + 1].norm1 : last_);
     }
@@ -104,7 +106,8 @@ class Gpt {
 
   // x becomes x + h, h its normalisation.
   void residual_norm(Var& x, Var& h, const Var& gamma) {
-    auto both = timed_("add_layer_norm", [&] { return autograd::add_layer_norm(std::move(h), std::move(x), gamma, {}); });
+    auto both = timed_("add_layer_norm",
+                       [&] { return autograd::add_layer_norm(std::move(h), std::move(x), gamma, {}); });
     x = std::move(both.sum);
     h = std::move(both.norm);
   }

@@ -1,5 +1,5 @@
-// One training step of a GPT on the autograd functions: first that it learns and that its gradient is right, then the
-// time of each function by name, then the whole step.
+// One training step of a GPT on the autograd functions: first that it learns and that its gradient is right,
+// then the time of each function by name, then the whole step.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -17,8 +17,8 @@ namespace {
 using namespace fovea;
 using autograd::Var;
 
-// Processor time of this process in seconds: what a profile on one thread is measured in, so that a busy machine does
-// not disturb it.
+// Processor time of this process in seconds: what a profile on one thread is measured in, so that a busy
+// machine does not disturb it.
 double processor_seconds() {
   timespec t{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -29,7 +29,9 @@ struct Profile final : autograd::TapeObserver {
   std::map<std::string, std::pair<double, double>> seconds;  // forward, backward
   double start = 0;
   void before_backward(const char*) override { start = processor_seconds(); }
-  void after_backward(const char* function) override { seconds[function].second += processor_seconds() - start; }
+  void after_backward(const char* function) override {
+    seconds[function].second += processor_seconds() - start;
+  }
 };
 
 struct Timer {
@@ -122,7 +124,8 @@ void print_profile(const char* name, const bench::GptShape& shape) {
     fmt::print("  {:24} {:9.3f} {:9.3f}\n", function, s.first / kSteps * 1e3, s.second / kSteps * 1e3);
     known += s.first + s.second;
   }
-  fmt::print("  {:24} {:9.3f}\n  {:24} {:9.3f}\n", "clip + adamw", update / kSteps * 1e3, "rest", (total - known) / kSteps * 1e3);
+  fmt::print("  {:24} {:9.3f}\n  {:24} {:9.3f}\n", "clip + adamw", update / kSteps * 1e3, "rest",
+             (total - known) / kSteps * 1e3);
   set_num_threads(threads);
 }
 
@@ -133,8 +136,8 @@ void gpt_step(benchmark::State& state, const bench::GptShape& shape) {
   const Batch batch = make_batch(shape, 1);
   step(model, tape, batch);
   for (auto _ : state) benchmark::DoNotOptimize(step(model, tape, batch));
-  state.counters["tokens/s"] =
-      benchmark::Counter(static_cast<double>(batch.ids.numel()), benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["tokens/s"] = benchmark::Counter(static_cast<double>(batch.ids.numel()),
+                                                  benchmark::Counter::kIsIterationInvariantRate);
 }
 BENCHMARK_CAPTURE(gpt_step, gpt_4x128, kSmall)->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK_CAPTURE(gpt_step, gpt_6x384, kLarge)->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond)->UseRealTime();

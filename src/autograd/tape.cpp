@@ -26,7 +26,8 @@ Var Tape::add(std::unique_ptr<Function> function, Tensor output, std::span<const
 }
 
 void Tape::backward(const Var& loss, double seed) {
-  check_argument(loss.defined() && loss.numel() == 1, "Tape.backward", "expected a loss of one element, got shape {}",
+  check_argument(loss.defined() && loss.numel() == 1, "Tape.backward",
+                 "expected a loss of one element, got shape {}",
                  loss.defined() ? to_string(loss.shape()) : "undefined");
   backward_from(loss, Tensor::full(loss.shape(), seed));
 }

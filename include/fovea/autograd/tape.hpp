@@ -1,5 +1,6 @@
-// Tape: the order in which operations were computed, and the walk back. Operations are recorded while a TapeScope is
-// alive on this thread and one of their inputs wants a gradient; without a scope nothing is kept (inference).
+// Tape: the order in which operations were computed, and the walk back. Operations are recorded while a
+// TapeScope is alive on this thread and one of their inputs wants a gradient; without a scope nothing is kept
+// (inference).
 //
 //   Tape tape;
 //   { TapeScope scope(tape);  loss = …; }
@@ -27,9 +28,9 @@ class TapeObserver {
 class Tape {
  public:
   // d loss / d x for every recorded x, accumulated into the parameters. `seed` is d / d loss (for gradient
-  // accumulation and loss scaling); the loss must have one element. Functions run in the reverse of the order they
-  // were recorded in, and each is freed, with what it saved, as soon as it has run.
-  // ArgumentError if the loss has several elements or was not recorded.
+  // accumulation and loss scaling); the loss must have one element. Functions run in the reverse of the order
+  // they were recorded in, and each is freed, with what it saved, as soon as it has run. ArgumentError if the
+  // loss has several elements or was not recorded.
   void backward(const Var& loss, double seed = 1.0);
   // The vector-Jacobian product of any output; `dy` has its shape.
   void backward_from(const Var& output, Tensor dy);
@@ -84,8 +85,8 @@ inline bool recording(std::initializer_list<const Var*> inputs) {
   return false;
 }
 
-// Wraps a computed output: a recorded Var with F(args…) as its derivative, or a constant where nothing records.
-// F's input indices follow the order of `inputs`.
+// Wraps a computed output: a recorded Var with F(args…) as its derivative, or a constant where nothing
+// records. F's input indices follow the order of `inputs`.
 template <class F, class... Args>
 Var record(Tensor output, std::initializer_list<Var> inputs, Args&&... args) {
   Tape* tape = Tape::current();
