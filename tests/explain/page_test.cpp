@@ -109,8 +109,7 @@ TEST(Page, IsWrittenWholeOrNotAtAll) {
     write_page((folder / "missing" / "page.html").string(), data);
     FAIL();
   } catch (const DataError& e) {
-    EXPECT_THAT(e.what(),
-                AllOf(HasSubstr("missing/page.html"), HasSubstr("No such file or directory")));
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("missing/page.html"), HasSubstr("folder does not exist")));
   }
   std::filesystem::remove_all(folder);
 }
