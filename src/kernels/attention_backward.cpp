@@ -1,7 +1,8 @@
 // Backward, from the saved log-sum-exp: for each block of queries and each block of keys
 //   P = 2^(K·Qᵀ − lse),  dP = V·dOᵀ,  dS = P∘(dP − δ),  δ = rowsum(dO∘O)
 //   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS
-// with P and dS held transposed (lanes are queries), so that all five products take their operands as they lie.
+// with P and dS held transposed (lanes are queries), so that all five products take their operands as they
+// lie.
 #include "kernels/attention_kernels.hpp"
 #include "kernels/targets.hpp"
 
@@ -17,17 +18,17 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kPanels = 2;                  // of a query block: the depth of the products for dV and dK
-constexpr int64_t kBlock = kPanels * kPanel;    // queries of a block
+constexpr int64_t kPanels = 2;                // of a query block: the depth of the products for dV and dK
+constexpr int64_t kBlock = kPanels * kPanel;  // queries of a block
 constexpr int64_t kColumns = kBlock / kLanes;
 
 struct Workspace {
-  float *k, *v;             // [keys][width], [keys][value_width]: rows brought together
-  float *dk, *dv;           // [keys][padded width]
-  float *qt, *dot, *dqt;    // per panel [width][kPanel]
-  float *q, *d_o;           // [kBlock][padded width]
-  float *p, *ds, *factor;   // [kKeyBlock][kBlock]
-  float *lse, *delta;       // [kBlock]
+  float *k, *v;            // [keys][width], [keys][value_width]: rows brought together
+  float *dk, *dv;          // [keys][padded width]
+  float *qt, *dot, *dqt;   // per panel [width][kPanel]
+  float *q, *d_o;          // [kBlock][padded width]
+  float *p, *ds, *factor;  // [kKeyBlock][kBlock]
+  float *lse, *delta;      // [kBlock]
 };
 
 int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
@@ -80,13 +81,14 @@ HWY_NOINLINE void score_gradient_column(const float* p, float* dp, KeyRun run, c
   const F d;
   const V minus = hn::Load(d, delta);
   for (int64_t j = run.begin; j < run.end; ++j) {
-    hn::Store(hn::Mul(hn::Load(d, p + j * kBlock), hn::Sub(hn::Load(d, dp + j * kBlock), minus)), d, dp + j * kBlock);
+    hn::Store(hn::Mul(hn::Load(d, p + j * kBlock), hn::Sub(hn::Load(d, dp + j * kBlock), minus)), d,
+              dp + j * kBlock);
   }
 }
 
 // The same under dropout, where dP counts only for kept weights; P loses the dropped ones.
-HWY_NOINLINE void dropped_gradient_column(float* p, float* dp, KeyRun run, const float* delta, const AttentionHead& h,
-                                          QueryColumn q, int64_t block) {
+HWY_NOINLINE void dropped_gradient_column(float* p, float* dp, KeyRun run, const float* delta,
+                                          const AttentionHead& h, QueryColumn q, int64_t block) {
   const F d;
   const V minus = hn::Load(d, delta);
   for_kept(h, q, block, run, [=](int64_t j, auto kept) HWY_ATTR {
@@ -115,6 +117,7 @@ HWY_NOINLINE void add_distance_column(const float* ds, KeyRun run, float* ddista
 struct QueryBlock {
   QueryColumn column[kColumns];
   int64_t columns = 0, rows = 0;
+  bool fresh[kPanels] = {true, true};  // nothing in dqt yet
 };
 
 float dot_rows(const float* a, const float* b, int64_t width) {
@@ -128,9 +131,8 @@ float dot_rows(const float* a, const float* b, int64_t width) {
 }
 
 // Packs the block's queries and output gradients both ways, and fetches lse and δ.
-void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row, const Workspace& w,
-                 QueryBlock& block) {
-  const F d;
+void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
+                 const Workspace& w, QueryBlock& block) {
   const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
   const float* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
   block.rows = std::min(kBlock, h.q_length - row);
@@ -147,11 +149,12 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
   for (int64_t i = 0; i < block.columns * kLanes; ++i) {
     const float lse = i < block.rows ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
     w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
-    w.delta[i] = i < block.rows ? dot_rows(out + i * task.out_stride, dout + i * task.dout_stride, h.value_width) : 0.0f;
+    w.delta[i] = i < block.rows
+                     ? dot_rows(out + i * task.out_stride, dout + i * task.dout_stride, h.value_width)
+                     : 0.0f;
   }
   copy_rows(h.q + row * h.q_stride, h.q_stride, block.rows, h.width, w.q, round_up(h.width, kLanes));
   copy_rows(dout, task.dout_stride, block.rows, h.value_width, w.d_o, round_up(h.value_width, kLanes));
-  for (int64_t i = 0; i < kBlock * h.width; i += kLanes) hn::Store(hn::Zero(d), d, w.dqt + i);
 }
 
 // to[key][padded] += X[key][queries] · rows[queries][padded], for the columns that see each key.
@@ -173,12 +176,12 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
       const int64_t first = from * kLanes, depth = std::min(until * kLanes, block.rows) - first;
       int64_t c = 0;
       for (; c + kPanel <= padded; c += kPanel) {
-        rows_product<2, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c, padded,
-                              to + j * padded + c, padded);
+        rows_product<2, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c,
+                              padded, to + j * padded + c, padded);
       }
       if (c < padded) {
-        rows_product<1, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c, padded,
-                              to + j * padded + c, padded);
+        rows_product<1, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c,
+                              padded, to + j * padded + c, padded);
       }
     }
     j = end;
@@ -191,7 +194,7 @@ struct KeyRows {
   float *dk, *dv;
 };
 
-void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, const QueryBlock& block,
+void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
                 int64_t first, int64_t end, const KeyRows& keys, const Workspace& w) {
   const int64_t padded = round_up(h.width, kLanes), padded_value = round_up(h.value_width, kLanes);
   KeyRun run[kColumns] = {};
@@ -217,13 +220,15 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         score_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at);
       }
       if (task.ddistance != nullptr) {
-        add_distance_column(w.ds + at, run[c],
-                            task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
+        add_distance_column(
+            w.ds + at, run[c],
+            task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
       }
       if (h.softcap > 0.0f) multiply_column(w.ds + at, w.factor + at, run[c]);
     }
     if (task.dq != nullptr) {
-      columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel);
+      columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel,
+                        block.fresh[panel]);
     }
   }
   if (!any) return;
@@ -231,12 +236,14 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
   if (task.dk != nullptr) add_by_key(block, run, end - first, w.ds, w.q, padded, keys.dk);
 }
 
-void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, const QueryBlock& block,
+void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
                const Workspace& w) {
   if (task.dq == nullptr) return;
   const F d;
   const V scale = hn::Set(d, h.scale);
   for (int64_t c = 0; c < block.columns; ++c) {
+    if (block.fresh[c / 2]) zero_floats(w.dqt + c / 2 * h.width * kPanel, h.width * kPanel);
+    block.fresh[c / 2] = false;
     const float* packed = w.dqt + c / 2 * h.width * kPanel + c % 2 * kLanes;
     float* dq = task.dq + head * task.dq_head_stride + block.column[c].row * task.dq_stride;
     if (task.add_dq) {
@@ -247,7 +254,8 @@ void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_
   }
 }
 
-void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float scale, float* to, int64_t stride) {
+void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float scale, float* to,
+                int64_t stride) {
   const F d;
   const V factor = hn::Set(d, scale);
   for (int64_t i = 0; i < rows; ++i) {
@@ -273,8 +281,12 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
   lay_out(all.width, all.value_width, keys, workspace, &w);
   if (task.dk != nullptr) std::fill(w.dk, w.dk + keys * padded, 0.0f);
   if (task.dv != nullptr) std::fill(w.dv, w.dv + keys * padded_value, 0.0f);
-  KeyRows rows{all.k + task.k_begin * all.k_stride, all.v + task.k_begin * all.v_stride, all.k_stride, all.v_stride,
-               w.dk, w.dv};
+  KeyRows rows{all.k + task.k_begin * all.k_stride,
+               all.v + task.k_begin * all.v_stride,
+               all.k_stride,
+               all.v_stride,
+               w.dk,
+               w.dv};
   if (rows.ldk != all.width) {
     copy_rows(rows.k, rows.ldk, keys, all.width, w.k, all.width);
     rows.k = w.k;
@@ -297,15 +309,16 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
       const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
       for (int64_t first = begin; first < end; first += kKeyBlock) {
         const int64_t at = first - task.k_begin;
-        const KeyRows here{rows.k + at * rows.ldk, rows.v + at * rows.ldv, rows.ldk, rows.ldv, rows.dk + at * padded,
-                           rows.dv + at * padded_value};
+        const KeyRows here{rows.k + at * rows.ldk, rows.v + at * rows.ldv,     rows.ldk, rows.ldv,
+                           rows.dk + at * padded,  rows.dv + at * padded_value};
         block_pair(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), here, w);
       }
       end_block(task, h, head, block, w);
     }
   }
   if (task.dk != nullptr) write_rows(w.dk, padded, keys, all.width, all.scale, task.dk, task.dk_stride);
-  if (task.dv != nullptr) write_rows(w.dv, padded_value, keys, all.value_width, all.keep_scale, task.dv, task.dv_stride);
+  if (task.dv != nullptr)
+    write_rows(w.dv, padded_value, keys, all.value_width, all.keep_scale, task.dv, task.dv_stride);
 }
 
 }  // namespace fovea::kernels::HWY_NAMESPACE
