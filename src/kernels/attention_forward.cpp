@@ -209,12 +209,12 @@ void forward(const AttentionForwardTask& task, float* workspace) {
     const float* k = h.k + block * h.k_stride;
     const float* v = h.v + block * h.v_stride;
     int64_t ldk = h.k_stride, ldv = h.v_stride;
-    if (count > 1 && ldk != h.width) {
+    if (count > 2 && ldk != h.width) {
       copy_rows(k, ldk, block_end - block, h.width, k_copy, h.width);
       k = k_copy;
       ldk = h.width;
     }
-    if (count > 1 && ldv != h.value_width) {
+    if (count > 2 && ldv != h.value_width) {
       copy_rows(v, ldv, block_end - block, h.value_width, v_copy, h.value_width);
       v = v_copy;
       ldv = h.value_width;
