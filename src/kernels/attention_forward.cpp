@@ -104,9 +104,44 @@ HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, Quer
   });
 }
 
-// One panel against one key block; k and v are the block's first rows.
+// Whether all elements are finite: 0·x is NaN for the others.
+HWY_NOINLINE bool all_finite(const float* x, int64_t stride, int64_t rows, int64_t width) {
+  const F d;
+  V sum = hn::Zero(d);
+  float rest = 0.0f;
+  for (int64_t i = 0; i < rows; ++i) {
+    int64_t c = 0;
+    for (; c + kLanes <= width; c += kLanes) {
+      sum = hn::MulAdd(hn::LoadU(d, x + i * stride + c), hn::Zero(d), sum);
+    }
+    for (; c < width; ++c) rest += 0.0f * x[i * stride + c];
+  }
+  return hn::AllTrue(d, hn::Eq(sum, sum)) && rest == rest;
+}
+
+// Oᵀ += Vᵀ·P key by key, where V holds NaN or ∞ and the block is partly masked: 0·NaN must not reach the
+// queries that do not see the key.
+HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, int64_t block, const PanelRuns& runs,
+                                  const float* v, int64_t ldv, const float* p) {
+  if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
+  panel.fresh = false;
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    for (int64_t i = 0; i < panel.column[c].rows; ++i) {
+      const int64_t row = panel.column[c].row + i, lane = c * kLanes + i;
+      const int64_t begin = std::max(runs.column[c].begin, first_key(h, row) - block);
+      const int64_t end = std::min(runs.column[c].end, end_key(h, row) - block);
+      for (int64_t j = begin; j < end; ++j) {
+        for (int64_t e = 0; e < h.value_width; ++e)
+          panel.ot[e * kPanel + lane] += v[j * ldv + e] * p[j * kPanel + lane];
+      }
+    }
+  }
+}
+
+// One panel against one key block; k and v are the block's first rows, `finite_values` unless v needs
+// add_seen_values.
 void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k,
-                 int64_t ldk, const float* v, int64_t ldv, float* s) {
+                 int64_t ldk, const float* v, int64_t ldv, bool finite_values, float* s) {
   const PanelRuns runs = panel_runs(h, panel.column, panel.columns, block, block_end);
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
   rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel);
@@ -126,6 +161,7 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
+  if (!finite_values) return add_seen_values(h, panel, block, runs, v, ldv, s);
   columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot, panel.fresh);
 }
 
@@ -219,7 +255,11 @@ void forward(const AttentionForwardTask& task, float* workspace) {
       v = v_copy;
       ldv = h.value_width;
     }
-    for (int64_t p = 0; p < count; ++p) panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, s);
+    const bool masked = block < first_key(h, task.q_end - 1) || block_end > end_key(h, task.q_begin);
+    const bool finite_values = !masked || all_finite(v, ldv, block_end - block, h.value_width);
+    for (int64_t p = 0; p < count; ++p) {
+      panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, finite_values, s);
+    }
   }
   for (int64_t p = 0; p < count; ++p) end_panel(task, panels[p]);
 }

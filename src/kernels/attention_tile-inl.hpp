@@ -56,7 +56,11 @@ HWY_INLINE void keep_in_register([[maybe_unused]] V& v) {
 // from −126); −∞ gives 0, NaN gives NaN. Degree-5 minimax on [−½, ½].
 HWY_INLINE V exp2_of(V x) {
   const F d;
-  x = hn::Max(hn::Set(d, -200.0f), x);  // the second operand is returned for NaN
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  x = hn::Max(hn::Set(d, -200.0f), x);  // of a NaN and a number, x86 returns the second
+#else
+  x = hn::IfThenElse(hn::Lt(x, hn::Set(d, -200.0f)), hn::Set(d, -200.0f), x);
+#endif
   const V r = hn::Round(x);
   const V f = hn::Sub(x, r);
   V p = hn::MulAdd(hn::Set(d, 1.3276472e-3f), f, hn::Set(d, 9.675541e-3f));
