@@ -1,5 +1,4 @@
-// The engine against float64 on every instruction set: a sweep of sizes, and random combinations of every
-// option.
+// The engine against float64 on every instruction set: a sweep of sizes, and random combinations of every option.
 #include <gtest/gtest.h>
 
 #include "fovea/base/cpu.hpp"

@@ -5,8 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "fovea/base/progress.hpp"
-
 namespace fovea::cli {
 namespace {
 

@@ -1,0 +1,52 @@
+// Classifier: everything that turns a text into class probabilities — tokenizer, model of any kind, class names — and
+// its folder. predict() may be called from many threads.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/formats/tokenizer.hpp"
+#include "fovea/models/kind.hpp"
+#include "fovea/models/linear_classifier.hpp"
+#include "fovea/models/ngrams.hpp"
+#include "fovea/models/text_classifier.hpp"
+
+namespace fovea::tasks {
+
+struct Classifier {
+  models::ModelKind kind = models::ModelKind::kAttention;
+  std::vector<std::string> classes;
+  std::string text_column = "text";     // what the training table called them, so that other tables can be read
+  std::string target_column = "label";
+
+  // attention, lstm, cnn
+  std::shared_ptr<const formats::Tokenizer> tokenizer;
+  std::shared_ptr<models::TextClassifier> network;
+  // linear
+  models::Ngrams ngrams;
+  models::LinearClassifier linear;
+  // majority: the classes' shares of the training rows [classes]
+  Tensor shares;
+
+  int64_t parameter_count() const;
+  // Token ids as the network gets them: the text cut to the model's max_tokens.
+  formats::Encoding encode(std::string_view text) const;
+  // Probabilities [N, classes], rows summing to one. Texts are worked on in packed batches of about 4,096 tokens; the
+  // result of a text does not depend on the others, but for the rounding of products of another number of rows.
+  std::vector<float> probabilities(std::span<const std::string_view> texts) const;
+  // The same of texts that are encoded already.
+  std::vector<float> probabilities_of_ids(std::span<const std::vector<int32_t>> texts) const;
+
+  // config.json (and tokenizer.json), model.safetensors. Atomic; DataError on a full disk.
+  void save_description(const std::filesystem::path& folder) const;
+  void save_weights(const std::filesystem::path& folder) const;
+  // DataError: a file that is missing, damaged or does not fit the others, each named.
+  static Classifier load(const std::filesystem::path& folder);
+};
+
+}  // namespace fovea::tasks

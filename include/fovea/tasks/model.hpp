@@ -1,0 +1,58 @@
+// Model: a trained model folder, ready to use.
+//
+//   auto model = fovea::Model::load("model/");
+//   auto p = model.predict("Perl bindings for the C library");   // p.label, p.probability, p.probabilities
+//
+// A handle: copies share the weights. predict() and evaluate() may be called from many threads.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/data/read.hpp"
+#include "fovea/tasks/classifier.hpp"
+#include "fovea/tasks/task.hpp"
+
+namespace fovea {
+
+struct Prediction {
+  int32_t index = 0;                 // of the most likely class, ties to the lower
+  std::string label;                 // its name
+  double probability = 0.0;          // its probability
+  std::vector<float> probabilities;  // [classes], summing to one
+};
+
+class Model {
+ public:
+  // DataError: no model there, or one that is damaged; the message names the file and what to do.
+  static Model load(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const std::string& task() const { return task_; }  // "text-classification", …
+  models::ModelKind kind() const;
+  int64_t parameter_count() const;
+
+  // Classification; ArgumentError on a model of another task.
+  const std::vector<std::string>& labels() const { return classifier().classes; }
+  Prediction predict(std::string_view text) const;
+  std::vector<Prediction> predict(std::span<const std::string_view> texts) const;
+  // Scores on a table with the training table's columns (other names may be given). DataError for a class that the
+  // model does not know, with its line.
+  tasks::Evaluation evaluate(const data::Table& table, std::string_view text_column = {},
+                             std::string_view target_column = {}) const;
+
+  // The parts, for looking inside. ArgumentError on a model of another task.
+  const tasks::Classifier& classifier() const;
+
+ private:
+  std::filesystem::path folder_;
+  std::string task_;
+  std::shared_ptr<const tasks::Classifier> classifier_;
+};
+
+}  // namespace fovea

@@ -1,0 +1,74 @@
+#include "fovea/tasks/model.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/check.hpp"
+#include "fovea/formats/file.hpp"
+#include "fovea/tasks/evaluate.hpp"
+
+namespace fovea {
+
+Model Model::load(const std::filesystem::path& folder) {
+  const auto path = folder / "config.json";
+  check_data(std::filesystem::is_directory(folder), folder.string(),
+             "expected a model's folder, found {}; give the folder that fovea train wrote",
+             std::filesystem::exists(folder) ? "a file" : "nothing");
+  check_data(std::filesystem::exists(path), folder.string(),
+             "expected config.json in a model's folder, found none; train it first, or continue with --resume");
+  Model model;
+  model.folder_ = folder;
+  const auto json = nlohmann::json::parse(formats::read_file(path, int64_t{1} << 26), nullptr, false);
+  check_data(json.is_object() && json.contains("task") && json["task"].is_string(), path.string(),
+             "expected a JSON object with a task, found something else; copy the model's folder again");
+  model.task_ = json["task"].get<std::string>();
+  check_data(model.task_ == "text-classification", path.string(), "expected the task text-classification, found \"{}\"",
+             model.task_);
+  model.classifier_ = std::make_shared<const tasks::Classifier>(tasks::Classifier::load(folder));
+  return model;
+}
+
+models::ModelKind Model::kind() const { return classifier().kind; }
+int64_t Model::parameter_count() const { return classifier().parameter_count(); }
+
+const tasks::Classifier& Model::classifier() const {
+  check_argument(classifier_ != nullptr, "model", "expected a text-classification model, got {}", task_);
+  return *classifier_;
+}
+
+Prediction Model::predict(std::string_view text) const {
+  return predict(std::span<const std::string_view>(&text, 1))[0];
+}
+
+std::vector<Prediction> Model::predict(std::span<const std::string_view> texts) const {
+  const auto& c = classifier();
+  const auto probabilities = c.probabilities(texts);
+  std::vector<Prediction> predictions(texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    auto& p = predictions[i];
+    const auto row = std::span(probabilities).subspan(i * c.classes.size(), c.classes.size());
+    p.probabilities.assign(row.begin(), row.end());
+    p.index = static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+    p.label = c.classes[static_cast<size_t>(p.index)];
+    p.probability = static_cast<double>(row[static_cast<size_t>(p.index)]);
+  }
+  return predictions;
+}
+
+tasks::Evaluation Model::evaluate(const data::Table& table, std::string_view text_column,
+                                  std::string_view target_column) const {
+  const auto& c = classifier();
+  const auto texts = table.column(text_column.empty() ? std::string_view(c.text_column) : text_column);
+  const auto targets = table.column(target_column.empty() ? std::string_view(c.target_column) : target_column);
+  std::vector<int32_t> truth;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const auto found = std::find(c.classes.begin(), c.classes.end(), targets[i]);
+    check_data(found != c.classes.end(), table.where(static_cast<int64_t>(i)),
+               "expected one of the model's {} classes, found \"{}\"; remove the row, or train with it", c.classes.size(),
+               targets[i]);
+    truth.push_back(static_cast<int32_t>(found - c.classes.begin()));
+  }
+  return tasks::evaluate_classes(std::move(truth), c.probabilities(texts), c.classes);
+}
+
+}  // namespace fovea

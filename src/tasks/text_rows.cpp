@@ -1,0 +1,212 @@
+#include "tasks/text_rows.hpp"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "base/check.hpp"
+#include "fovea/base/random.hpp"
+
+namespace fovea::tasks {
+namespace {
+
+void say(LogSink* log, LogLevel level, const std::string& message) {
+  if (log != nullptr) log->log(level, message);
+}
+
+// A number in [0, 1) that depends on the seed and the text alone, so that a group's split does not move when rows are
+// added to the file.
+double unit_hash(std::string_view text, uint64_t seed) {
+  uint64_t h = 0xcbf29ce484222325u;
+  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  const auto words = RandomKey{seed, h}.block(0);
+  return static_cast<double>(uint64_t{words[0]} << 20 | words[1] >> 12) * 0x1p-52;
+}
+
+// The split of each row of one table.
+std::vector<Split> split_of_rows(const data::Table& table, const TextDataSettings& s,
+                                 std::span<const std::string_view> targets) {
+  const auto rows = static_cast<size_t>(table.rows());
+  std::vector<Split> result(rows, Split::kTrain);
+  if (s.split == "group") {
+    const auto groups = table.column(s.group);
+    for (size_t i = 0; i < rows; ++i) {
+      const double u = unit_hash(groups[i], s.split_seed);
+      result[i] = u < s.test_share ? Split::kTest : u < s.test_share + s.valid_share ? Split::kValid : Split::kTrain;
+    }
+    return result;
+  }
+  // Stratified: each class by itself; random: all rows as one class.
+  std::map<std::string_view, std::vector<size_t>> strata;
+  for (size_t i = 0; i < rows; ++i) strata[s.split == "stratified" ? targets[i] : std::string_view{}].push_back(i);
+  uint64_t stream = 0;
+  for (auto& [name, members] : strata) {
+    Random random(RandomKey{s.split_seed, stream++});
+    random.shuffle(members);
+    const auto count = static_cast<double>(members.size());
+    const auto test = static_cast<size_t>(count * s.test_share + 0.5);
+    const auto valid = static_cast<size_t>(count * s.valid_share + 0.5);
+    for (size_t i = 0; i < std::min(members.size(), test + valid); ++i) {
+      result[members[i]] = i < test ? Split::kTest : Split::kValid;
+    }
+  }
+  return result;
+}
+
+std::string choose_target(const data::Table& table, const std::string& wanted) {
+  if (!wanted.empty()) {
+    table.require_column(wanted);
+    return wanted;
+  }
+  for (const char* name : {"label", "target", "class", "category"}) {
+    if (table.find_column(name) >= 0) return name;
+  }
+  throw_data(table.source(), "expected data.target to name the column to predict, found none; the columns are {}",
+             fmt::join(table.names(), ", "));
+}
+
+std::string choose_text(const data::Table& table, const std::string& wanted, const std::string& target) {
+  if (!wanted.empty()) {
+    table.require_column(wanted);
+    return wanted;
+  }
+  if (table.find_column("text") >= 0) return "text";
+  if (table.columns() == 2) return table.names()[0] == target ? table.names()[1] : table.names()[0];
+  throw_data(table.source(), "expected data.text to name the column to read, found none; the columns are {}",
+             fmt::join(table.names(), ", "));
+}
+
+}  // namespace
+
+std::filesystem::path find_file(const std::string& path, const std::string& base) {
+  const std::filesystem::path given(path);
+  if (given.is_absolute() || base.empty() || std::filesystem::exists(given)) return given;
+  const auto beside = std::filesystem::path(base) / given;
+  return std::filesystem::exists(beside) ? beside : given;
+}
+
+TextDataSettings read_text_data_settings(const formats::Recipe& recipe) {
+  TextDataSettings s;
+  s.file = recipe.text("data.file", "");
+  s.train = recipe.text("data.train", "");
+  s.valid = recipe.text("data.valid", "");
+  s.test = recipe.text("data.test", "");
+  if (s.file.empty() == s.train.empty()) {
+    recipe.fail(s.file.empty() ? "data.file" : "data.train",
+                "expected data.file (one file that is split) or data.train (and data.valid, data.test)");
+  }
+  s.text = recipe.text("data.text", "");
+  s.target = recipe.text("data.target", "");
+  s.split = recipe.choice("data.split", "random", {"random", "stratified", "group"});
+  s.group = s.split == "group" ? recipe.required_text("data.group") : recipe.text("data.group", "");
+  s.valid_share = recipe.number("data.valid_share", 0.1, 0.0, 0.9);
+  // Separate files that lack a test file have no test rows; validation rows are cut from the training ones.
+  s.test_share = recipe.number("data.test_share", s.file.empty() ? 0.0 : 0.1, 0.0, 0.9);
+  if (s.valid_share + s.test_share >= 1) recipe.fail("data.valid_share", "expected training rows to be left, found none");
+  s.split_seed = static_cast<uint64_t>(recipe.integer("data.split_seed", 1, 0, int64_t{1} << 40));
+  const auto format = recipe.choice("data.format", "auto", {"auto", "csv", "jsonl", "lines", "document"});
+  if (format != "auto") s.read.format = data::file_format(format);
+  const auto delimiter = recipe.text("data.delimiter", "");
+  if (delimiter.size() > 1) recipe.fail("data.delimiter", "expected one character");
+  if (!delimiter.empty()) s.read.delimiter = delimiter[0];
+  const auto header = recipe.choice("data.header", "auto", {"auto", "present", "absent"});
+  if (header != "auto") s.read.header = header == "present" ? data::Header::kPresent : data::Header::kAbsent;
+  if (recipe.choice("data.quoting", "rfc4180", {"rfc4180", "none"}) == "none") s.read.quoting = data::Quoting::kNone;
+  const auto encoding = recipe.choice("data.encoding", "auto", {"auto", "utf-8", "utf-16le", "utf-16be", "latin-1"});
+  if (encoding != "auto") s.read.encoding = data::text_encoding(encoding);
+  s.read.names = recipe.texts("data.names", {});
+  s.read.max_cell_bytes = int64_t{64} << 20;
+  return s;
+}
+
+TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
+  TextRows result;
+  const auto load = [&](const std::string& file) -> const data::Table& {
+    auto read = data::read_table(find_file(file, s.base), s.read);
+    say(log, LogLevel::kInfo, read.report.to_text());
+    result.tables.push_back(std::move(read.table));
+    return result.tables.back();
+  };
+  const auto add = [&](size_t table_index, std::span<const Split> splits, Split all) {
+    const auto& table = result.tables[table_index];
+    const auto texts = table.column(result.text_column);
+    const auto targets = table.column(result.target_column);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const Split split = splits.empty() ? all : splits[i];
+      result.splits[static_cast<size_t>(split)].push_back(
+          {texts[i], targets[i], -1, static_cast<int32_t>(table_index), static_cast<int64_t>(i)});
+    }
+  };
+  load(s.file.empty() ? s.train : s.file);
+  result.target_column = choose_target(result.tables[0], s.target);
+  result.text_column = choose_text(result.tables[0], s.text, result.target_column);
+  TextDataSettings cut = s;
+  if (!s.valid.empty()) cut.valid_share = 0;
+  if (!s.test.empty()) cut.test_share = 0;
+  add(0, split_of_rows(result.tables[0], cut, result.tables[0].column(result.target_column)), Split::kTrain);
+  for (const auto& [file, split] : {std::pair{&s.valid, Split::kValid}, std::pair{&s.test, Split::kTest}}) {
+    if (file->empty()) continue;
+    load(*file);
+    add(result.tables.size() - 1, {}, split);
+  }
+  for (const auto& rows : result.splits) {
+    for (const auto& row : rows) {
+      check_data(!row.target.empty(), result.tables[static_cast<size_t>(row.table)].where(row.row),
+                 "expected a value in column {}, found none; fill it or remove the row", result.target_column);
+    }
+  }
+  // Classes of the training rows; what else occurs in rows cut from the same table joins them.
+  auto& train = result.splits[0];
+  std::set<std::string_view> known;
+  for (const auto& row : train) known.insert(row.target);
+  for (size_t split = 1; split < 3; ++split) {
+    auto& rows = result.splits[split];
+    std::erase_if(rows, [&](const TextRows::Row& row) {
+      if (known.contains(row.target) || row.table != 0) return false;
+      say(log, LogLevel::kWarning,
+          fmt::format("{}: class \"{}\" has no training row; the row trains instead of being held out",
+                      result.tables[0].where(row.row), row.target));
+      train.push_back(row);
+      return true;
+    });
+  }
+  for (const auto& row : train) known.insert(row.target);
+  check_data(!train.empty(), result.tables[0].source(), "expected training rows, found none; lower the shares held out");
+  std::map<std::string_view, std::pair<int32_t, int64_t>> classes;
+  for (const auto name : known) {
+    classes[name] = {static_cast<int32_t>(result.classes.size()), 0};
+    result.classes.emplace_back(name);
+  }
+  for (auto& rows : result.splits) {
+    for (auto& row : rows) {
+      const auto found = classes.find(row.target);
+      check_data(found != classes.end(), result.tables[static_cast<size_t>(row.table)].where(row.row),
+                 "expected one of the {} classes of the training rows, found \"{}\"; add training rows of it or remove the row",
+                 classes.size(), row.target);
+      row.label = found->second.first;
+      if (&rows == &train) ++found->second.second;
+    }
+  }
+  check_data(classes.size() >= 2, result.tables[0].source(),
+             "expected at least two classes in column {}, found one (\"{}\"); choose another data.target", result.target_column,
+             result.classes[0]);
+  check_data(classes.size() <= train.size() / 2 || classes.size() <= 1000, result.tables[0].source(),
+             "expected a column of few values, found {} different ones in {} rows of column {}; choose another data.target",
+             classes.size(), train.size(), result.target_column);
+  for (const auto& [name, entry] : classes) {
+    if (entry.second == 1) {
+      say(log, LogLevel::kWarning,
+          fmt::format("class \"{}\" has one training row; join it to another class or add rows", name));
+    }
+  }
+  result.description = fmt::format(
+      "Text in column `{}`, class in column `{}`, {} classes; {} training, {} validation, {} test rows ({}).\n",
+      result.text_column, result.target_column, result.classes.size(), train.size(), result.splits[1].size(),
+      result.splits[2].size(),
+      s.file.empty() ? "separate files" : s.split == "group" ? fmt::format("grouped by `{}`", s.group) : s.split + " split");
+  say(log, LogLevel::kInfo, result.description.substr(0, result.description.size() - 1));
+  return result;
+}
+
+}  // namespace fovea::tasks
