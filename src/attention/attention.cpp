@@ -13,16 +13,16 @@ namespace {
 
 HeadsView<const float> heads_of(const char* name, const Tensor& x) {
   check_argument(x.defined() && x.rank() == 3 && x.dtype() == DType::kF32, "attention",
-                 "expected {} as float32 [T, heads, width], got {} {}", name, x.defined() ? to_string(x.dtype()) : "nothing",
-                 x.defined() ? to_string(x.shape()) : "");
+                 "expected {} as float32 [T, heads, width], got {} {}", name,
+                 x.defined() ? to_string(x.dtype()) : "nothing", x.defined() ? to_string(x.shape()) : "");
   return contiguous_view<const float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
 }
 
-void check_output(const char* call, const char* name, const HeadsView<const float>& x, int64_t tokens, int64_t heads,
-                  int64_t width) {
+void check_output(const char* call, const char* name, const HeadsView<const float>& x, int64_t tokens,
+                  int64_t heads, int64_t width) {
   check_argument(x.dim(0) == tokens && x.dim(1) == heads && x.dim(2) == width && x.stride(2) == 1, call,
-                 "expected {} [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", name, tokens, heads, width,
-                 x.dim(0), x.dim(1), x.dim(2));
+                 "expected {} [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", name, tokens,
+                 heads, width, x.dim(0), x.dim(1), x.dim(2));
 }
 
 void prepare_insight(const AttentionInputs& in, const Observers& observers, Insight& seen) {
@@ -41,12 +41,12 @@ void prepare_insight(const AttentionInputs& in, const Observers& observers, Insi
 
 }  // namespace
 
-void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
-                       const Observers& observers, Insight* seen) {
+void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
+                       float* lse, const Observers& observers, Insight* seen) {
   const Resolved r = resolve("attention_forward", inputs, spec);
   check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
-  check_argument(observers.top_k >= 0 && observers.top_k <= 64, "attention_forward", "expected top_k in [0, 64], got {}",
-                 observers.top_k);
+  check_argument(observers.top_k >= 0 && observers.top_k <= 64, "attention_forward",
+                 "expected top_k in [0, 64], got {}", observers.top_k);
   check_argument(!observers.any() || seen != nullptr, "attention_forward",
                  "expected an Insight to fill, since the observers ask for something");
   const Normalised unit = normalise_for(inputs, spec);
@@ -65,7 +65,8 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   const Resolved r = resolve(call, inputs, spec);
   check_output(call, "out", out, inputs.q.dim(0), r.heads, r.dv);
   check_output(call, "dout", dout, inputs.q.dim(0), r.heads, r.dv);
-  check_argument(lse != nullptr || inputs.q.dim(0) == 0, call, "expected the lse that attention_forward wrote, got none");
+  check_argument(lse != nullptr || inputs.q.dim(0) == 0, call,
+                 "expected the lse that attention_forward wrote, got none");
   if (gradients.dq.data != nullptr) check_output(call, "dq", gradients.dq, inputs.q.dim(0), r.heads, r.d);
   if (gradients.dk.data != nullptr) check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, r.d);
   if (gradients.dv.data != nullptr) check_output(call, "dv", gradients.dv, inputs.k.dim(0), r.kv_heads, r.dv);
@@ -73,7 +74,8 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
                  "expected no dtable without a relative bias");
   check_argument(gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
                  "expected no dslopes without ALiBi slopes");
-  check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call, "expected no dsinks without sinks");
+  check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call,
+                 "expected no dsinks without sinks");
   const Normalised unit = normalise_for(inputs, spec);
   fused_backward(unit.inputs, r, out, lse, dout, gradients);
   if (spec.score == Score::kCosine) {
@@ -82,13 +84,14 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   }
 }
 
-AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec, const Observers& observers) {
+AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec,
+                          const Observers& observers) {
   AttentionResult result;
   const int64_t rows = inputs.q.dim(0), heads = inputs.q.dim(1), width = inputs.v.dim(2);
   result.out = Tensor::empty({rows, heads, width});
   result.lse = Tensor::empty({rows, heads});
-  attention_forward(inputs, spec, contiguous_view<float, 3>(result.out.data(), {rows, heads, width}), result.lse.data(),
-                    observers, &result.seen);
+  attention_forward(inputs, spec, contiguous_view<float, 3>(result.out.data(), {rows, heads, width}),
+                    result.lse.data(), observers, &result.seen);
   result.seen.lse = result.lse;
   return result;
 }

@@ -57,8 +57,10 @@ void normalise_backward(const HeadsView<const float>& x, const HeadsView<float>&
       float* g = gradient.data + row / heads * gradient.stride(0) + row % heads * gradient.stride(1);
       const float factor = inverse_norm(source, width);
       double along = 0;
-      for (int64_t c = 0; c < width; ++c) along += static_cast<double>(g[c]) * static_cast<double>(source[c] * factor);
-      for (int64_t c = 0; c < width; ++c) g[c] = factor * (g[c] - source[c] * factor * static_cast<float>(along));
+      for (int64_t c = 0; c < width; ++c)
+        along += static_cast<double>(g[c]) * static_cast<double>(source[c] * factor);
+      for (int64_t c = 0; c < width; ++c)
+        g[c] = factor * (g[c] - source[c] * factor * static_cast<float>(along));
     }
   });
 }

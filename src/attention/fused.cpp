@@ -93,7 +93,8 @@ AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, i
 
 // Multiply-adds of `products` matrix products over the scores that queries [begin, end) see, at most.
 int64_t work_of(const Resolved& r, int64_t queries, int64_t keys) {
-  const int64_t seen = r.left == kUnbounded && r.right == kUnbounded ? keys : std::min(keys, std::max<int64_t>(1, keys / 2));
+  const int64_t seen =
+      r.left == kUnbounded && r.right == kUnbounded ? keys : std::min(keys, std::max<int64_t>(1, keys / 2));
   return queries * seen * (r.d + r.dv) + queries * (r.d + r.dv);
 }
 
@@ -105,8 +106,10 @@ void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const
       double sum = 0;
       for (int64_t t = 0; t < in.q.dim(0); ++t) {
         double delta = 0;
-        for (int64_t c = 0; c < r.dv; ++c) delta += static_cast<double>(at(out, t, h)[c]) * static_cast<double>(at(dout, t, h)[c]);
-        sum += delta * std::exp(static_cast<double>(in.sinks[static_cast<size_t>(h)]) - static_cast<double>(lse[t * r.heads + h]));
+        for (int64_t c = 0; c < r.dv; ++c)
+          delta += static_cast<double>(at(out, t, h)[c]) * static_cast<double>(at(dout, t, h)[c]);
+        sum += delta * std::exp(static_cast<double>(in.sinks[static_cast<size_t>(h)]) -
+                                static_cast<double>(lse[t * r.heads + h]));
       }
       dsinks[h] -= static_cast<float>(sum);
     }
@@ -143,7 +146,8 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     }
   }
   const bool want_rows = observers.entropy || observers.max || observers.top_k > 0;
-  Workspaces workspaces(std::max(kernel.forward_workspace(r.d, r.dv, observers.top_k), kernel.mass_workspace(r.d)));
+  Workspaces workspaces(
+      std::max(kernel.forward_workspace(r.d, r.dv, observers.top_k), kernel.mass_workspace(r.d)));
   plan.run([&](const Item& item) {
     kernels::AttentionForwardTask task;
     task.head = head_of(in, r, item.sequence, item.head);
@@ -183,14 +187,14 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
   });
 }
 
-void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
-                    HeadsView<const float> dout, const AttentionGradients& g) {
+void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out,
+                    const float* lse, HeadsView<const float> dout, const AttentionGradients& g) {
   const kernels::AttentionKernels& kernel = kernels::attention_kernels();
   const bool want_distance = r.has_distance() && (g.dtable != nullptr || g.dslopes != nullptr);
 
-  // One item is a key head of a sequence. A few long sequences are cut into key chunks that run side by side, each with
-  // its own share of dQ, added in order afterwards; many sequences do the same chunks one after the other. Both give the
-  // same bits.
+  // One item is a key head of a sequence. A few long sequences are cut into key chunks that run side by side,
+  // each with its own share of dQ, added in order afterwards; many sequences do the same chunks one after the
+  // other. Both give the same bits.
   int64_t chunks_total = 0, longest_chunk = 1, shares = 0;
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk);
@@ -301,7 +305,8 @@ void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<cons
       const int64_t width = in.q_offsets.length(n) + in.k_offsets.length(n) + 128;
       const int64_t zero = in.q_offsets.length(n) - 1 + 64;
       for (int64_t h = 0; h < r.heads; ++h) {
-        const float* from = distance_memory.data() + distance_begin[static_cast<size_t>(n)] * r.heads + h * width;
+        const float* from =
+            distance_memory.data() + distance_begin[static_cast<size_t>(n)] * r.heads + h * width;
         float* to = total.data() + h * r.distance_span + r.distance_zero - zero;
         for (int64_t p = 64; p < width - 64; ++p) to[p] += from[p];
       }

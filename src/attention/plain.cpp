@@ -22,8 +22,8 @@ double score(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
 
 }  // namespace
 
-double plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i, const float* lse,
-                     double* weights) {
+double plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i,
+                     const float* lse, double* weights) {
   const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
   const int64_t lo = r.first_key(i, lq, lk), hi = r.end_key(i, lq, lk);
   std::fill(weights, weights + lk, 0.0);
@@ -37,7 +37,8 @@ double plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, in
   if (lse != nullptr) {
     log_sum = static_cast<double>(*lse);
   } else if (max > -std::numeric_limits<double>::infinity()) {
-    double sum = in.sinks.empty() ? 0.0 : std::exp(static_cast<double>(in.sinks[static_cast<size_t>(h)]) - max);
+    double sum =
+        in.sinks.empty() ? 0.0 : std::exp(static_cast<double>(in.sinks[static_cast<size_t>(h)]) - max);
     for (int64_t j = lo; j < hi; ++j) sum += std::exp(weights[j] - max);
     log_sum = max + std::log(sum);
   }

@@ -1,13 +1,14 @@
-// The plain definition of attention, row by row in float64 arithmetic: what the fused kernels must equal. Serves exact
-// rows on demand.
+// The plain definition of attention, row by row in float64 arithmetic: what the fused kernels must equal.
+// Serves exact rows on demand.
 #pragma once
 
 #include "attention/resolve.hpp"
 
 namespace fovea {
 
-// One row of weights, before dropout. Writes weights[0 … Lk) of query i of sequence n and head h; keys out of sight
-// get exactly 0. With lse the weights are exp(score − lse), otherwise the row's own lse is computed and returned.
+// One row of weights, before dropout. Writes weights[0 … Lk) of query i of sequence n and head h; keys out of
+// sight get exactly 0. With lse the weights are exp(score − lse), otherwise the row's own lse is computed and
+// returned.
 double plain_weights(const AttentionInputs& inputs, const Resolved& r, int64_t n, int64_t h, int64_t i,
                      const float* lse, double* weights);
 

@@ -10,11 +10,13 @@ namespace {
 constexpr int64_t kOverhang = 64;
 
 void check_heads(std::string_view call, const char* name, const HeadsView<const float>& x, int64_t tokens) {
-  check_argument(x.dim(0) == tokens, call, "expected {} with one row for each of the {} tokens of its offsets, got {} rows",
-                 name, tokens, x.dim(0));
-  check_argument(x.dim(2) >= 1 && x.dim(2) <= 1024, call, "expected a width of {} between 1 and 1024, got {}", name,
-                 x.dim(2));
-  check_argument(x.stride(2) == 1, call, "expected {} with an innermost stride of 1, got {}", name, x.stride(2));
+  check_argument(x.dim(0) == tokens, call,
+                 "expected {} with one row for each of the {} tokens of its offsets, got {} rows", name,
+                 tokens, x.dim(0));
+  check_argument(x.dim(2) >= 1 && x.dim(2) <= 1024, call, "expected a width of {} between 1 and 1024, got {}",
+                 name, x.dim(2));
+  check_argument(x.stride(2) == 1, call, "expected {} with an innermost stride of 1, got {}", name,
+                 x.stride(2));
   check_argument(x.data != nullptr || x.numel() == 0, call, "expected {} with data, got none", name);
 }
 
@@ -27,11 +29,12 @@ void check_shapes(std::string_view call, const AttentionInputs& in) {
                  "expected as many sequences of queries as of keys, got {} and {}", in.q_offsets.count(),
                  in.k_offsets.count());
   check_argument(heads >= 1, call, "expected at least one head, got {}", heads);
-  check_argument(in.v.dim(1) == kv_heads, call, "expected k and v with equal heads, got {} and {}", kv_heads, in.v.dim(1));
+  check_argument(in.v.dim(1) == kv_heads, call, "expected k and v with equal heads, got {} and {}", kv_heads,
+                 in.v.dim(1));
   check_argument(kv_heads >= 1 && heads % kv_heads == 0, call,
                  "expected a number of key heads that divides the {} query heads, got {}", heads, kv_heads);
-  check_argument(in.k.dim(2) == in.q.dim(2), call, "expected q and k of equal width, got {} and {}", in.q.dim(2),
-                 in.k.dim(2));
+  check_argument(in.k.dim(2) == in.q.dim(2), call, "expected q and k of equal width, got {} and {}",
+                 in.q.dim(2), in.k.dim(2));
 }
 
 void check_options(std::string_view call, const AttentionInputs& in, const AttentionSpec& spec) {
@@ -39,13 +42,16 @@ void check_options(std::string_view call, const AttentionInputs& in, const Atten
   check_argument(!spec.scale || std::isfinite(*spec.scale), call, "expected a finite scale, got {}",
                  spec.scale.value_or(0.0f));
   check_argument(spec.window_left >= -1 && spec.window_right >= -1, call,
-                 "expected window_left and window_right >= -1, got {} and {}", spec.window_left, spec.window_right);
-  check_argument(std::isfinite(spec.softcap) && spec.softcap >= 0, call, "expected softcap >= 0, got {}", spec.softcap);
-  check_argument(spec.dropout >= 0 && spec.dropout < 1, call, "expected dropout in [0, 1), got {}", spec.dropout);
+                 "expected window_left and window_right >= -1, got {} and {}", spec.window_left,
+                 spec.window_right);
+  check_argument(std::isfinite(spec.softcap) && spec.softcap >= 0, call, "expected softcap >= 0, got {}",
+                 spec.softcap);
+  check_argument(spec.dropout >= 0 && spec.dropout < 1, call, "expected dropout in [0, 1), got {}",
+                 spec.dropout);
   check_argument(in.alibi_slopes.empty() || in.alibi_slopes.size() == heads, call,
                  "expected one ALiBi slope for each of the {} heads, got {}", heads, in.alibi_slopes.size());
-  check_argument(in.sinks.empty() || in.sinks.size() == heads, call, "expected one sink for each of the {} heads, got {}",
-                 heads, in.sinks.size());
+  check_argument(in.sinks.empty() || in.sinks.size() == heads, call,
+                 "expected one sink for each of the {} heads, got {}", heads, in.sinks.size());
   if (in.relative.table != nullptr) {
     const int64_t least = in.relative.bidirectional ? 4 : 2;
     check_argument(in.relative.buckets >= least && in.relative.max_distance > in.relative.buckets, call,
@@ -61,13 +67,15 @@ void fill_distance(const AttentionInputs& in, Resolved& r) {
   r.distance = Buffer<float>(static_cast<size_t>(r.heads * r.distance_span));
   for (int64_t p = 0; p < r.distance_span; ++p) {
     const int64_t e = p - r.distance_zero;
-    const int64_t bucket = in.relative.table == nullptr
-                               ? 0
-                               : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
+    const int64_t bucket =
+        in.relative.table == nullptr
+            ? 0
+            : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
     for (int64_t h = 0; h < r.heads; ++h) {
       float bias = 0.0f;
       if (in.relative.table != nullptr) bias += in.relative.table[bucket * r.heads + h];
-      if (!in.alibi_slopes.empty()) bias -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<float>(std::abs(e));
+      if (!in.alibi_slopes.empty())
+        bias -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<float>(std::abs(e));
       r.distance[static_cast<size_t>(h * r.distance_span + p)] = bias;
     }
   }
@@ -120,9 +128,10 @@ void distance_gradient(const AttentionInputs& in, const Resolved& r, const float
                        float* dslopes) {
   for (int64_t p = 0; p < r.distance_span; ++p) {
     const int64_t e = p - r.distance_zero;
-    const int64_t bucket = in.relative.table == nullptr
-                               ? 0
-                               : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
+    const int64_t bucket =
+        in.relative.table == nullptr
+            ? 0
+            : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
     for (int64_t h = 0; h < r.heads; ++h) {
       const float g = ddistance[h * r.distance_span + p];
       if (dtable != nullptr) dtable[bucket * r.heads + h] += g;

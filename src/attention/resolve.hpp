@@ -21,8 +21,9 @@ struct Resolved {
   uint32_t drop_below = 0;  // a weight is dropped when its 16 random bits are below this; 0: no dropout
   float keep_scale = 1.0f;
   RandomKey dropout_key{};
-  // Bias by distance e = i' − j, per head: distance[h·distance_span + distance_zero + e]. Null: none. Readable for e
-  // from 63 before the smallest to 63 after the largest distance, so that vectors may overhang.
+  // Bias by distance e = i' − j, per head: distance[h·distance_span + distance_zero + e]. Null: none.
+  // Readable for e from 63 before the smallest to 63 after the largest distance, so that vectors may
+  // overhang.
   Buffer<float> distance;
   int64_t distance_span = 0, distance_zero = 0;
   bool has_distance() const { return distance_span > 0; }
@@ -39,7 +40,7 @@ struct Resolved {
 Resolved resolve(std::string_view call, const AttentionInputs& inputs, const AttentionSpec& spec);
 
 // dtable and dslopes from ddistance, laid out as Resolved::distance.
-void distance_gradient(const AttentionInputs& inputs, const Resolved& r, const float* ddistance, float* dtable,
-                       float* dslopes);
+void distance_gradient(const AttentionInputs& inputs, const Resolved& r, const float* ddistance,
+                       float* dtable, float* dslopes);
 
 }  // namespace fovea

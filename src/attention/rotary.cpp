@@ -11,8 +11,8 @@ namespace fovea {
 namespace {
 
 // Turns every head of one token. cos and sin hold one number a pair.
-void turn_token(float* x, const HeadsView<float>& view, int64_t pairs, RotaryLayout layout, const float* cosine,
-                const float* sine) {
+void turn_token(float* x, const HeadsView<float>& view, int64_t pairs, RotaryLayout layout,
+                const float* cosine, const float* sine) {
   for (int64_t h = 0; h < view.dim(1); ++h, x += view.stride(1)) {
     if (layout == RotaryLayout::kHalf) {
       float* y = x + pairs;
@@ -31,10 +31,11 @@ void turn_token(float* x, const HeadsView<float>& view, int64_t pairs, RotaryLay
   }
 }
 
-void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const RotarySpec& spec, float direction) {
+void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const RotarySpec& spec,
+          float direction) {
   const int64_t width = spec.width == 0 ? x.dim(2) : spec.width;
-  check_argument(offsets.total() == x.dim(0), call, "expected offsets over the {} tokens of x, got {}", x.dim(0),
-                 offsets.total());
+  check_argument(offsets.total() == x.dim(0), call, "expected offsets over the {} tokens of x, got {}",
+                 x.dim(0), offsets.total());
   check_argument(width >= 0 && width % 2 == 0 && width <= x.dim(2), call,
                  "expected an even width of at most {} (the heads' width), got {}", x.dim(2), width);
   check_argument(spec.base > 0, call, "expected base > 0, got {}", spec.base);
@@ -48,7 +49,8 @@ void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const Ro
   float* angles = table.data();
   parallel_for(longest, std::max<int64_t>(1, 512 / pairs), [&](int64_t begin, int64_t end) {
     for (int64_t p = 0; p < pairs; ++p) {
-      const double frequency = std::pow(static_cast<double>(spec.base), -2.0 * static_cast<double>(p) / static_cast<double>(width));
+      const double frequency = std::pow(static_cast<double>(spec.base),
+                                        -2.0 * static_cast<double>(p) / static_cast<double>(width));
       for (int64_t t = begin; t < end; ++t) {
         const double angle = frequency * static_cast<double>(t + spec.first_position);
         angles[t * width + p] = static_cast<float>(std::cos(angle));

@@ -19,8 +19,8 @@ Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, c
   const auto starts = in.q_offsets.values();
   std::vector<int64_t> sequences, lengths;
   for (const int64_t t : queries) {
-    check_argument(t >= 0 && t < in.q_offsets.total(), "attention_rows", "expected queries in [0, {}), got {}",
-                   in.q_offsets.total(), t);
+    check_argument(t >= 0 && t < in.q_offsets.total(), "attention_rows",
+                   "expected queries in [0, {}), got {}", in.q_offsets.total(), t);
     sequences.push_back(std::upper_bound(starts.begin(), starts.end(), t) - starts.begin() - 1);
     lengths.push_back(in.k_offsets.length(sequences.back()));
   }
@@ -35,7 +35,8 @@ Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, c
       const int64_t t = queries[static_cast<size_t>(row)], n = sequences[static_cast<size_t>(row)];
       plain_weights(in, r, n, h, t - in.q_offsets.begin(n), lse + t * r.heads + h, weights.data());
       for (int64_t j = 0; j < in.k_offsets.length(n); ++j) {
-        out[(rows.offsets.begin(row) + j) * r.heads + h] = static_cast<float>(weights[static_cast<size_t>(j)]);
+        out[(rows.offsets.begin(row) + j) * r.heads + h] =
+            static_cast<float>(weights[static_cast<size_t>(j)]);
       }
     }
   });
@@ -44,10 +45,12 @@ Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, c
 
 void merge(SoftmaxState& into, const SoftmaxState& part) {
   check_argument(into.out.shape() == part.out.shape() && into.lse.shape() == part.lse.shape(), "merge",
-                 "expected parts of equal shape, got {} and {}", to_string(into.out.shape()), to_string(part.out.shape()));
+                 "expected parts of equal shape, got {} and {}", to_string(into.out.shape()),
+                 to_string(part.out.shape()));
   const int64_t rows = into.lse.numel();
-  check_argument(rows == 0 || into.out.numel() % rows == 0, "merge", "expected out [T, H, Dv] and lse [T, H], got {} and {}",
-                 to_string(into.out.shape()), to_string(into.lse.shape()));
+  check_argument(rows == 0 || into.out.numel() % rows == 0, "merge",
+                 "expected out [T, H, Dv] and lse [T, H], got {} and {}", to_string(into.out.shape()),
+                 to_string(into.lse.shape()));
   const int64_t width = rows == 0 ? 0 : into.out.numel() / rows;
   for (int64_t row = 0; row < rows; ++row) {
     float& a = into.lse.data()[row];

@@ -17,11 +17,13 @@ class ActivationFunction final : public Function {
   void backward(Tensor dy) override {
     if (fresh(0)) {
       Reused dx = reuse(dy);
-      kernels::activation_backward(act_, dx.out.numel(), kept_.data(), kept_.data(), dx.from(), dx.out.data());
+      kernels::activation_backward(act_, dx.out.numel(), kept_.data(), kept_.data(), dx.from(),
+                                   dx.out.data());
       give(0, std::move(dx.out));
     } else {
       auto [dx, accumulate] = target(0);
-      kernels::activation_backward(act_, dx.numel(), kept_.data(), kept_.data(), dy.data(), dx.data(), accumulate);
+      kernels::activation_backward(act_, dx.numel(), kept_.data(), kept_.data(), dy.data(), dx.data(),
+                                   accumulate);
     }
   }
 

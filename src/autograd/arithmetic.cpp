@@ -139,7 +139,9 @@ class SumFunction final : public Function {
  public:
   SumFunction(const Shape& shape, double factor) : shape_(shape), factor_(factor) {}
   const char* name() const override { return "sum"; }
-  void backward(Tensor dy) override { give(0, Tensor::full(shape_, factor_ * static_cast<double>(dy.data()[0]))); }
+  void backward(Tensor dy) override {
+    give(0, Tensor::full(shape_, factor_ * static_cast<double>(dy.data()[0])));
+  }
 
  private:
   Shape shape_;
@@ -158,8 +160,9 @@ bool is_row_of(const Var& b, const Var& a) {
 void check_binary(const char* op, const Var& a, const Var& b) {
   check_f32(op, "both inputs", a.value());
   check_f32(op, "both inputs", b.value());
-  check_argument(a.shape() == b.shape() || is_row_of(b, a), op, "expected b of a's shape or one row of it, got {} and {}",
-                 to_string(a.shape()), to_string(b.shape()));
+  check_argument(a.shape() == b.shape() || is_row_of(b, a), op,
+                 "expected b of a's shape or one row of it, got {} and {}", to_string(a.shape()),
+                 to_string(b.shape()));
 }
 
 }  // namespace
@@ -206,8 +209,9 @@ Var scale(Var x, float alpha) {
 Var scale_rows(const Var& x, const Var& weights) {
   check_rank("scale_rows", "x", x, 2);
   check_rank("scale_rows", "weights", weights, 1);
-  check_argument(weights.dim(0) == x.dim(0), "scale_rows", "expected one weight a row, got x {} and weights {}",
-                 to_string(x.shape()), to_string(weights.shape()));
+  check_argument(weights.dim(0) == x.dim(0), "scale_rows",
+                 "expected one weight a row, got x {} and weights {}", to_string(x.shape()),
+                 to_string(weights.shape()));
   Tensor y = Tensor::empty(x.shape());
   kernels::scale_rows(x.dim(0), x.dim(1), x.value().data(), weights.value().data(), y.data());
   return record<ScaleRowsFunction>(std::move(y), {x, weights}, weights.requires_grad() ? x.value() : Tensor{},

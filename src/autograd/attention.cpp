@@ -28,7 +28,8 @@ struct Layout {
 
 class AttentionFunction final : public Function {
  public:
-  AttentionFunction(const Layout& layout, AttentionCall call, Tensor out, const std::optional<RotarySpec>& rotary)
+  AttentionFunction(const Layout& layout, AttentionCall call, Tensor out,
+                    const std::optional<RotarySpec>& rotary)
       : layout_(layout), call_(std::move(call)), out_(std::move(out)), rotary_(rotary) {}
   const char* name() const override { return "attention"; }
 
@@ -37,13 +38,14 @@ class AttentionFunction final : public Function {
     for (int i = 0; i < layout_.matrices; ++i) {
       if (needs(i)) grads[at(i)] = Tensor::empty(call_.tensors[at(i)].shape());
     }
-    AttentionGradients wanted{.dq = view(grads, layout_.q), .dk = view(grads, layout_.k), .dv = view(grads, layout_.v)};
+    AttentionGradients wanted{
+        .dq = view(grads, layout_.q), .dk = view(grads, layout_.k), .dv = view(grads, layout_.v)};
     wanted.dtable = extra(0);
     wanted.dslopes = extra(1);
     wanted.dsinks = extra(2);
     const Place whole{0, 0, layout_.q.heads, layout_.v.width};
-    attention_backward(call_.inputs, call_.spec, heads_at(std::as_const(out_).data(), out_, whole), call_.lse.data(),
-                       heads_at(std::as_const(dy).data(), dy, whole), wanted);
+    attention_backward(call_.inputs, call_.spec, heads_at(std::as_const(out_).data(), out_, whole),
+                       call_.lse.data(), heads_at(std::as_const(dy).data(), dy, whole), wanted);
     if (rotary_) {
       if (wanted.dq.data != nullptr) rotary_backward(wanted.dq, call_.inputs.q_offsets, *rotary_);
       if (wanted.dk.data != nullptr) rotary_backward(wanted.dk, call_.inputs.k_offsets, *rotary_);
@@ -77,14 +79,15 @@ class AttentionFunction final : public Function {
 int64_t key_heads_of(const char* op, const AttentionOptions& options) {
   const int64_t key_heads = options.key_heads == 0 ? options.heads : options.key_heads;
   check_argument(options.heads >= 1 && key_heads >= 1 && options.heads % key_heads == 0, op,
-                 "expected key heads that divide the heads, got {} heads and {} key heads", options.heads, key_heads);
+                 "expected key heads that divide the heads, got {} heads and {} key heads", options.heads,
+                 key_heads);
   return key_heads;
 }
 
 int64_t width_of(const char* op, const char* what, const Var& x, int64_t heads) {
   check_rank(op, what, x, 2);
-  check_argument(x.dim(1) > 0 && x.dim(1) % heads == 0, op, "expected {} of {} heads of equal width, got {}", what,
-                 heads, to_string(x.shape()));
+  check_argument(x.dim(1) > 0 && x.dim(1) % heads == 0, op, "expected {} of {} heads of equal width, got {}",
+                 what, heads, to_string(x.shape()));
   return x.dim(1) / heads;
 }
 
@@ -104,7 +107,9 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   check_argument(!table.defined() || (table.rank() == 2 && table.dim(1) == options.heads), op,
                  "expected a relative table [buckets, {}], got {}", options.heads,
                  table.defined() ? to_string(table.shape()) : "");
-  const auto matrix = [&](const Place& place) -> const Tensor& { return matrices[static_cast<size_t>(place.input)]; };
+  const auto matrix = [&](const Place& place) -> const Tensor& {
+    return matrices[static_cast<size_t>(place.input)];
+  };
   const auto read = [&](const Place& place) { return heads_at(matrix(place).data(), matrix(place), place); };
 
   AttentionCall call{.inputs = {read(layout.q), read(layout.k), read(layout.v), q_offsets, k_offsets},
@@ -114,7 +119,8 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   if (slopes.defined()) call.inputs.alibi_slopes = slopes.span();
   if (sinks.defined()) call.inputs.sinks = sinks.span();
   if (table.defined()) {
-    call.inputs.relative = {table.data(), table.dim(0), options.relative_max_distance, options.relative_bidirectional};
+    call.inputs.relative = {table.data(), table.dim(0), options.relative_max_distance,
+                            options.relative_bidirectional};
   }
   const int64_t tokens = matrix(layout.q).dim(0);
   Tensor out = Tensor::empty({tokens, options.heads * layout.v.width});
@@ -133,10 +139,12 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   inputs[vars.size() + 1] = options.alibi_slopes;
   inputs[vars.size() + 2] = options.sinks;
   auto function = std::make_unique<AttentionFunction>(layout, std::move(call), out, options.rotary);
-  return Tape::current()->add(std::move(function), std::move(out), std::span<const Var>(inputs.data(), vars.size() + 3));
+  return Tape::current()->add(std::move(function), std::move(out),
+                              std::span<const Var>(inputs.data(), vars.size() + 3));
 }
 
-void turn(Tensor& matrix, const Place& place, const Offsets& offsets, const std::optional<RotarySpec>& rotary) {
+void turn(Tensor& matrix, const Place& place, const Offsets& offsets,
+          const std::optional<RotarySpec>& rotary) {
   if (rotary) rotary_forward(heads_at(matrix.data(), matrix, place), offsets, *rotary);
 }
 
@@ -174,7 +182,8 @@ Var attention(Var q, Var k, const Var& v, const Offsets& q_offsets, const Offset
                       {2, 0, key_heads, width_of("attention", "v", v, key_heads)}};
   check_offsets("attention", q_offsets, q.dim(0));
   check_offsets("attention", k_offsets, k.dim(0));
-  std::array<Tensor, 3> matrices{options.rotary ? own(q) : q.value(), options.rotary ? own(k) : k.value(), v.value()};
+  std::array<Tensor, 3> matrices{options.rotary ? own(q) : q.value(), options.rotary ? own(k) : k.value(),
+                                 v.value()};
   turn(matrices[0], layout.q, q_offsets, options.rotary);
   turn(matrices[1], layout.k, k_offsets, options.rotary);
   return run("attention", layout, std::move(matrices), {q, k, v}, q_offsets, k_offsets, options);
@@ -195,12 +204,14 @@ Var attention_qkv(Var qkv, const Offsets& offsets, const AttentionOptions& optio
   return run("attention_qkv", layout, std::move(matrices), {qkv}, offsets, offsets, options);
 }
 
-Var attention_kv(Var q, Var kv, const Offsets& q_offsets, const Offsets& k_offsets, const AttentionOptions& options) {
+Var attention_kv(Var q, Var kv, const Offsets& q_offsets, const Offsets& k_offsets,
+                 const AttentionOptions& options) {
   const int64_t key_heads = key_heads_of("attention_kv", options);
   const int64_t width = width_of("attention_kv", "q", q, options.heads);
   const int64_t key_width = width_of("attention_kv", "kv", kv, 2 * key_heads);
-  check_argument(width == key_width, "attention_kv", "expected heads of q and kv of one width, got q {} and kv {}",
-                 to_string(q.shape()), to_string(kv.shape()));
+  check_argument(width == key_width, "attention_kv",
+                 "expected heads of q and kv of one width, got q {} and kv {}", to_string(q.shape()),
+                 to_string(kv.shape()));
   check_offsets("attention_kv", q_offsets, q.dim(0));
   check_offsets("attention_kv", k_offsets, kv.dim(0));
   const Layout layout{

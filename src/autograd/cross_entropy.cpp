@@ -51,8 +51,8 @@ class CrossEntropyFunction final : public Function {
     const float scale = rows ? 1.0f : static_cast<float>(factor_ * static_cast<double>(dy.data()[0]));
     Reused dx = reuse(logits_);
     with_indices("cross_entropy", "targets", targets_, -1, [&](const auto* targets) {
-      kernels::cross_entropy_backward(spec, dx.from(), targets, lse_.data(), scale, rows ? dy.data() : nullptr,
-                                      dx.out.data());
+      kernels::cross_entropy_backward(spec, dx.from(), targets, lse_.data(), scale,
+                                      rows ? dy.data() : nullptr, dx.out.data());
     });
     give(0, std::move(dx.out));
   }
@@ -93,8 +93,9 @@ class LinearCrossEntropyFunction final : public Function {
   double factor_;
 };
 
-// Rows whose logits are held at once: about 4 MB of them, so that they stay in the outer cache, yet enough rows that
-// the products run near their peak and the weight's gradient is not read and written too often. From shapes alone.
+// Rows whose logits are held at once: about 4 MB of them, so that they stay in the outer cache, yet enough
+// rows that the products run near their peak and the weight's gradient is not read and written too often.
+// From shapes alone.
 int64_t chunk_rows(int64_t classes) {
   constexpr int64_t kElements = 1 << 20;
   constexpr int64_t kLeast = 128;
@@ -131,14 +132,18 @@ Var linear_cross_entropy(const Var& hidden, const Var& weight, const Var& bias, 
   const int64_t rows = hidden.dim(0);
   const int64_t width = hidden.dim(1);
   const int64_t classes = weight.dim(0);
-  check_argument(weight.dim(1) == width, kOp, "expected hidden [T, C] and weight [V, C], got hidden {} and weight {}",
+  check_argument(weight.dim(1) == width, kOp,
+                 "expected hidden [T, C] and weight [V, C], got hidden {} and weight {}",
                  to_string(hidden.shape()), to_string(weight.shape()));
   check_optional_vector(kOp, "bias", bias.value(), classes);
   check_options(kOp, options, classes);
-  check_argument(options.reduction != Reduction::kNone, kOp, "expected the reduction kMean or kSum, got kNone");
+  check_argument(options.reduction != Reduction::kNone, kOp,
+                 "expected the reduction kMean or kSum, got kNone");
 
   const bool wanted = recording({&hidden, &weight, &bias});
-  const auto grad = [&](const Var& v) { return wanted && v.requires_grad() ? Tensor::empty(v.shape()) : Tensor{}; };
+  const auto grad = [&](const Var& v) {
+    return wanted && v.requires_grad() ? Tensor::empty(v.shape()) : Tensor{};
+  };
   Tensor dx = grad(hidden);
   Tensor dw = grad(weight);
   Tensor db = grad(bias);
@@ -152,13 +157,15 @@ Var linear_cross_entropy(const Var& hidden, const Var& weight, const Var& bias, 
   double factor = 1.0;
   with_indices(kOp, "targets", targets, rows, [&](const auto* index) {
     check_targets(kOp, index, rows, classes, options.ignore_index);
-    factor = reduction_factor(options.reduction, kernels::cross_entropy_weight(kernel_spec(options, rows, classes), index));
+    factor = reduction_factor(options.reduction,
+                              kernels::cross_entropy_weight(kernel_spec(options, rows, classes), index));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
       const auto spec = kernel_spec(options, n, classes);
       const float* x = hidden.value().data() + begin * width;
-      kernels::matmul({.m = n, .n = classes, .k = width, .transpose_b = true, .bias = data_or_null(bias.value())}, x,
-                      weight.value().data(), logits.data());
+      kernels::matmul(
+          {.m = n, .n = classes, .k = width, .transpose_b = true, .bias = data_or_null(bias.value())}, x,
+          weight.value().data(), logits.data());
       if (!wanted) {
         kernels::cross_entropy_forward(spec, logits.data(), index + begin, loss.data() + begin, nullptr);
         continue;
@@ -170,14 +177,15 @@ Var linear_cross_entropy(const Var& hidden, const Var& weight, const Var& bias, 
                         dx.data() + begin * width);
       }
       if (dw.defined()) {
-        kernels::matmul({.m = classes, .n = width, .k = n, .transpose_a = true, .accumulate = begin > 0}, logits.data(),
-                        x, dw.data());
+        kernels::matmul({.m = classes, .n = width, .k = n, .transpose_a = true, .accumulate = begin > 0},
+                        logits.data(), x, dw.data());
       }
       if (db.defined()) kernels::column_sums(n, classes, logits.data(), db.data(), begin > 0);
     }
   });
   return record<LinearCrossEntropyFunction>(Tensor::full({1}, factor * kernels::sum(rows, loss.data())),
-                                            {hidden, weight, bias}, std::move(dx), std::move(dw), std::move(db), factor);
+                                            {hidden, weight, bias}, std::move(dx), std::move(dw),
+                                            std::move(db), factor);
 }
 
 }  // namespace fovea::autograd

@@ -52,8 +52,9 @@ Var add_embedding(const Var& x, const Var& table, const Tensor& ids) {
   check_rank("add_embedding", "x", x, 2);
   check_rank("add_embedding", "table", table, 2);
   check_argument(ids.defined() && ids.shape() == Shape{x.dim(0)} && table.dim(1) == x.dim(1), "add_embedding",
-                 "expected x [T, C], table [V, C] and ids [T], got x {}, table {} and ids {}", to_string(x.shape()),
-                 to_string(table.shape()), ids.defined() ? to_string(ids.shape()) : "undefined");
+                 "expected x [T, C], table [V, C] and ids [T], got x {}, table {} and ids {}",
+                 to_string(x.shape()), to_string(table.shape()),
+                 ids.defined() ? to_string(ids.shape()) : "undefined");
   Tensor rows = Tensor::empty(x.shape());
   gather("add_embedding", table, ids, rows.data());
   kernels::add(rows.numel(), x.value().data(), rows.data(), rows.data());

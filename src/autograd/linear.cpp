@@ -24,8 +24,8 @@ class LinearFunction : public Function {
     if (needs(1)) {
       const int64_t in = x_.dim(1);
       auto [dw, accumulate] = target(1);
-      kernels::matmul({.m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = accumulate}, dy.data(),
-                      x_.data(), dw.data());
+      kernels::matmul({.m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = accumulate},
+                      dy.data(), x_.data(), dw.data());
     }
     if (needs(2)) {
       auto [db, accumulate] = target(2);
@@ -33,8 +33,8 @@ class LinearFunction : public Function {
     }
     if (needs(0)) {
       auto [dx, accumulate] = target(0);
-      kernels::matmul({.m = rows, .n = weight_.dim(1), .k = out, .accumulate = accumulate}, dy.data(), weight_.data(),
-                      dx.data());
+      kernels::matmul({.m = rows, .n = weight_.dim(1), .k = out, .accumulate = accumulate}, dy.data(),
+                      weight_.data(), dx.data());
     }
   }
 
@@ -72,14 +72,18 @@ class LinearAddFunction final : public LinearFunction {
 
 class MatmulFunction final : public Function {
  public:
-  MatmulFunction(Tensor a, Tensor b, bool transpose_b) : a_(std::move(a)), b_(std::move(b)), transpose_b_(transpose_b) {}
+  MatmulFunction(Tensor a, Tensor b, bool transpose_b)
+      : a_(std::move(a)), b_(std::move(b)), transpose_b_(transpose_b) {}
   const char* name() const override { return "matmul"; }
   void backward(Tensor dy) override {
     const int64_t m = dy.dim(0);
     const int64_t n = dy.dim(1);
     if (needs(0)) {
       auto [da, accumulate] = target(0);
-      kernels::matmul({.m = m, .n = b_.dim(transpose_b_ ? 1 : 0), .k = n, .transpose_b = !transpose_b_,
+      kernels::matmul({.m = m,
+                       .n = b_.dim(transpose_b_ ? 1 : 0),
+                       .k = n,
+                       .transpose_b = !transpose_b_,
                        .accumulate = accumulate},
                       dy.data(), b_.data(), da.data());
     }
@@ -87,11 +91,11 @@ class MatmulFunction final : public Function {
       const int64_t k = a_.dim(1);
       auto [db, accumulate] = target(1);
       if (transpose_b_) {
-        kernels::matmul({.m = n, .n = k, .k = m, .transpose_a = true, .accumulate = accumulate}, dy.data(), a_.data(),
-                        db.data());
+        kernels::matmul({.m = n, .n = k, .k = m, .transpose_a = true, .accumulate = accumulate}, dy.data(),
+                        a_.data(), db.data());
       } else {
-        kernels::matmul({.m = k, .n = n, .k = m, .transpose_a = true, .accumulate = accumulate}, a_.data(), dy.data(),
-                        db.data());
+        kernels::matmul({.m = k, .n = n, .k = m, .transpose_a = true, .accumulate = accumulate}, a_.data(),
+                        dy.data(), db.data());
       }
     }
   }
@@ -104,12 +108,14 @@ class MatmulFunction final : public Function {
 void check_linear(const char* op, const Var& x, const Var& weight, const Var& bias) {
   check_rank(op, "x", x, 2);
   check_rank(op, "weight", weight, 2);
-  check_argument(x.dim(1) == weight.dim(1), op, "expected x [T, in] and weight [out, in], got x {} and weight {}",
-                 to_string(x.shape()), to_string(weight.shape()));
+  check_argument(x.dim(1) == weight.dim(1), op,
+                 "expected x [T, in] and weight [out, in], got x {} and weight {}", to_string(x.shape()),
+                 to_string(weight.shape()));
   check_optional_vector(op, "bias", bias.value(), weight.dim(0));
 }
 
-// What the products of the backward pass read, and no more: an activation lives on only for its weight's gradient.
+// What the products of the backward pass read, and no more: an activation lives on only for its weight's
+// gradient.
 Tensor kept_x(const Var& x, const Var& weight) {
   return weight.requires_grad() ? x.value() : Tensor{};
 }
@@ -118,8 +124,12 @@ Tensor kept_weight(const Var& x, const Var& weight) {
 }
 
 void product(const Var& x, const Var& weight, const Var& bias, bool accumulate, Tensor& y) {
-  kernels::matmul({.m = x.dim(0), .n = weight.dim(0), .k = x.dim(1), .transpose_b = true,
-                   .bias = data_or_null(bias.value()), .accumulate = accumulate},
+  kernels::matmul({.m = x.dim(0),
+                   .n = weight.dim(0),
+                   .k = x.dim(1),
+                   .transpose_b = true,
+                   .bias = data_or_null(bias.value()),
+                   .accumulate = accumulate},
                   x.value().data(), weight.value().data(), y.data());
 }
 
@@ -136,18 +146,19 @@ Var linear_activation(const Var& x, const Var& weight, const Var& bias, Activati
   check_linear("linear_activation", x, weight, bias);
   Tensor h = Tensor::empty({x.dim(0), weight.dim(0)});
   product(x, weight, bias, false, h);
-  const bool from_output = act == Activation::kRelu || act == Activation::kSigmoid || act == Activation::kTanh;
+  const bool from_output =
+      act == Activation::kRelu || act == Activation::kSigmoid || act == Activation::kTanh;
   Tensor y = from_output || !recording({&x, &weight, &bias}) ? h : Tensor::empty(h.shape());
   kernels::activation_forward(act, h.numel(), h.data(), y.data());
-  return record<LinearActivationFunction>(std::move(y), {x, weight, bias}, kept_x(x, weight), kept_weight(x, weight),
-                                          act, std::move(h));
+  return record<LinearActivationFunction>(std::move(y), {x, weight, bias}, kept_x(x, weight),
+                                          kept_weight(x, weight), act, std::move(h));
 }
 
 Var linear_add(const Var& h, const Var& weight, const Var& bias, Var residual) {
   check_linear("linear_add", h, weight, bias);
   check_rank("linear_add", "residual", residual, 2);
-  check_argument(residual.shape() == Shape({h.dim(0), weight.dim(0)}), "linear_add", "expected residual [{}, {}], got {}",
-                 h.dim(0), weight.dim(0), to_string(residual.shape()));
+  check_argument(residual.shape() == Shape({h.dim(0), weight.dim(0)}), "linear_add",
+                 "expected residual [{}, {}], got {}", h.dim(0), weight.dim(0), to_string(residual.shape()));
   Tensor y = residual.value().unique() ? std::move(residual.value()) : residual.value().clone();
   product(h, weight, bias, true, y);
   return record<LinearAddFunction>(std::move(y), {h, weight, bias, residual}, kept_x(h, weight),
@@ -158,8 +169,9 @@ Var matmul(const Var& a, const Var& b, bool transpose_b) {
   check_rank("matmul", "a", a, 2);
   check_rank("matmul", "b", b, 2);
   const int64_t n = b.dim(transpose_b ? 0 : 1);
-  check_argument(a.dim(1) == b.dim(transpose_b ? 1 : 0), "matmul", "expected equal inner sizes, got a {} and b {}{}",
-                 to_string(a.shape()), to_string(b.shape()), transpose_b ? " transposed" : "");
+  check_argument(a.dim(1) == b.dim(transpose_b ? 1 : 0), "matmul",
+                 "expected equal inner sizes, got a {} and b {}{}", to_string(a.shape()),
+                 to_string(b.shape()), transpose_b ? " transposed" : "");
   Tensor c = Tensor::empty({a.dim(0), n});
   kernels::matmul({.m = a.dim(0), .n = n, .k = a.dim(1), .transpose_b = transpose_b}, a.value().data(),
                   b.value().data(), c.data());

@@ -9,11 +9,12 @@
 namespace fovea::autograd {
 namespace {
 
-// A loss of one prediction and one target: its value and its derivative by the prediction. `column` counts within
-// the last dimension.
+// A loss of one prediction and one target: its value and its derivative by the prediction. `column` counts
+// within the last dimension.
 struct Binary {
   const float* positive_weights;  // null: 1
-  // −w·t·log σ(x) − (1−t)·log(1−σ(x)) with log σ(−x) = −log(1 + e^x), written so that no exponential overflows.
+  // −w·t·log σ(x) − (1−t)·log(1−σ(x)) with log σ(−x) = −log(1 + e^x), written so that no exponential
+  // overflows.
   float value(float x, float t, int64_t column) const {
     const float w = positive_weights == nullptr ? 1.0f : positive_weights[column];
     const float tail = std::log1p(std::exp(-std::fabs(x)));
@@ -22,8 +23,8 @@ struct Binary {
   float slope(float x, float t, int64_t column) const {
     const float w = positive_weights == nullptr ? 1.0f : positive_weights[column];
     const float e = std::exp(-std::fabs(x));
-    const float p = (x >= 0.0f ? 1.0f : e) / (1.0f + e);    // σ(x)
-    const float q = (x >= 0.0f ? e : 1.0f) / (1.0f + e);    // σ(−x)
+    const float p = (x >= 0.0f ? 1.0f : e) / (1.0f + e);  // σ(x)
+    const float q = (x >= 0.0f ? e : 1.0f) / (1.0f + e);  // σ(−x)
     return (1.0f - t) * p - w * t * q;
   }
 };
@@ -84,7 +85,8 @@ class PointwiseFunction final : public Function {
 };
 
 template <class Loss>
-Var pointwise(const char* op, const Var& x, const Tensor& targets, Reduction reduction, Loss loss, Tensor kept = {}) {
+Var pointwise(const char* op, const Var& x, const Tensor& targets, Reduction reduction, Loss loss,
+              Tensor kept = {}) {
   check_f32(op, "x", x.value());
   check_f32(op, "targets", targets);
   check_argument(x.shape() == targets.shape() && x.shape().rank() >= 1 && x.shape().rank() <= 2, op,
@@ -124,8 +126,8 @@ Var pointwise(const char* op, const Var& x, const Tensor& targets, Reduction red
   double factor = 1.0;
   if (reduction == Reduction::kMean) factor = count == 0 ? 0.0 : 1.0 / static_cast<double>(count);
   Tensor y = none ? std::move(each) : Tensor::full({1}, factor * sum);
-  return record<PointwiseFunction<Loss>>(std::move(y), {x}, op, loss, x.value(), targets, std::move(kept), reduction,
-                                         factor);
+  return record<PointwiseFunction<Loss>>(std::move(y), {x}, op, loss, x.value(), targets, std::move(kept),
+                                         reduction, factor);
 }
 
 }  // namespace

@@ -40,10 +40,11 @@ class NormFunction final : public Function {
     const int64_t rows = x_.dim(0);
     const int64_t cols = x_.dim(1);
     if (mean_.defined()) {
-      kernels::layer_norm_backward(rows, cols, x_.data(), data_or_null(gamma_), mean_.data(), rstd_.data(), dy, dx,
-                                   dgamma, dbeta, accumulate);
+      kernels::layer_norm_backward(rows, cols, x_.data(), data_or_null(gamma_), mean_.data(), rstd_.data(),
+                                   dy, dx, dgamma, dbeta, accumulate);
     } else {
-      kernels::rms_norm_backward(rows, cols, x_.data(), data_or_null(gamma_), rstd_.data(), dy, dx, dgamma, accumulate);
+      kernels::rms_norm_backward(rows, cols, x_.data(), data_or_null(gamma_), rstd_.data(), dy, dx, dgamma,
+                                 accumulate);
     }
   }
 
@@ -89,7 +90,8 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps) {
   Tensor mean = statistics(keep, x.dim(0));
   Tensor rstd = statistics(keep, x.dim(0));
   kernels::layer_norm_forward(x.dim(0), x.dim(1), x.value().data(), data_or_null(gamma.value()),
-                              data_or_null(beta.value()), eps, y.data(), statistics_data(mean), statistics_data(rstd));
+                              data_or_null(beta.value()), eps, y.data(), statistics_data(mean),
+                              statistics_data(rstd));
   return record<NormFunction>(std::move(y), {x, gamma, beta}, x.value(), gamma.value(), std::move(mean),
                               std::move(rstd));
 }
@@ -113,11 +115,11 @@ SumAndNorm add_layer_norm(Var x, Var residual, const Var& gamma, const Var& beta
   Tensor mean = statistics(keep, rows);
   Tensor rstd = statistics(keep, rows);
   kernels::add_layer_norm_forward(rows, x.dim(1), x.value().data(), residual.value().data(),
-                                  data_or_null(gamma.value()), data_or_null(beta.value()), eps, total.data(), y.data(),
-                                  statistics_data(mean), statistics_data(rstd));
+                                  data_or_null(gamma.value()), data_or_null(beta.value()), eps, total.data(),
+                                  y.data(), statistics_data(mean), statistics_data(rstd));
   Var sum = record<SumFunction>(std::move(total), {x, residual});
-  Var norm = record<NormFunction>(std::move(y), {sum, gamma, beta}, sum.value(), gamma.value(), std::move(mean),
-                                  std::move(rstd));
+  Var norm = record<NormFunction>(std::move(y), {sum, gamma, beta}, sum.value(), gamma.value(),
+                                  std::move(mean), std::move(rstd));
   return {std::move(sum), std::move(norm)};
 }
 
@@ -128,10 +130,12 @@ SumAndNorm add_rms_norm(Var x, Var residual, const Var& gamma, float eps) {
   Tensor total = sum_memory(x, residual);
   Tensor y = Tensor::empty(x.shape());
   Tensor rstd = statistics(recording({&x, &residual, &gamma}), rows);
-  kernels::add_rms_norm_forward(rows, x.dim(1), x.value().data(), residual.value().data(), data_or_null(gamma.value()),
-                                eps, total.data(), y.data(), statistics_data(rstd));
+  kernels::add_rms_norm_forward(rows, x.dim(1), x.value().data(), residual.value().data(),
+                                data_or_null(gamma.value()), eps, total.data(), y.data(),
+                                statistics_data(rstd));
   Var sum = record<SumFunction>(std::move(total), {x, residual});
-  Var norm = record<NormFunction>(std::move(y), {sum, gamma}, sum.value(), gamma.value(), Tensor{}, std::move(rstd));
+  Var norm =
+      record<NormFunction>(std::move(y), {sum, gamma}, sum.value(), gamma.value(), Tensor{}, std::move(rstd));
   return {std::move(sum), std::move(norm)};
 }
 

@@ -26,7 +26,8 @@ class MeanPoolFunction final : public Function {
 
 class MaxPoolFunction final : public Function {
  public:
-  MaxPoolFunction(Offsets offsets, Tensor argmax) : offsets_(std::move(offsets)), argmax_(std::move(argmax)) {}
+  MaxPoolFunction(Offsets offsets, Tensor argmax)
+      : offsets_(std::move(offsets)), argmax_(std::move(argmax)) {}
   const char* name() const override { return "max_pool"; }
   void backward(Tensor dy) override {
     auto [dx, accumulate] = target(0);
@@ -47,9 +48,9 @@ class WeightedPoolFunction final : public Function {
   void backward(Tensor dy) override {
     Tensor dx = needs(0) ? Tensor::empty(x_.shape()) : Tensor{};
     Tensor dw = needs(1) ? Tensor::empty(weights_.shape()) : Tensor{};
-    kernels::segment_weighted_sum_backward(offsets_.count(), dy.dim(1), offsets_.values().data(), weights_.data(),
-                                           x_.data(), dy.data(), dx.defined() ? dx.data() : nullptr,
-                                           dw.defined() ? dw.data() : nullptr);
+    kernels::segment_weighted_sum_backward(
+        offsets_.count(), dy.dim(1), offsets_.values().data(), weights_.data(), x_.data(), dy.data(),
+        dx.defined() ? dx.data() : nullptr, dw.defined() ? dw.data() : nullptr);
     if (needs(0)) give(0, std::move(dx));
     if (needs(1)) give(1, std::move(dw));
   }
@@ -79,14 +80,16 @@ Var pick_token(const char* op, const Var& x, const Offsets& offsets, bool last) 
 Var sum_pool(const Var& x, const Offsets& offsets) {
   check_pool("sum_pool", x, offsets);
   Tensor y = Tensor::empty({offsets.count(), x.dim(1)});
-  kernels::segment_sum_forward(offsets.count(), x.dim(1), offsets.values().data(), x.value().data(), y.data());
+  kernels::segment_sum_forward(offsets.count(), x.dim(1), offsets.values().data(), x.value().data(),
+                               y.data());
   return record<MeanPoolFunction>(std::move(y), {x}, offsets, false);
 }
 
 Var mean_pool(const Var& x, const Offsets& offsets) {
   check_pool("mean_pool", x, offsets);
   Tensor y = Tensor::empty({offsets.count(), x.dim(1)});
-  kernels::segment_mean_forward(offsets.count(), x.dim(1), offsets.values().data(), x.value().data(), y.data());
+  kernels::segment_mean_forward(offsets.count(), x.dim(1), offsets.values().data(), x.value().data(),
+                                y.data());
   return record<MeanPoolFunction>(std::move(y), {x}, offsets, true);
 }
 
@@ -110,11 +113,12 @@ Var last_token(const Var& x, const Offsets& offsets) {
 Var weighted_pool(const Var& x, const Var& weights, const Offsets& offsets) {
   check_pool("weighted_pool", x, offsets);
   check_rank("weighted_pool", "weights", weights, 1);
-  check_argument(weights.dim(0) == x.dim(0), "weighted_pool", "expected one weight a token, got x {} and weights {}",
-                 to_string(x.shape()), to_string(weights.shape()));
+  check_argument(weights.dim(0) == x.dim(0), "weighted_pool",
+                 "expected one weight a token, got x {} and weights {}", to_string(x.shape()),
+                 to_string(weights.shape()));
   Tensor y = Tensor::empty({offsets.count(), x.dim(1)});
-  kernels::segment_weighted_sum_forward(offsets.count(), x.dim(1), offsets.values().data(), weights.value().data(),
-                                        x.value().data(), y.data());
+  kernels::segment_weighted_sum_forward(offsets.count(), x.dim(1), offsets.values().data(),
+                                        weights.value().data(), x.value().data(), y.data());
   return record<WeightedPoolFunction>(std::move(y), {x, weights}, offsets, x.value(), weights.value());
 }
 

@@ -49,7 +49,8 @@ class SliceFunction final : public Function {
     auto [dx, accumulate] = target(0);
     zero_unless(accumulate, dx);
     const int64_t stride = dx.dim(1);
-    kernels::add_rows(dy.dim(0), dy.dim(1), dy.data(), dy.dim(1), dx.data() + row_ * stride + column_, stride);
+    kernels::add_rows(dy.dim(0), dy.dim(1), dy.data(), dy.dim(1), dx.data() + row_ * stride + column_,
+                      stride);
   }
 
  private:
@@ -148,8 +149,8 @@ Var gather_rows(const Var& x, const Tensor& ids) {
 
 Var slice_rows(const Var& x, int64_t begin, int64_t end) {
   check_rank("slice_rows", "x", x, 2);
-  check_argument(0 <= begin && begin <= end && end <= x.dim(0), "slice_rows", "expected rows within [0, {}], got [{}, {})",
-                 x.dim(0), begin, end);
+  check_argument(0 <= begin && begin <= end && end <= x.dim(0), "slice_rows",
+                 "expected rows within [0, {}], got [{}, {})", x.dim(0), begin, end);
   return record<SliceFunction>(x.value().rows(begin, end), {x}, begin, int64_t{0});
 }
 
@@ -172,11 +173,12 @@ Var concat_columns(std::span<const Var> parts) {
 
 Var repeat_rows(const Var& x, const Offsets& offsets) {
   check_rank("repeat_rows", "x", x, 2);
-  check_argument(offsets.count() == x.dim(0), "repeat_rows", "expected offsets of {} sequences, got {}", x.dim(0),
-                 offsets.count());
+  check_argument(offsets.count() == x.dim(0), "repeat_rows", "expected offsets of {} sequences, got {}",
+                 x.dim(0), offsets.count());
   Tensor y = Tensor::empty({offsets.total(), x.dim(1)});
   // The gradient of a sum: dy of each sequence to all of its tokens.
-  kernels::segment_sum_backward(offsets.count(), x.dim(1), offsets.values().data(), x.value().data(), y.data());
+  kernels::segment_sum_backward(offsets.count(), x.dim(1), offsets.values().data(), x.value().data(),
+                                y.data());
   return record<RepeatRowsFunction>(std::move(y), {x}, offsets);
 }
 

@@ -29,7 +29,8 @@ class SegmentSoftmaxFunction final : public Function {
   const char* name() const override { return "segment_softmax"; }
   void backward(Tensor dy) override {
     Tensor dx = Tensor::empty(y_.shape());
-    kernels::segment_softmax_backward(offsets_.count(), offsets_.values().data(), y_.data(), dy.data(), dx.data());
+    kernels::segment_softmax_backward(offsets_.count(), offsets_.values().data(), y_.data(), dy.data(),
+                                      dx.data());
     give(0, std::move(dx));
   }
 

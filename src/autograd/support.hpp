@@ -17,34 +17,36 @@ inline void check_f32(const char* op, const char* what, const Tensor& t) {
 
 inline void check_rank(const char* op, const char* what, const Var& v, int rank) {
   check_f32(op, what, v.value());
-  check_argument(v.shape().rank() == rank, op, "expected {} of rank {}, got {}", what, rank, to_string(v.shape()));
+  check_argument(v.shape().rank() == rank, op, "expected {} of rank {}, got {}", what, rank,
+                 to_string(v.shape()));
 }
 
 // A float32 vector of n elements, or undefined.
 inline void check_optional_vector(const char* op, const char* what, const Tensor& t, int64_t n) {
   if (!t.defined()) return;
   check_f32(op, what, t);
-  check_argument(t.shape() == Shape{n}, op, "expected {} of shape [{}], got {}", what, n, to_string(t.shape()));
+  check_argument(t.shape() == Shape{n}, op, "expected {} of shape [{}], got {}", what, n,
+                 to_string(t.shape()));
 }
 
 inline void check_same_shape(const char* op, const Var& a, const Var& b) {
   check_f32(op, "both inputs", a.value());
   check_f32(op, "both inputs", b.value());
-  check_argument(a.shape() == b.shape(), op, "expected inputs of one shape, got {} and {}", to_string(a.shape()),
-                 to_string(b.shape()));
+  check_argument(a.shape() == b.shape(), op, "expected inputs of one shape, got {} and {}",
+                 to_string(a.shape()), to_string(b.shape()));
 }
 
 inline void check_offsets(const char* op, const Offsets& offsets, int64_t tokens) {
-  check_argument(offsets.total() == tokens, op, "expected offsets that end at the {} tokens of x, got {}", tokens,
-                 offsets.total());
+  check_argument(offsets.total() == tokens, op, "expected offsets that end at the {} tokens of x, got {}",
+                 tokens, offsets.total());
 }
 
 inline const float* data_or_null(const Tensor& t) {
   return t.defined() ? t.data() : nullptr;
 }
 
-// Memory for an elementwise result: the operand's own when this handle is the last one (it is undefined afterwards),
-// else fresh. from() is where the operand's elements stand.
+// Memory for an elementwise result: the operand's own when this handle is the last one (it is undefined
+// afterwards), else fresh. from() is where the operand's elements stand.
 struct Reused {
   Tensor out;
   Tensor held;
@@ -74,7 +76,8 @@ template <class Id>
 void check_range(const char* op, const char* what, const Id* ids, int64_t n, int64_t low, int64_t high) {
   for (int64_t i = 0; i < n; ++i) {
     if (ids[i] < low || ids[i] >= high) [[unlikely]] {
-      throw_argument(op, "expected {} in [{}, {}), got {} at {}", what, low, high, static_cast<int64_t>(ids[i]), i);
+      throw_argument(op, "expected {} in [{}, {}), got {} at {}", what, low, high,
+                     static_cast<int64_t>(ids[i]), i);
     }
   }
 }

@@ -26,7 +26,8 @@ Var Tape::add(std::unique_ptr<Function> function, Tensor output, std::span<const
 }
 
 void Tape::backward(const Var& loss, double seed) {
-  check_argument(loss.defined() && loss.numel() == 1, "Tape.backward", "expected a loss of one element, got shape {}",
+  check_argument(loss.defined() && loss.numel() == 1, "Tape.backward",
+                 "expected a loss of one element, got shape {}",
                  loss.defined() ? to_string(loss.shape()) : "undefined");
   backward_from(loss, Tensor::full(loss.shape(), seed));
 }
@@ -39,16 +40,26 @@ void Tape::backward_from(const Var& output, Tensor dy) {
   while (!functions_.empty()) {
     const std::unique_ptr<Function> function = std::move(functions_.back());
     functions_.pop_back();
-    Node& node = *function->output_;
-    if (!node.filled_) continue;  // nothing that reached the output depends on it
-    if (node.retained_) {
-      function->backward(node.buffer_);
-    } else {
-      Tensor grad = std::move(node.buffer_);
-      node.clear();
-      function->backward(std::move(grad));
+    if (!function->output_->filled_) continue;  // nothing that reached the output depends on it
+    if (observer_ == nullptr) {
+      run(*function);
+      continue;
     }
+    observer_->before_backward(function->name());
+    run(*function);
+    observer_->after_backward(function->name());
   }
+}
+
+void Tape::run(Function& function) {
+  Node& node = *function.output_;
+  if (node.retained_) {
+    function.backward(node.buffer_);
+    return;
+  }
+  Tensor grad = std::move(node.buffer_);
+  node.clear();
+  function.backward(std::move(grad));
 }
 
 TapeScope::TapeScope(Tape& tape) : before_(current_tape()) {

@@ -44,8 +44,8 @@ Node::Target Node::target() {
 }
 
 void Node::give(Tensor contribution) {
-  check_argument(contribution.shape() == shape_, "autograd", "expected a gradient of shape {}, got {}", to_string(shape_),
-                 to_string(contribution.shape()));
+  check_argument(contribution.shape() == shape_, "autograd", "expected a gradient of shape {}, got {}",
+                 to_string(shape_), to_string(contribution.shape()));
   if (!filled_ && !leaf_) {
     buffer_ = std::move(contribution);
     filled_ = true;
@@ -75,7 +75,8 @@ Var Var::parameter(Tensor value) {
 }
 
 void Var::retain_grad() {
-  check_argument(requires_grad(), "Var.retain_grad", "expected a value that wants a gradient, got a constant");
+  check_argument(requires_grad(), "Var.retain_grad",
+                 "expected a value that wants a gradient, got a constant");
   node_->retained_ = true;
 }
 

@@ -108,6 +108,7 @@ int run(int argc, const char* const* argv) {
   app.footer("Examples:\n  fovea info\n  fovea COMMAND --help");
   Invocation invocation;
   add_common(app, invocation.common);
+  add_data(app, invocation);
   add_info(app, invocation);
 
   try {

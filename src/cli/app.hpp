@@ -25,6 +25,7 @@ int run(int argc, const char* const* argv);
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
                       const std::vector<std::string>& examples);
 
+void add_data(CLI::App& app, Invocation& invocation);
 void add_info(CLI::App& app, Invocation& invocation);
 
 // The result, on standard output.

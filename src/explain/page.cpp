@@ -1,15 +1,9 @@
 #include "fovea/explain/page.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-
 #include "base/check.hpp"
 #include "explain/page_json.hpp"
 #include "explain/page_sources.hpp"
+#include "fovea/formats/file.hpp"
 
 namespace fovea::explain {
 namespace {
@@ -57,50 +51,6 @@ void append_filled(std::string& page, std::string_view& rest, std::string_view m
   rest.remove_prefix(at + mark.size());
 }
 
-// A file descriptor that is closed, and a temporary file that is removed, unless all went well.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& final_path)
-      : final_path_(final_path), path_(fmt::format("{}.tmp{}", final_path, ::getpid())) {
-    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail("create");
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    if (!kept_) ::unlink(path_.c_str());
-  }
-
-  void write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) fail("write");
-      bytes.remove_prefix(static_cast<size_t>(written));
-    }
-  }
-
-  void keep() {
-    if (::fsync(descriptor_) != 0) fail("sync");
-    if (::rename(path_.c_str(), final_path_.c_str()) != 0) fail("rename");
-    kept_ = true;
-  }
-
- private:
-  [[noreturn]] void fail(std::string_view what) const {
-    const int error = errno;
-    if (descriptor_ < 0)
-      throw_data(final_path_, "could not {} the page: {}; check the folder", what, std::strerror(error));
-    throw_data(final_path_, "could not {} the page: {}; free some space or choose another place", what,
-               std::strerror(error));
-  }
-
-  std::string final_path_, path_;
-  int descriptor_ = -1;
-  bool kept_ = false;
-};
-
 }  // namespace
 
 std::string render_page(const PageData& data, const PageOptions& options) {
@@ -118,10 +68,7 @@ std::string render_page(const PageData& data, const PageOptions& options) {
 }
 
 void write_page(const std::string& path, const PageData& data, const PageOptions& options) {
-  const std::string page = render_page(data, options);
-  TemporaryFile file(path);
-  file.write(page);
-  file.keep();
+  formats::write_atomically(path, render_page(data, options));
 }
 
 }  // namespace fovea::explain

@@ -52,10 +52,6 @@ void PieceTrie::add(std::string_view piece, int32_t id) {
   ids_[static_cast<size_t>(node)] = id;
 }
 
-void PieceTrie::build() {
-  ids_.shrink_to_fit();
-}
-
 int32_t PieceTrie::step(int32_t node, unsigned char byte) const {
   if (table_.empty()) return -1;
   const uint64_t key = edge_key(node, byte);

@@ -15,8 +15,6 @@ namespace fovea::formats {
 class PieceTrie {
  public:
   void add(std::string_view piece, int32_t id);
-  // To be called once all pieces are there.
-  void build();
 
   static constexpr int32_t kRoot = 0;
   // The node after one more byte, or -1.
@@ -41,9 +39,8 @@ class PieceTrie {
 struct Units {
   std::string text;
   std::vector<int32_t> offsets{0};
-  std::vector<uint8_t> known;  // whether the unit is a piece of its own
 
-  size_t size() const { return known.size(); }
+  size_t size() const { return offsets.size() - 1; }
 };
 
 // What is drawn: unit `begin` up to `end` is the piece `id` (-1: unknown).

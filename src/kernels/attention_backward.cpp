@@ -1,7 +1,8 @@
 // Backward, from the saved log-sum-exp: for each block of queries and each block of keys
 //   P = 2^(K·Qᵀ − lse),  dP = V·dOᵀ,  dS = P∘(dP − δ),  δ = rowsum(dO∘O)
 //   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS
-// with P and dS held transposed (lanes are queries), so that all five products take their operands as they lie.
+// with P and dS held transposed (lanes are queries), so that all five products take their operands as they
+// lie.
 #include "kernels/attention_kernels.hpp"
 #include "kernels/targets.hpp"
 
@@ -17,17 +18,17 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kPanels = 2;                  // of a query block: the depth of the products for dV and dK
-constexpr int64_t kBlock = kPanels * kPanel;    // queries of a block
+constexpr int64_t kPanels = 2;                // of a query block: the depth of the products for dV and dK
+constexpr int64_t kBlock = kPanels * kPanel;  // queries of a block
 constexpr int64_t kColumns = kBlock / kLanes;
 
 struct Workspace {
-  float *k, *v;             // [keys][width], [keys][value_width]: rows brought together
-  float *dk, *dv;           // [keys][padded width]
-  float *qt, *dot, *dqt;    // per panel [width][kPanel]
-  float *q, *d_o;           // [kBlock][padded width]
-  float *p, *ds, *factor;   // [kKeyBlock][kBlock]
-  float *lse, *delta;       // [kBlock]
+  float *k, *v;            // [keys][width], [keys][value_width]: rows brought together
+  float *dk, *dv;          // [keys][padded width]
+  float *qt, *dot, *dqt;   // per panel [width][kPanel]
+  float *q, *d_o;          // [kBlock][padded width]
+  float *p, *ds, *factor;  // [kKeyBlock][kBlock]
+  float *lse, *delta;      // [kBlock]
 };
 
 int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
@@ -75,26 +76,35 @@ HWY_NOINLINE void exp_column(float* s, KeyRun run, const float* lse) {
   for (; j < run.end; ++j) hn::Store(exp2_of(hn::Sub(hn::Load(d, s + j * kBlock), minus)), d, s + j * kBlock);
 }
 
-// dS := P∘(dP − δ), in place of dP.
-HWY_NOINLINE void score_gradient_column(const float* p, float* dp, KeyRun run, const float* delta) {
+// dS := scale·P∘(dP − δ), in place of dP.
+HWY_NOINLINE void score_gradient_column(const float* p, float* dp, KeyRun run, const float* delta,
+                                        float scale) {
   const F d;
-  const V minus = hn::Load(d, delta);
+  const V minus = hn::Load(d, delta), factor = hn::Set(d, scale);
   for (int64_t j = run.begin; j < run.end; ++j) {
-    hn::Store(hn::Mul(hn::Load(d, p + j * kBlock), hn::Sub(hn::Load(d, dp + j * kBlock), minus)), d, dp + j * kBlock);
+    const V weight = hn::Mul(hn::Load(d, p + j * kBlock), factor);
+    hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kBlock), minus)), d, dp + j * kBlock);
   }
 }
 
-// The same under dropout, where dP counts only for kept weights; P loses the dropped ones.
-HWY_NOINLINE void dropped_gradient_column(float* p, float* dp, KeyRun run, const float* delta, const AttentionHead& h,
-                                          QueryColumn q, int64_t block) {
+// The same under dropout, where dP counts only for kept weights; P loses the dropped ones, the rest grow.
+HWY_NOINLINE void dropped_gradient_column(float* p, float* dp, KeyRun run, const float* delta, float scale,
+                                          const AttentionHead& h, QueryColumn q, int64_t block) {
   const F d;
-  const V minus = hn::Load(d, delta);
+  const V minus = hn::Load(d, delta), factor = hn::Set(d, scale), keep = hn::Set(d, h.keep_scale);
   for_kept(h, q, block, run, [=](int64_t j, auto kept) HWY_ATTR {
     const V weight = hn::Load(d, p + j * kBlock);
     const V kept_dp = hn::IfThenElseZero(kept, hn::Load(d, dp + j * kBlock));
-    hn::Store(hn::Mul(weight, hn::Sub(kept_dp, minus)), d, dp + j * kBlock);
-    hn::Store(hn::IfThenElseZero(kept, weight), d, p + j * kBlock);
+    hn::Store(hn::Mul(hn::Mul(weight, factor), hn::Sub(kept_dp, minus)), d, dp + j * kBlock);
+    hn::Store(hn::IfThenElseZero(kept, hn::Mul(weight, keep)), d, p + j * kBlock);
   });
+}
+
+HWY_NOINLINE void scale_column(float* ds, KeyRun run, float scale) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    hn::Store(hn::Mul(hn::Load(d, ds + j * kBlock), hn::Set(d, scale)), d, ds + j * kBlock);
+  }
 }
 
 HWY_NOINLINE void multiply_column(float* ds, const float* factor, KeyRun run) {
@@ -115,22 +125,59 @@ HWY_NOINLINE void add_distance_column(const float* ds, KeyRun run, float* ddista
 struct QueryBlock {
   QueryColumn column[kColumns];
   int64_t columns = 0, rows = 0;
+  bool fresh[kPanels] = {true, true};        // nothing in dqt yet
+  const float *q = nullptr, *d_o = nullptr;  // as rows, readable in whole vectors
+  int64_t ldq = 0, ldo = 0;
 };
 
-float dot_rows(const float* a, const float* b, int64_t width) {
+// δ of kLanes rows, of which `rows` exist: products are summed along the rows, then across them all at once.
+HWY_NOINLINE void delta_column(const float* out, int64_t out_stride, const float* dout, int64_t dout_stride,
+                               int64_t rows, int64_t width, float* delta) {
   const F d;
-  V sum = hn::Zero(d);
-  int64_t c = 0;
-  for (; c + kLanes <= width; c += kLanes) sum = hn::MulAdd(hn::LoadU(d, a + c), hn::LoadU(d, b + c), sum);
-  float total = hn::GetLane(hn::SumOfLanes(d, sum));
-  for (; c < width; ++c) total += a[c] * b[c];
-  return total;
+  alignas(64) float sums[kLanes * kLanes];
+  const float* row[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) {
+    row[i] = sums + i * kLanes;
+    V sum = hn::Zero(d);
+    if (i < rows) {
+      const float* a = out + i * out_stride;
+      const float* b = dout + i * dout_stride;
+      int64_t c = 0;
+      for (; c + kLanes <= width; c += kLanes)
+        sum = hn::MulAdd(hn::LoadU(d, a + c), hn::LoadU(d, b + c), sum);
+      hn::Store(sum, d, sums + i * kLanes);
+      for (; c < width; ++c) sums[i * kLanes] += a[c] * b[c];
+    } else {
+      hn::Store(sum, d, sums + i * kLanes);
+    }
+  }
+#if HWY_TARGET == HWY_SCALAR
+  delta[0] = *row[0];
+#else
+  V total = hn::Zero(d);
+  for (int64_t c = 0; c < kLanes; c += 4) {
+    V v[4] = {load_blocks(row, 0, c), load_blocks(row, 1, c), load_blocks(row, 2, c), load_blocks(row, 3, c)};
+    transpose_blocks(v[0], v[1], v[2], v[3]);
+    total = hn::Add(total, hn::Add(hn::Add(v[0], v[1]), hn::Add(v[2], v[3])));
+  }
+  hn::Store(total, d, delta);
+#endif
+}
+
+// Rows as an operand of products by key: used where they lie if they are whole vectors and read only once.
+void borrow_rows(const float* x, int64_t stride, int64_t rows, int64_t width, bool once, float* copy,
+                 const float*& used, int64_t& ld) {
+  used = x;
+  ld = stride;
+  if (width % kLanes == 0 && once) return;
+  used = copy;
+  ld = round_up(width, kLanes);
+  copy_rows(x, stride, rows, width, copy, ld);
 }
 
 // Packs the block's queries and output gradients both ways, and fetches lse and δ.
-void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row, const Workspace& w,
-                 QueryBlock& block) {
-  const F d;
+void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
+                 const Workspace& w, QueryBlock& block) {
   const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
   const float* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
   block.rows = std::min(kBlock, h.q_length - row);
@@ -139,24 +186,29 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
     QueryColumn& q = block.column[c];
     q = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
     const int64_t panel = c / 2, lane = c % 2 * kLanes;
+    const float* column_dout = dout + c * kLanes * task.dout_stride;
     pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
                 w.qt + panel * h.width * kPanel + lane);
-    pack_column(dout + c * kLanes * task.dout_stride, task.dout_stride, q.rows, h.value_width, h.keep_scale,
+    pack_column(column_dout, task.dout_stride, q.rows, h.value_width, h.keep_scale,
                 w.dot + panel * h.value_width * kPanel + lane);
+    delta_column(out + c * kLanes * task.out_stride, task.out_stride, column_dout, task.dout_stride, q.rows,
+                 h.value_width, w.delta + c * kLanes);
   }
   for (int64_t i = 0; i < block.columns * kLanes; ++i) {
     const float lse = i < block.rows ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
     w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
-    w.delta[i] = i < block.rows ? dot_rows(out + i * task.out_stride, dout + i * task.dout_stride, h.value_width) : 0.0f;
   }
-  copy_rows(h.q + row * h.q_stride, h.q_stride, block.rows, h.width, w.q, round_up(h.width, kLanes));
-  copy_rows(dout, task.dout_stride, block.rows, h.value_width, w.d_o, round_up(h.value_width, kLanes));
-  for (int64_t i = 0; i < kBlock * h.width; i += kLanes) hn::Store(hn::Zero(d), d, w.dqt + i);
+  const bool once = task.k_end - task.k_begin <= kKeyBlock;
+  borrow_rows(h.q + row * h.q_stride, h.q_stride, block.rows, h.width, once, w.q, block.q, block.ldq);
+  borrow_rows(dout, task.dout_stride, block.rows, h.value_width, once, w.d_o, block.d_o, block.ldo);
 }
 
-// to[key][padded] += X[key][queries] · rows[queries][padded], for the columns that see each key.
+// to[key][width] (+)= X[key][queries] · rows[queries][width], for the columns that see each key; width in
+// whole vectors.
+template <bool kAccumulate>
 void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const float* x, const float* rows,
-                int64_t padded, float* to) {
+                int64_t ld, int64_t width, float* to, int64_t ld_to) {
+  const F d;
   for (int64_t j = 0; j < keys;) {
     // Keys [j, end) are seen by the same columns [from, until).
     int64_t end = keys, from = block.columns, until = 0;
@@ -172,13 +224,17 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
     if (from < until) {
       const int64_t first = from * kLanes, depth = std::min(until * kLanes, block.rows) - first;
       int64_t c = 0;
-      for (; c + kPanel <= padded; c += kPanel) {
-        rows_product<2, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c, padded,
-                              to + j * padded + c, padded);
+      for (; c + kPanel <= width; c += kPanel) {
+        rows_product<2, kAccumulate>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * ld + c,
+                                     ld, to + j * ld_to + c, ld_to);
       }
-      if (c < padded) {
-        rows_product<1, true>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * padded + c, padded,
-                              to + j * padded + c, padded);
+      if (c < width) {
+        rows_product<1, kAccumulate>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * ld + c,
+                                     ld, to + j * ld_to + c, ld_to);
+      }
+    } else if (!kAccumulate) {
+      for (int64_t row = j; row < end; ++row) {
+        for (int64_t c = 0; c < width; c += kLanes) hn::StoreU(hn::Zero(d), d, to + row * ld_to + c);
       }
     }
     j = end;
@@ -189,9 +245,11 @@ struct KeyRows {
   const float *k, *v;  // of the key block's first row
   int64_t ldk, ldv;
   float *dk, *dv;
+  int64_t ld_dk, ld_dv;
+  bool direct;  // dk and dv are the results themselves, and each key is written once
 };
 
-void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, const QueryBlock& block,
+void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
                 int64_t first, int64_t end, const KeyRows& keys, const Workspace& w) {
   const int64_t padded = round_up(h.width, kLanes), padded_value = round_up(h.value_width, kLanes);
   KeyRun run[kColumns] = {};
@@ -211,51 +269,65 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       const QueryColumn q = block.column[c];
       modify_column(w.p + at, kBlock, run[c], h, q, first, w.factor + at);
       exp_column(w.p + at, run[c], w.lse + at);
+      // Distances take the gradient before the scale.
+      const float scale = task.ddistance == nullptr ? h.scale : 1.0f;
       if (h.drop_below != 0) {
-        dropped_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, h, q, first);
+        dropped_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, scale, h, q, first);
       } else {
-        score_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at);
+        score_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, scale);
       }
       if (task.ddistance != nullptr) {
-        add_distance_column(w.ds + at, run[c],
-                            task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
+        add_distance_column(
+            w.ds + at, run[c],
+            task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
+        scale_column(w.ds + at, run[c], h.scale);
       }
       if (h.softcap > 0.0f) multiply_column(w.ds + at, w.factor + at, run[c]);
     }
     if (task.dq != nullptr) {
-      columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel);
+      columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel,
+                        block.fresh[panel]);
     }
   }
+  const int64_t count = end - first;
+  if (keys.direct) {
+    add_by_key<false>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv);
+    add_by_key<false>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk);
+    return;
+  }
   if (!any) return;
-  if (task.dv != nullptr) add_by_key(block, run, end - first, w.p, w.d_o, padded_value, keys.dv);
-  if (task.dk != nullptr) add_by_key(block, run, end - first, w.ds, w.q, padded, keys.dk);
+  if (task.dv != nullptr) {
+    add_by_key<true>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv);
+  }
+  if (task.dk != nullptr)
+    add_by_key<true>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk);
 }
 
-void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, const QueryBlock& block,
+void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
                const Workspace& w) {
   if (task.dq == nullptr) return;
   const F d;
-  const V scale = hn::Set(d, h.scale);
+  const V one = hn::Set(d, 1.0f);
   for (int64_t c = 0; c < block.columns; ++c) {
+    if (block.fresh[c / 2]) zero_floats(w.dqt + c / 2 * h.width * kPanel, h.width * kPanel);
+    block.fresh[c / 2] = false;
     const float* packed = w.dqt + c / 2 * h.width * kPanel + c % 2 * kLanes;
     float* dq = task.dq + head * task.dq_head_stride + block.column[c].row * task.dq_stride;
     if (task.add_dq) {
-      unpack_column<true>(packed, scale, block.column[c].rows, h.width, dq, task.dq_stride);
+      unpack_column<true>(packed, one, block.column[c].rows, h.width, dq, task.dq_stride);
     } else {
-      unpack_column<false>(packed, scale, block.column[c].rows, h.width, dq, task.dq_stride);
+      unpack_column<false>(packed, one, block.column[c].rows, h.width, dq, task.dq_stride);
     }
   }
 }
 
-void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float scale, float* to, int64_t stride) {
+void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float* to, int64_t stride) {
   const F d;
-  const V factor = hn::Set(d, scale);
   for (int64_t i = 0; i < rows; ++i) {
     int64_t c = 0;
-    for (; c + kLanes <= width; c += kLanes) {
-      hn::StoreU(hn::Mul(hn::Load(d, from + i * ld + c), factor), d, to + i * stride + c);
-    }
-    for (; c < width; ++c) to[i * stride + c] = from[i * ld + c] * scale;
+    for (; c + kLanes <= width; c += kLanes)
+      hn::StoreU(hn::Load(d, from + i * ld + c), d, to + i * stride + c);
+    for (; c < width; ++c) to[i * stride + c] = from[i * ld + c];
   }
 }
 
@@ -271,16 +343,34 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
   const int64_t padded = round_up(all.width, kLanes), padded_value = round_up(all.value_width, kLanes);
   Workspace w;
   lay_out(all.width, all.value_width, keys, workspace, &w);
-  if (task.dk != nullptr) std::fill(w.dk, w.dk + keys * padded, 0.0f);
-  if (task.dv != nullptr) std::fill(w.dv, w.dv + keys * padded_value, 0.0f);
-  KeyRows rows{all.k + task.k_begin * all.k_stride, all.v + task.k_begin * all.v_stride, all.k_stride, all.v_stride,
-               w.dk, w.dv};
-  if (rows.ldk != all.width) {
+  // One block of queries, as in small problems, reads each key once or twice and writes it once: nothing is
+  // copied.
+  const bool one_block = task.group == 1 && all.q_length <= kBlock;
+  KeyRows rows{all.k + task.k_begin * all.k_stride,
+               all.v + task.k_begin * all.v_stride,
+               all.k_stride,
+               all.v_stride,
+               w.dk,
+               w.dv,
+               padded,
+               padded_value,
+               one_block && padded == all.width && padded_value == all.value_width && task.dk != nullptr &&
+                   task.dv != nullptr};
+  if (rows.direct) {
+    rows.dk = task.dk;
+    rows.dv = task.dv;
+    rows.ld_dk = task.dk_stride;
+    rows.ld_dv = task.dv_stride;
+  } else {
+    zero_floats(w.dk, keys * padded);
+    zero_floats(w.dv, keys * padded_value);
+  }
+  if (!one_block && rows.ldk != all.width) {
     copy_rows(rows.k, rows.ldk, keys, all.width, w.k, all.width);
     rows.k = w.k;
     rows.ldk = all.width;
   }
-  if (rows.ldv != all.value_width) {
+  if (!one_block && rows.ldv != all.value_width) {
     copy_rows(rows.v, rows.ldv, keys, all.value_width, w.v, all.value_width);
     rows.v = w.v;
     rows.ldv = all.value_width;
@@ -293,19 +383,27 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     for (int64_t row = 0; row < h.q_length; row += kBlock) {
       QueryBlock block;
       begin_block(task, h, head, row, w, block);
-      const int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
-      const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
+      int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
+      int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
+      if (rows.direct) {  // keys that nobody sees are written too
+        begin = task.k_begin;
+        end = task.k_end;
+      }
       for (int64_t first = begin; first < end; first += kKeyBlock) {
         const int64_t at = first - task.k_begin;
-        const KeyRows here{rows.k + at * rows.ldk, rows.v + at * rows.ldv, rows.ldk, rows.ldv, rows.dk + at * padded,
-                           rows.dv + at * padded_value};
+        KeyRows here = rows;
+        here.k += at * rows.ldk;
+        here.v += at * rows.ldv;
+        here.dk += at * rows.ld_dk;
+        here.dv += at * rows.ld_dv;
         block_pair(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), here, w);
       }
       end_block(task, h, head, block, w);
     }
   }
-  if (task.dk != nullptr) write_rows(w.dk, padded, keys, all.width, all.scale, task.dk, task.dk_stride);
-  if (task.dv != nullptr) write_rows(w.dv, padded_value, keys, all.value_width, all.keep_scale, task.dv, task.dv_stride);
+  if (rows.direct) return;
+  if (task.dk != nullptr) write_rows(w.dk, padded, keys, all.width, task.dk, task.dk_stride);
+  if (task.dv != nullptr) write_rows(w.dv, padded_value, keys, all.value_width, task.dv, task.dv_stride);
 }
 
 }  // namespace fovea::kernels::HWY_NAMESPACE

@@ -27,12 +27,15 @@ struct Panel {
   float* max = nullptr;    // [kPanel] running maximum
   float* sum = nullptr;    // [kPanel] Σ 2^(s − max)
   float* slope = nullptr;  // [kPanel] Σ 2^(s − max)·(s − max), for the entropy
+  bool fresh = true;       // nothing in ot yet
   RowObserver observer;
 };
 
-// P := 2^(S − m) on a column, with the new maximum m; returns whether Oᵀ of the column must be rescaled by `alpha`.
+// P := 2^(S − m) on a column, with the new maximum m; returns whether Oᵀ of the column must be rescaled by
+// `alpha`.
 template <bool kStatistics>
-HWY_NOINLINE bool softmax_column(float* s, KeyRun run, float* max, float* sum, float* slope, float* alpha_out) {
+HWY_NOINLINE bool softmax_column(float* s, KeyRun run, float* max, float* sum, float* slope,
+                                 float* alpha_out) {
   const F d;
   const V old_max = hn::Load(d, max);
   V m0 = old_max, m1 = old_max, m2 = old_max, m3 = old_max;
@@ -52,7 +55,8 @@ HWY_NOINLINE bool softmax_column(float* s, KeyRun run, float* max, float* sum, f
   for (j = run.begin; j + 4 <= run.end; j += 4) {
     float* row = s + j * kPanel;
     const V x0 = hn::Sub(hn::Load(d, row), new_max), x1 = hn::Sub(hn::Load(d, row + kPanel), new_max);
-    const V x2 = hn::Sub(hn::Load(d, row + 2 * kPanel), new_max), x3 = hn::Sub(hn::Load(d, row + 3 * kPanel), new_max);
+    const V x2 = hn::Sub(hn::Load(d, row + 2 * kPanel), new_max),
+            x3 = hn::Sub(hn::Load(d, row + 3 * kPanel), new_max);
     const V p0 = exp2_of(x0), p1 = exp2_of(x1), p2 = exp2_of(x2), p3 = exp2_of(x3);
     hn::Store(p0, d, row);
     hn::Store(p1, d, row + kPanel);
@@ -100,9 +104,44 @@ HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, Quer
   });
 }
 
-// One panel against one key block; k and v are the block's first rows.
-void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k, int64_t ldk,
-                 const float* v, int64_t ldv, float* s) {
+// Whether all elements are finite: 0·x is NaN for the others.
+HWY_NOINLINE bool all_finite(const float* x, int64_t stride, int64_t rows, int64_t width) {
+  const F d;
+  V sum = hn::Zero(d);
+  float rest = 0.0f;
+  for (int64_t i = 0; i < rows; ++i) {
+    int64_t c = 0;
+    for (; c + kLanes <= width; c += kLanes) {
+      sum = hn::MulAdd(hn::LoadU(d, x + i * stride + c), hn::Zero(d), sum);
+    }
+    for (; c < width; ++c) rest += 0.0f * x[i * stride + c];
+  }
+  return hn::AllTrue(d, hn::Eq(sum, sum)) && rest == rest;
+}
+
+// Oᵀ += Vᵀ·P key by key, where V holds NaN or ∞ and the block is partly masked: 0·NaN must not reach the
+// queries that do not see the key.
+HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, int64_t block, const PanelRuns& runs,
+                                  const float* v, int64_t ldv, const float* p) {
+  if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
+  panel.fresh = false;
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    for (int64_t i = 0; i < panel.column[c].rows; ++i) {
+      const int64_t row = panel.column[c].row + i, lane = c * kLanes + i;
+      const int64_t begin = std::max(runs.column[c].begin, first_key(h, row) - block);
+      const int64_t end = std::min(runs.column[c].end, end_key(h, row) - block);
+      for (int64_t j = begin; j < end; ++j) {
+        for (int64_t e = 0; e < h.value_width; ++e)
+          panel.ot[e * kPanel + lane] += v[j * ldv + e] * p[j * kPanel + lane];
+      }
+    }
+  }
+}
+
+// One panel against one key block; k and v are the block's first rows, `finite_values` unless v needs
+// add_seen_values.
+void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k,
+                 int64_t ldk, const float* v, int64_t ldv, bool finite_values, float* s) {
   const PanelRuns runs = panel_runs(h, panel.column, panel.columns, block, block_end);
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
   rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel);
@@ -119,10 +158,11 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     } else {
       moved = softmax_column<false>(s + at, run, panel.max + at, panel.sum + at, nullptr, alpha);
     }
-    if (moved) rescale_column(panel.ot + at, h.value_width, alpha);
+    if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
-  columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot);
+  if (!finite_values) return add_seen_values(h, panel, block, runs, v, ldv, s);
+  columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot, panel.fresh);
 }
 
 void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows) {
@@ -130,28 +170,28 @@ void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows
   panel.columns = rows > kLanes ? 2 : 1;
   for (int64_t c = 0; c < panel.columns; ++c) {
     panel.column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
-    pack_column(h.q + panel.column[c].row * h.q_stride, h.q_stride, panel.column[c].rows, h.width, h.scale * kLog2E,
-                panel.qt + c * kLanes);
+    pack_column(h.q + panel.column[c].row * h.q_stride, h.q_stride, panel.column[c].rows, h.width,
+                h.scale * kLog2E, panel.qt + c * kLanes);
     // A sink is a key without a value, seen first.
     const V max = hn::Set(d, h.sink != nullptr ? *h.sink * kLog2E : kFloor);
     hn::Store(max, d, panel.max + c * kLanes);
     hn::Store(hn::Set(d, h.sink != nullptr ? 1.0f : 0.0f), d, panel.sum + c * kLanes);
     hn::Store(hn::Zero(d), d, panel.slope + c * kLanes);
   }
-  for (int64_t i = 0; i < h.value_width * kPanel; i += kLanes) hn::Store(hn::Zero(d), d, panel.ot + i);
 }
 
 void end_panel(const AttentionForwardTask& task, Panel& panel) {
   const F d;
   const AttentionHead& h = task.head;
   alignas(64) float lse[kLanes];
+  if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);  // no key was seen
   for (int64_t c = 0; c < panel.columns; ++c) {
     const QueryColumn q = panel.column[c];
     const V sum = hn::Load(d, panel.sum + c * kLanes), max = hn::Load(d, panel.max + c * kLanes);
     const auto empty = hn::Eq(sum, hn::Zero(d));
     const V factor = hn::IfThenZeroElse(empty, hn::Div(hn::Set(d, h.keep_scale), sum));
-    unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width, task.out + q.row * task.out_stride,
-                         task.out_stride);
+    unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width,
+                         task.out + q.row * task.out_stride, task.out_stride);
     const V log_sum = hn::Log(d, hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
     const V natural = hn::MulAdd(max, hn::Set(d, kLn2), log_sum);
     hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
@@ -196,8 +236,8 @@ void forward(const AttentionForwardTask& task, float* workspace) {
   float* k_copy = s + kKeyBlock * kPanel;
   float* v_copy = k_copy + round_up(kKeyBlock * h.width, kLanes);
 
-  // Key blocks begin at multiples of kKeyBlock, whatever the chunk. Rows far apart in memory are brought together when
-  // more than one panel reads them.
+  // Key blocks begin at multiples of kKeyBlock, whatever the chunk. Rows far apart in memory are brought
+  // together when more than one panel reads them.
   const int64_t begin = first_key(h, task.q_begin) / kKeyBlock * kKeyBlock;
   const int64_t end = end_key(h, task.q_end - 1);
   for (int64_t block = begin; block < end; block += kKeyBlock) {
@@ -205,17 +245,21 @@ void forward(const AttentionForwardTask& task, float* workspace) {
     const float* k = h.k + block * h.k_stride;
     const float* v = h.v + block * h.v_stride;
     int64_t ldk = h.k_stride, ldv = h.v_stride;
-    if (count > 1 && ldk != h.width) {
+    if (count > 2 && ldk != h.width) {
       copy_rows(k, ldk, block_end - block, h.width, k_copy, h.width);
       k = k_copy;
       ldk = h.width;
     }
-    if (count > 1 && ldv != h.value_width) {
+    if (count > 2 && ldv != h.value_width) {
       copy_rows(v, ldv, block_end - block, h.value_width, v_copy, h.value_width);
       v = v_copy;
       ldv = h.value_width;
     }
-    for (int64_t p = 0; p < count; ++p) panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, s);
+    const bool masked = block < first_key(h, task.q_end - 1) || block_end > end_key(h, task.q_begin);
+    const bool finite_values = !masked || all_finite(v, ldv, block_end - block, h.value_width);
+    for (int64_t p = 0; p < count; ++p) {
+      panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, finite_values, s);
+    }
   }
   for (int64_t p = 0; p < count; ++p) end_panel(task, panels[p]);
 }

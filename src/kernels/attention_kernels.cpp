@@ -24,7 +24,8 @@ AttentionKernels kernels_of(Isa isa) {
 }  // namespace
 
 const AttentionKernels& attention_kernels() {
-  static const AttentionKernels tables[] = {kernels_of(Isa::kBaseline), kernels_of(Isa::kAvx2), kernels_of(Isa::kAvx512)};
+  static const AttentionKernels tables[] = {kernels_of(Isa::kBaseline), kernels_of(Isa::kAvx2),
+                                            kernels_of(Isa::kAvx512)};
   return tables[static_cast<size_t>(current_isa())];
 }
 

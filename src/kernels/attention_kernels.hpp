@@ -1,7 +1,8 @@
 // Fused attention kernels: one query head of one sequence at a time, raw pointers, no allocation, no throw.
 //
-// Layout: scores are held transposed, S[key][query], so that vector lanes are queries: maxima, sums, masks and every
-// statistic are vertical, K and V are read unpacked (broadcast), and only Q is packed (transposed, once).
+// Layout: scores are held transposed, S[key][query], so that vector lanes are queries: maxima, sums, masks
+// and every statistic are vertical, K and V are read unpacked (broadcast), and only Q is packed (transposed,
+// once).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ struct AttentionHead {
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
   int64_t q_length = 0, k_length = 0, width = 0, value_width = 0;
   float scale = 1.0f;
-  int64_t left = 0, right = 0;      // query i sees keys j with i' − left <= j <= i' + right, i' = i + k_length − q_length
+  int64_t left = 0,
+          right = 0;  // query i sees keys j with i' − left <= j <= i' + right, i' = i + k_length − q_length
   float softcap = 0.0f;             // 0: none
   const float* distance = nullptr;  // bias at distance[i' − j]; readable 63 beyond both ends; null: none
   const float* sink = nullptr;      // one more logit; null: none
@@ -44,14 +46,14 @@ struct AttentionForwardTask {
   int64_t q_begin = 0, q_end = 0;  // the queries to do; q_begin a multiple of attention_query_chunk()
   float* out = nullptr;            // row i at out + i·out_stride
   int64_t out_stride = 0;
-  float* lse = nullptr;  // may be null
+  float* lse = nullptr;    // may be null
   int64_t row_stride = 0;  // of lse and the statistics
   AttentionStatistics statistics;
 };
 
 struct AttentionBackwardTask {
-  AttentionHead head;                // its q and dropout_row are those of the group's first query head
-  int64_t group = 1;                 // query heads that share this key head
+  AttentionHead head;  // its q and dropout_row are those of the group's first query head
+  int64_t group = 1;   // query heads that share this key head
   int64_t q_head_stride = 0, out_head_stride = 0, dout_head_stride = 0, dq_head_stride = 0;
   int64_t distance_head_stride = 0, ddistance_head_stride = 0;
   const float* out = nullptr;
@@ -64,8 +66,8 @@ struct AttentionBackwardTask {
   float* dk = nullptr;
   float* dv = nullptr;
   int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;
-  bool add_dq = false;              // add to dq instead of writing it
-  float* ddistance = nullptr;       // added to, at the same index as distance; null: not wanted
+  bool add_dq = false;         // add to dq instead of writing it
+  float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
 };
 
 struct AttentionMassTask {
@@ -76,7 +78,8 @@ struct AttentionMassTask {
   int64_t mass_stride = 0;
 };
 
-// The kernels of one instruction set. `workspace` is 64-byte aligned and as large as the matching size says, in floats.
+// The kernels of one instruction set. `workspace` is 64-byte aligned and as large as the matching size says,
+// in floats.
 struct AttentionKernels {
   void (*forward)(const AttentionForwardTask&, float* workspace);
   void (*backward)(const AttentionBackwardTask&, float* workspace);

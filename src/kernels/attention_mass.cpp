@@ -39,7 +39,8 @@ void mass(const AttentionMassTask& task, float* workspace) {
     const int64_t columns = rows > kLanes ? 2 : 1;
     for (int64_t c = 0; c < columns; ++c) {
       column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
-      pack_column(h.q + column[c].row * h.q_stride, h.q_stride, column[c].rows, h.width, h.scale * kLog2E, qt + c * kLanes);
+      pack_column(h.q + column[c].row * h.q_stride, h.q_stride, column[c].rows, h.width, h.scale * kLog2E,
+                  qt + c * kLanes);
       for (int64_t i = 0; i < kLanes; ++i) {
         const float lse = i < column[c].rows ? task.lse[(column[c].row + i) * task.row_stride] : -HUGE_VALF;
         lse2[c * kLanes + i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
@@ -52,7 +53,8 @@ void mass(const AttentionMassTask& task, float* workspace) {
       rows_over_runs(runs, h.width, h.k + block * h.k_stride, h.k_stride, qt, s, kPanel);
       for (int64_t c = 0; c < columns; ++c) {
         modify_column(s + c * kLanes, kPanel, runs.column[c], h, column[c], block, nullptr);
-        add_mass(s + c * kLanes, runs.column[c], lse2 + c * kLanes, task.mass + block * task.mass_stride, task.mass_stride);
+        add_mass(s + c * kLanes, runs.column[c], lse2 + c * kLanes, task.mass + block * task.mass_stride,
+                 task.mass_stride);
       }
     }
   }

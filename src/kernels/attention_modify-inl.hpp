@@ -1,6 +1,7 @@
-// What happens to a tile of scores between Q·K and the softmax: softcap, bias by distance, masks; and dropout of
-// weights. Each is a pass over one column (kLanes queries) of a tile in the first-level cache, called only for tiles that
-// need it, so that the plain case carries no branch and variants need no instantiation of their own.
+// What happens to a tile of scores between Q·K and the softmax: softcap, bias by distance, masks; and dropout
+// of weights. Each is a pass over one column (kLanes queries) of a tile in the first-level cache, called only
+// for tiles that need it, so that the plain case carries no branch and variants need no instantiation of
+// their own.
 #if defined(FOVEA_ATTENTION_MODIFY_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_ATTENTION_MODIFY_INL
 #undef FOVEA_ATTENTION_MODIFY_INL
@@ -27,8 +28,8 @@ HWY_INLINE int64_t end_key(const AttentionHead& h, int64_t row) {
   return std::clamp<int64_t>(row + h.k_length - h.q_length + h.right + 1, 0, h.k_length);
 }
 
-// The keys of the block [block, block_end) that a column sees, relative to the block; rounded outwards to register
-// tiles, so that runs are cut between them. {0, 0} when it sees none.
+// The keys of the block [block, block_end) that a column sees, relative to the block; rounded outwards to
+// register tiles, so that runs are cut between them. {0, 0} when it sees none.
 HWY_INLINE KeyRun column_run(const AttentionHead& h, QueryColumn q, int64_t block, int64_t block_end) {
   const int64_t begin = std::max(first_key(h, q.row), block) - block;
   const int64_t end = std::min(end_key(h, q.row + q.rows - 1), block_end) - block;
@@ -57,7 +58,8 @@ inline HWY_NOINLINE void softcap_column(float* s, int64_t ld, KeyRun run, float 
   }
 }
 
-// s += bias[i' − j], in units of log2. `distance` is the bias of the column's first query and the block's first key.
+// s += bias[i' − j], in units of log2. `distance` is the bias of the column's first query and the block's
+// first key.
 inline HWY_NOINLINE void distance_column(float* s, int64_t ld, KeyRun run, const float* distance) {
   const F d;
   const V unit = hn::Set(d, kLog2E);
@@ -67,14 +69,18 @@ inline HWY_NOINLINE void distance_column(float* s, int64_t ld, KeyRun run, const
   }
 }
 
-// Sets the scores of keys out of sight to kMasked. Only the keys that not every query of the column sees are touched.
-inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q, int64_t block) {
+// Sets the scores of keys out of sight to kMasked. Only the keys that not every query of the column sees are
+// touched.
+inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
+                                     int64_t block) {
   const F d;
   const I di;
   const int64_t shift = h.k_length - h.q_length + q.row - block;
   const int64_t all_from = first_key(h, q.row + q.rows - 1) - block;  // every query sees [all_from, all_to)
   const int64_t all_to = end_key(h, q.row) - block;
-  const auto limit = [](int64_t x) HWY_ATTR { return static_cast<int32_t>(std::clamp<int64_t>(x, -1'000'000'000, 1'000'000'000)); };
+  const auto limit = [](int64_t x) HWY_ATTR {
+    return static_cast<int32_t>(std::clamp<int64_t>(x, -1'000'000'000, 1'000'000'000));
+  };
   const VI lowest = hn::Iota(di, limit(shift - h.left));
   const VI highest = hn::Iota(di, limit(shift + h.right));
   const V masked = hn::Set(d, kMasked);
@@ -89,10 +95,11 @@ inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const Att
 }
 
 // All of the above on one column; `factor` as in softcap_column.
-HWY_INLINE void modify_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q, int64_t block,
-                              float* factor) {
+HWY_INLINE void modify_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
+                              int64_t block, float* factor) {
   if (h.softcap > 0.0f) softcap_column(s, ld, run, h.softcap, factor);
-  if (h.distance != nullptr) distance_column(s, ld, run, h.distance + h.k_length - h.q_length + q.row - block);
+  if (h.distance != nullptr)
+    distance_column(s, ld, run, h.distance + h.k_length - h.q_length + q.row - block);
   if (run.begin + block < first_key(h, q.row + q.rows - 1) || run.end + block > end_key(h, q.row)) {
     mask_column(s, ld, run, h, q, block);
   }
@@ -158,7 +165,8 @@ HWY_INLINE void for_kept(const AttentionHead& h, QueryColumn q, int64_t block, K
     for (int64_t part = 0; part < 8; ++part) {
       const int64_t j = group * 8 + part - block;
       if (j < run.begin || j >= run.end) continue;
-      const VU word = part % 2 == 0 ? hn::And(words[part / 2], hn::Set(du, 0xFFFFu)) : hn::ShiftRight<16>(words[part / 2]);
+      const VU word = part % 2 == 0 ? hn::And(words[part / 2], hn::Set(du, 0xFFFFu))
+                                    : hn::ShiftRight<16>(words[part / 2]);
       use(j, hn::RebindMask(d, hn::Gt(hn::BitCast(di, word), least)));
     }
   }

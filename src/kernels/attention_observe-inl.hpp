@@ -16,12 +16,17 @@
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 
-// The observers of one panel. Keys come in ascending order, so a strict comparison gives ties to the lower index.
+// The observers of one panel. Keys come in ascending order, so a strict comparison gives ties to the lower
+// index.
 class RowObserver {
  public:
   RowObserver() = default;
   RowObserver(const AttentionStatistics& wanted, float* memory)
-      : any_(wanted.any()), top_k_(wanted.top_k), max_(memory), key_(memory + kPanel), scores_(memory + 2 * kPanel),
+      : any_(wanted.any()),
+        top_k_(wanted.top_k),
+        max_(memory),
+        key_(memory + kPanel),
+        scores_(memory + 2 * kPanel),
         keys_(memory + (2 + wanted.top_k) * kPanel) {
     if (!any_) return;
     std::fill(max_, max_ + kPanel, kFloor);
@@ -51,12 +56,13 @@ class RowObserver {
   }
 
   // Writes the statistics of column c; max, sum and slope are the softmax state of its lanes.
-  void finish(const AttentionStatistics& to, int64_t stride, int64_t row, int64_t rows, int64_t c, const float* max,
-              const float* sum, const float* slope) const {
+  void finish(const AttentionStatistics& to, int64_t stride, int64_t row, int64_t rows, int64_t c,
+              const float* max, const float* sum, const float* slope) const {
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t lane = c * kLanes + i, at = (row + i) * stride;
       const bool empty = sum[i] == 0.0f;
-      if (to.entropy != nullptr) to.entropy[at] = empty ? 0.0f : std::max(0.0f, std::log(sum[i]) - kLn2 * slope[i] / sum[i]);
+      if (to.entropy != nullptr)
+        to.entropy[at] = empty ? 0.0f : std::max(0.0f, std::log(sum[i]) - kLn2 * slope[i] / sum[i]);
       if (to.max_weight != nullptr) {
         const bool none = max_[lane] == kFloor;
         to.max_weight[at] = none ? 0.0f : std::exp2(max_[lane] - max[i]) / sum[i];
@@ -80,7 +86,8 @@ class RowObserver {
 
   HWY_NOINLINE void see_top(const float* s, KeyRun run, int64_t block, int64_t c) {
     const F d;
-    const float* least = scores_ + (top_k_ - 1) * kPanel + c * kLanes;  // the weakest kept score of each query
+    const float* least =
+        scores_ + (top_k_ - 1) * kPanel + c * kLanes;  // the weakest kept score of each query
     for (int64_t j = run.begin; j < run.end; ++j) {
       const float* x = s + j * kPanel;
       if (hn::AllFalse(d, hn::Gt(hn::Load(d, x), hn::Load(d, least)))) continue;

@@ -1,5 +1,5 @@
-// FOVEA_ATTENTION_SELECT(name): name(isa) gives the N_<target>::name of an instruction set, and name_workspace(isa) the
-// size of its workspace. Inside HWY_ONCE of the file that defines the bodies.
+// FOVEA_ATTENTION_SELECT(name): name(isa) gives the N_<target>::name of an instruction set, and
+// name_workspace(isa) the size of its workspace. Inside HWY_ONCE of the file that defines the bodies.
 #pragma once
 
 #include "fovea/base/cpu.hpp"
@@ -11,10 +11,10 @@
 #define FOVEA_ATTENTION_PICK(isa, name) (static_cast<void>(isa), &HWY_STATIC_DISPATCH(name))
 #endif
 
-#define FOVEA_ATTENTION_SELECT(name)                                       \
-  decltype(AttentionKernels::name) attention_##name(Isa isa) {             \
-    return FOVEA_ATTENTION_PICK(isa, name);                                \
-  }                                                                        \
+#define FOVEA_ATTENTION_SELECT(name)                                                   \
+  decltype(AttentionKernels::name) attention_##name(Isa isa) {                         \
+    return FOVEA_ATTENTION_PICK(isa, name);                                            \
+  }                                                                                    \
   decltype(AttentionKernels::name##_workspace) attention_##name##_workspace(Isa isa) { \
-    return FOVEA_ATTENTION_PICK(isa, name##_workspace);                    \
+    return FOVEA_ATTENTION_PICK(isa, name##_workspace);                                \
   }

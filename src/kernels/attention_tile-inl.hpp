@@ -26,8 +26,9 @@ inline constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(F()));
 inline constexpr int64_t kPanel = 2 * kLanes;  // queries of a register tile
 inline constexpr int64_t kKeyBlock = 64;       // keys between two looks at the running maximum
 #undef FOVEA_ATTENTION_SHORT_TILES
-// Rows of a register tile: 8 × 2 accumulators leave room among 32 registers, 4 × 2 among 16; both hide the latency of
-// two multiply-adds a cycle.
+#undef FOVEA_UNROLL
+// Rows of a register tile: 8 × 2 accumulators leave room among 32 registers, 4 × 2 among 16; both hide the
+// latency of two multiply-adds a cycle.
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
 #define FOVEA_ATTENTION_SHORT_TILES 1
 inline constexpr int kTileRows = 4;
@@ -36,24 +37,30 @@ inline constexpr int kTileRows = 4;
 inline constexpr int kTileRows = 8;
 #endif
 
-// Inside, a masked score; below kFloor, which is the least running maximum, so that it always weighs exactly 0.
+// Inside, a masked score; below kFloor, which is the least running maximum, so that it always weighs exactly
+// 0.
 inline constexpr float kMasked = -1e30f;
 inline constexpr float kFloor = -1e29f;
 inline constexpr float kLog2E = 1.44269504088896341f;
 inline constexpr float kLn2 = 0.693147180559945309f;
 
-// Keeps a broadcast in its register: g++ would otherwise fold the load into each of its uses and become load-bound.
+// Keeps a broadcast in its register: g++ would otherwise fold the load into each of its uses and become
+// load-bound.
 HWY_INLINE void keep_in_register([[maybe_unused]] V& v) {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   asm("" : "+v"(v.raw));
 #endif
 }
 
-// 2^x with relative error <= 2e-7 for x >= −126, down to exactly 0 from −151 on (other targets than AVX-512: from
-// −126); −∞ gives 0, NaN gives NaN. Degree-5 minimax on [−½, ½].
+// 2^x with relative error <= 2e-7 for x >= −126, down to exactly 0 from −151 on (other targets than AVX-512:
+// from −126); −∞ gives 0, NaN gives NaN. Degree-5 minimax on [−½, ½].
 HWY_INLINE V exp2_of(V x) {
   const F d;
-  x = hn::Max(hn::Set(d, -200.0f), x);  // the second operand is returned for NaN
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  x = hn::Max(hn::Set(d, -200.0f), x);  // of a NaN and a number, x86 returns the second
+#else
+  x = hn::IfThenElse(hn::Lt(x, hn::Set(d, -200.0f)), hn::Set(d, -200.0f), x);
+#endif
   const V r = hn::Round(x);
   const V f = hn::Sub(x, r);
   V p = hn::MulAdd(hn::Set(d, 1.3276472e-3f), f, hn::Set(d, 9.675541e-3f));
@@ -65,82 +72,116 @@ HWY_INLINE V exp2_of(V x) {
   return V{_mm512_scalef_ps(p.raw, r.raw)};
 #else
   const I di;
-  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, hn::Max(hn::Set(d, -126.0f), r)), hn::Set(di, 127)));
+  const auto exponent =
+      hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, hn::Max(hn::Set(d, -126.0f), r)), hn::Set(di, 127)));
   const V scaled = hn::Mul(p, hn::BitCast(d, exponent));
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), scaled);
 #endif
 }
 
-// C[rows][panel] (+)= A · B, A row-major [rows][depth] broadcast, B [depth][panel]. Not inlined: inside a large
-// function compilers spill the accumulators.
+// Unrolled early, or g++ keeps the accumulators in memory around the loop.
+#if defined(__clang__)
+#define FOVEA_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FOVEA_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// C[rows][panel] (+)= A · B, A row-major [rows][depth] broadcast, B [depth][panel]. Not inlined: inside a
+// large function compilers spill the accumulators.
 template <int kRows, int kVectors, bool kAccumulate>
-inline HWY_NOINLINE void rows_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b,
-                            int64_t ldb, float* HWY_RESTRICT c, int64_t ldc) {
+inline HWY_NOINLINE void rows_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t lda,
+                                   const float* HWY_RESTRICT b, int64_t ldb, float* HWY_RESTRICT c,
+                                   int64_t ldc) {
   const F d;
   V acc[kRows][kVectors];
+  FOVEA_UNROLL
   for (int i = 0; i < kRows; ++i) {
+    FOVEA_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       acc[i][v] = kAccumulate ? hn::LoadU(d, c + i * ldc + v * kLanes) : hn::Zero(d);
     }
   }
   for (int64_t p = 0; p < depth; ++p) {
     V bv[kVectors];
+    FOVEA_UNROLL
     for (int v = 0; v < kVectors; ++v) bv[v] = hn::LoadU(d, b + p * ldb + v * kLanes);
+    FOVEA_UNROLL
     for (int i = 0; i < kRows; ++i) {
       V av = hn::Set(d, a[i * lda + p]);
       if (kVectors > 1) keep_in_register(av);
+      FOVEA_UNROLL
       for (int v = 0; v < kVectors; ++v) acc[i][v] = hn::MulAdd(av, bv[v], acc[i][v]);
     }
   }
+  FOVEA_UNROLL
   for (int i = 0; i < kRows; ++i) {
+    FOVEA_UNROLL
     for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[i][v], d, c + i * ldc + v * kLanes);
   }
 }
 
-// C[rows][panel] += Aᵀ · B, A [depth][rows] broadcast, B [depth][panel].
-template <int kRows, int kVectors>
-inline HWY_NOINLINE void columns_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b,
-                               int64_t ldb, float* HWY_RESTRICT c, int64_t ldc) {
+// C[rows][panel] (+)= Aᵀ · B, A [depth][rows] broadcast, B [depth][panel].
+template <int kRows, int kVectors, bool kAccumulate>
+inline HWY_NOINLINE void columns_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t lda,
+                                      const float* HWY_RESTRICT b, int64_t ldb, float* HWY_RESTRICT c,
+                                      int64_t ldc) {
   const F d;
   V acc[kRows][kVectors];
+  FOVEA_UNROLL
   for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kVectors; ++v) acc[i][v] = hn::LoadU(d, c + i * ldc + v * kLanes);
+    FOVEA_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      acc[i][v] = kAccumulate ? hn::LoadU(d, c + i * ldc + v * kLanes) : hn::Zero(d);
+    }
   }
   for (int64_t p = 0; p < depth; ++p) {
     V bv[kVectors];
+    FOVEA_UNROLL
     for (int v = 0; v < kVectors; ++v) bv[v] = hn::LoadU(d, b + p * ldb + v * kLanes);
+    FOVEA_UNROLL
     for (int i = 0; i < kRows; ++i) {
       V av = hn::Set(d, a[p * lda + i]);
       if (kVectors > 1) keep_in_register(av);
+      FOVEA_UNROLL
       for (int v = 0; v < kVectors; ++v) acc[i][v] = hn::MulAdd(av, bv[v], acc[i][v]);
     }
   }
+  FOVEA_UNROLL
   for (int i = 0; i < kRows; ++i) {
+    FOVEA_UNROLL
     for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[i][v], d, c + i * ldc + v * kLanes);
   }
 }
 
 template <int kVectors, bool kAccumulate>
-HWY_INLINE void rows_tail(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
-                          int64_t ldc) {
+HWY_INLINE void rows_tail(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
+                          int64_t ldb, float* c, int64_t ldc) {
   switch (rows) {
-    case 1: return rows_tile<1, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
-    case 2: return rows_tile<2, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
-    case 3: return rows_tile<3, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 1:
+      return rows_tile<1, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 2:
+      return rows_tile<2, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 3:
+      return rows_tile<3, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
 #if !FOVEA_ATTENTION_SHORT_TILES
-    case 4: return rows_tile<4, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
-    case 5: return rows_tile<5, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
-    case 6: return rows_tile<6, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
-    case 7: return rows_tile<7, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 4:
+      return rows_tile<4, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 5:
+      return rows_tile<5, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 6:
+      return rows_tile<6, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 7:
+      return rows_tile<7, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
 #endif
-    default: return;
+    default:
+      return;
   }
 }
 
 // C[rows][kVectors·kLanes] (+)= A[rows][depth] · B.
 template <int kVectors, bool kAccumulate>
-HWY_INLINE void rows_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b, int64_t ldb,
-                             float* c, int64_t ldc) {
+HWY_INLINE void rows_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
+                             int64_t ldb, float* c, int64_t ldc) {
   int64_t i = 0;
   for (; i + kTileRows <= rows; i += kTileRows) {
     rows_tile<kTileRows, kVectors, kAccumulate>(depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
@@ -148,33 +189,47 @@ HWY_INLINE void rows_product(int64_t rows, int64_t depth, const float* a, int64_
   rows_tail<kVectors, kAccumulate>(rows - i, depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
 }
 
-// C[rows][kVectors·kLanes] += A[depth][rows]ᵀ · B.
-template <int kVectors>
-HWY_INLINE void columns_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b, int64_t ldb,
-                                float* c, int64_t ldc) {
+// C[rows][kVectors·kLanes] (+)= A[depth][rows]ᵀ · B.
+template <int kVectors, bool kAccumulate>
+HWY_INLINE void columns_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
+                                int64_t ldb, float* c, int64_t ldc) {
   if (depth <= 0) return;
   int64_t i = 0;
   for (; i + kTileRows <= rows; i += kTileRows) {
-    columns_tile<kTileRows, kVectors>(depth, a + i, lda, b, ldb, c + i * ldc, ldc);
+    columns_tile<kTileRows, kVectors, kAccumulate>(depth, a + i, lda, b, ldb, c + i * ldc, ldc);
   }
   a += i;
   c += i * ldc;
   switch (rows - i) {
-    case 1: return columns_tile<1, kVectors>(depth, a, lda, b, ldb, c, ldc);
-    case 2: return columns_tile<2, kVectors>(depth, a, lda, b, ldb, c, ldc);
-    case 3: return columns_tile<3, kVectors>(depth, a, lda, b, ldb, c, ldc);
+    case 1:
+      return columns_tile<1, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 2:
+      return columns_tile<2, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 3:
+      return columns_tile<3, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
 #if !FOVEA_ATTENTION_SHORT_TILES
-    case 4: return columns_tile<4, kVectors>(depth, a, lda, b, ldb, c, ldc);
-    case 5: return columns_tile<5, kVectors>(depth, a, lda, b, ldb, c, ldc);
-    case 6: return columns_tile<6, kVectors>(depth, a, lda, b, ldb, c, ldc);
-    case 7: return columns_tile<7, kVectors>(depth, a, lda, b, ldb, c, ldc);
+    case 4:
+      return columns_tile<4, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 5:
+      return columns_tile<5, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 6:
+      return columns_tile<6, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    case 7:
+      return columns_tile<7, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
 #endif
-    default: return;
+    default:
+      return;
   }
 }
 
-// The keys [begin, end) of a key block that the two columns (vectors) of a panel look at, cut into runs that either the
-// first, both, or the second column sees: the dead corners of a diagonal are never computed.
+// n a multiple of kLanes.
+HWY_INLINE void zero_floats(float* x, int64_t n) {
+  const F d;
+  for (int64_t i = 0; i < n; i += kLanes) hn::Store(hn::Zero(d), d, x + i);
+}
+
+// The keys [begin, end) of a key block that the two columns (vectors) of a panel look at, cut into runs that
+// either the first, both, or the second column sees: the dead corners of a diagonal are never computed.
 struct KeyRun {
   int64_t begin, end;
 };
@@ -203,19 +258,30 @@ HWY_INLINE void rows_over_runs(const PanelRuns& r, int64_t depth, const float* a
                          c + r.first.begin * ldc, ldc);
   rows_product<2, false>(r.both.end - r.both.begin, depth, a + r.both.begin * lda, lda, b, kPanel,
                          c + r.both.begin * ldc, ldc);
-  rows_product<1, false>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda, b + kLanes, kPanel,
-                         c + r.second.begin * ldc + kLanes, ldc);
+  rows_product<1, false>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda, b + kLanes,
+                         kPanel, c + r.second.begin * ldc + kLanes, ldc);
 }
 
-// C[rows][panel] += A[key][rows]ᵀ · P[key][panel] on the runs.
-HWY_INLINE void columns_over_runs(const PanelRuns& r, int64_t rows, const float* a, int64_t lda, const float* p,
-                                  int64_t ldp, float* c) {
-  columns_product<1>(rows, r.first.end - r.first.begin, a + r.first.begin * lda, lda, p + r.first.begin * ldp, ldp, c,
-                     kPanel);
-  columns_product<2>(rows, r.both.end - r.both.begin, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c,
-                     kPanel);
-  columns_product<1>(rows, r.second.end - r.second.begin, a + r.second.begin * lda, lda,
-                     p + r.second.begin * ldp + kLanes, ldp, c + kLanes, kPanel);
+// C[rows][panel] += A[key][rows]ᵀ · P[key][panel] on the runs; `fresh`: C holds nothing yet.
+HWY_INLINE void columns_over_runs(const PanelRuns& r, int64_t rows, const float* a, int64_t lda,
+                                  const float* p, int64_t ldp, float* c, bool& fresh) {
+  const int64_t first = r.first.end - r.first.begin, both = r.both.end - r.both.begin;
+  const int64_t second = r.second.end - r.second.begin;
+  if (first + both + second == 0) return;
+  if (fresh) {
+    fresh = false;
+    if (first + second == 0) {
+      columns_product<2, false>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c,
+                                kPanel);
+      return;
+    }
+    zero_floats(c, rows * kPanel);
+  }
+  columns_product<1, true>(rows, first, a + r.first.begin * lda, lda, p + r.first.begin * ldp, ldp, c,
+                           kPanel);
+  columns_product<2, true>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c, kPanel);
+  columns_product<1, true>(rows, second, a + r.second.begin * lda, lda, p + r.second.begin * ldp + kLanes,
+                           ldp, c + kLanes, kPanel);
 }
 
 #if HWY_TARGET != HWY_SCALAR
@@ -226,7 +292,8 @@ HWY_INLINE V load_blocks(const float* const* rows, int64_t j, int64_t column) {
   const hn::FixedTag<float, 8> d8;
   const F d;
   const auto low = hn::Combine(d8, hn::LoadU(d4, rows[4 + j] + column), hn::LoadU(d4, rows[j] + column));
-  const auto high = hn::Combine(d8, hn::LoadU(d4, rows[12 + j] + column), hn::LoadU(d4, rows[8 + j] + column));
+  const auto high =
+      hn::Combine(d8, hn::LoadU(d4, rows[12 + j] + column), hn::LoadU(d4, rows[8 + j] + column));
   return hn::Combine(d, high, low);
 #elif HWY_TARGET == HWY_AVX2
   const F d;
@@ -272,8 +339,10 @@ HWY_INLINE void transpose_blocks(V& a, V& b, V& c, V& e) {
 }
 #endif
 
-// packed[c·kPanel + lane] = scale · x[lane·stride + c] for kLanes rows, of which `rows` exist; the others give 0.
-inline HWY_NOINLINE void pack_column(const float* x, int64_t stride, int64_t rows, int64_t width, float scale, float* packed) {
+// packed[c·kPanel + lane] = scale · x[lane·stride + c] for kLanes rows, of which `rows` exist; the others
+// give 0.
+inline HWY_NOINLINE void pack_column(const float* x, int64_t stride, int64_t rows, int64_t width, float scale,
+                                     float* packed) {
   const F d;
   [[maybe_unused]] const V factor = hn::Set(d, scale);
   const float* row[kLanes];
@@ -296,7 +365,8 @@ inline HWY_NOINLINE void pack_column(const float* x, int64_t stride, int64_t row
 
 // x[lane·stride + c] (+)= factor[lane] · packed[c·kPanel + lane] for the first `rows` lanes.
 template <bool kAdd>
-inline HWY_NOINLINE void unpack_column(const float* packed, V factor, int64_t rows, int64_t width, float* x, int64_t stride) {
+inline HWY_NOINLINE void unpack_column(const float* packed, V factor, int64_t rows, int64_t width, float* x,
+                                       int64_t stride) {
   const F d;
   int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
@@ -329,7 +399,8 @@ inline HWY_NOINLINE void unpack_column(const float* packed, V factor, int64_t ro
 }
 
 // Rows to a contiguous (ld = padded) place, the padding zeroed.
-HWY_INLINE void copy_rows(const float* x, int64_t stride, int64_t rows, int64_t width, float* to, int64_t ld) {
+HWY_INLINE void copy_rows(const float* x, int64_t stride, int64_t rows, int64_t width, float* to,
+                          int64_t ld) {
   const F d;
   for (int64_t i = 0; i < rows; ++i) {
     const float* HWY_RESTRICT from = x + i * stride;

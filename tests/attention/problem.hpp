@@ -1,12 +1,13 @@
 // A random attention problem, run by the engine and by the reference, and the tolerances between them.
 //
 // Tolerances (ε = 2^-24 rounded up to 2^-23). With A = scale·max Σ|q_c k_c|, a score differs by at most
-// s = ε·(3√D + 6)·A + ε·(|softcap| + |bias|): rounding errors of a sum of D terms grow like √D, 3 standard deviations
-// are granted. A weight differs by the factor e^2s (score and lse) and 4ε (exp2). Then, with
-// w = 2s + 4ε + ε·|lse| + 3ε√Lk (sums over keys):
+// s = ε·(3√D + 6)·A + ε·(|softcap| + |bias|): rounding errors of a sum of D terms grow like √D, 3 standard
+// deviations are granted. A weight differs by the factor e^2s (score and lse) and 4ε (exp2). Then, with w =
+// 2s + 4ε + ε·|lse| + 3ε√Lk (sums over keys):
 //   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
 //   dS = P(dP − δ): with G = max_i Σ_c|dout_c|·max|v|·keep, differs by P·2G·(w + 3ε√Dv)
-//   dq: scale·max|k|·that summed over keys (ΣP = 1);   dk: scale·max|q|·that·(mass of the key, at most the queries)
+//   dq: scale·max|k|·that summed over keys (ΣP = 1);   dk: scale·max|q|·that·(mass of the key, at most the
+//   queries)
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct Problem {
   int64_t heads = 1, kv_heads = 1, d = 8, dv = 8;
   AttentionSpec spec;
   bool alibi = false, relative = false, sinks = false, bidirectional = true;
-  bool interleaved = false;  // q, k, v as columns of one matrix, as layers hold them (needs q_lengths == k_lengths)
+  bool interleaved =
+      false;  // q, k, v as columns of one matrix, as layers hold them (needs q_lengths == k_lengths)
   double magnitude = 1.0;
   uint64_t seed = 1;
   std::string describe() const;

@@ -41,16 +41,16 @@ HeadsView<const float> view_of(const Tensor& x) {
 
 int failures = 0;
 
-void compare(const Tensor& got, int64_t begin, const std::vector<double>& want, double tolerance, const char* what,
-             const std::string& description) {
+void compare(const Tensor& got, int64_t begin, const std::vector<double>& want, double tolerance,
+             const char* what, const std::string& description) {
   const int64_t width = got.dim(0) == 0 ? 0 : got.numel() / got.dim(0);
   for (size_t i = 0; i < want.size(); ++i) {
     const double value = static_cast<double>(got.data()[begin * width + static_cast<int64_t>(i)]);
     const bool same_infinity = std::isinf(want[i]) && value == want[i];
     if (same_infinity || std::abs(value - want[i]) <= tolerance) continue;
     if (++failures < 20) {
-      ADD_FAILURE() << what << "[" << i << "] expected " << want[i] << ", got " << value << ", tolerance " << tolerance
-                    << " in " << description;
+      ADD_FAILURE() << what << "[" << i << "] expected " << want[i] << ", got " << value << ", tolerance "
+                    << tolerance << " in " << description;
     }
     return;
   }
@@ -60,15 +60,28 @@ void compare(const Tensor& got, int64_t begin, const std::vector<double>& want, 
 
 std::string Problem::describe() const {
   return fmt::format(
-      "seed {} q [{}] k [{}] heads {}/{} d {} dv {} causal {} window ({}, {}) softcap {} dropout {} score {} alibi {} "
+      "seed {} q [{}] k [{}] heads {}/{} d {} dv {} causal {} window ({}, {}) softcap {} dropout {} score {} "
+      "alibi {} "
       "relative {} sinks {} interleaved {}",
-      seed, fmt::join(q_lengths, ","), fmt::join(k_lengths, ","), heads, kv_heads, d, dv, spec.causal, spec.window_left,
-      spec.window_right, spec.softcap, spec.dropout, static_cast<int>(spec.score), alibi, relative, sinks, interleaved);
+      seed, fmt::join(q_lengths, ","), fmt::join(k_lengths, ","), heads, kv_heads, d, dv, spec.causal,
+      spec.window_left, spec.window_right, spec.softcap, spec.dropout, static_cast<int>(spec.score), alibi,
+      relative, sinks, interleaved);
 }
 
 Arrays make_arrays(const Problem& problem) {
-  Arrays a{problem, Offsets::from_lengths(problem.q_lengths), Offsets::from_lengths(problem.k_lengths), {}, {}, {}, {}, {},
-           {}, {}, {}, {}, {}};
+  Arrays a{problem,
+           Offsets::from_lengths(problem.q_lengths),
+           Offsets::from_lengths(problem.k_lengths),
+           {},
+           {},
+           {},
+           {},
+           {},
+           {},
+           {},
+           {},
+           {},
+           {}};
   Random random(problem.seed);
   const int64_t tq = a.q_offsets.total(), tk = a.k_offsets.total();
   const Problem& p = problem;
@@ -112,7 +125,8 @@ Results run_engine(const Arrays& a, bool backward) {
   Results r;
   r.out = Tensor::full({tq, p.heads, p.dv}, NAN);
   r.lse = Tensor::full({tq, p.heads}, NAN);
-  attention_forward(a.inputs, p.spec, contiguous_view<float, 3>(r.out.data(), {tq, p.heads, p.dv}), r.lse.data());
+  attention_forward(a.inputs, p.spec, contiguous_view<float, 3>(r.out.data(), {tq, p.heads, p.dv}),
+                    r.lse.data());
   if (!backward) return r;
   r.dq = Tensor::full({tq, p.heads, p.d}, NAN);
   r.dk = Tensor::full({tk, p.kv_heads, p.d}, NAN);
@@ -162,7 +176,8 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
     r.bias = [&a, &p](int64_t h, int64_t e) {
       double b = 0;
       if (p.alibi) b -= static_cast<double>(a.slopes.data()[h]) * static_cast<double>(std::abs(e));
-      if (p.relative) b += static_cast<double>(a.table.data()[relative_bucket(-e, 16, 50, p.bidirectional) * p.heads + h]);
+      if (p.relative)
+        b += static_cast<double>(a.table.data()[relative_bucket(-e, 16, 50, p.bidirectional) * p.heads + h]);
       return b;
     };
   }
@@ -170,7 +185,9 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
     const double below = std::round(static_cast<double>(p.spec.dropout) * 65536.0);
     r.keep_scale = 65536.0 / (65536.0 - below);
     const int64_t first = a.q_offsets.begin(n);
-    r.kept = [&p, first](int64_t h, int64_t i, int64_t j) { return kept_by(p.spec, first + i, p.heads, h, j); };
+    r.kept = [&p, first](int64_t h, int64_t i, int64_t j) {
+      return kept_by(p.spec, first + i, p.heads, h, j);
+    };
   }
   return r;
 }
@@ -178,7 +195,8 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
 void expect_equal_to_reference(const Arrays& a, const Results& results, bool backward) {
   const Problem& p = a.problem;
   const std::string description = p.describe();
-  std::vector<double> dslopes(static_cast<size_t>(p.heads)), dtable(static_cast<size_t>(16 * p.heads)), dsinks(static_cast<size_t>(p.heads));
+  std::vector<double> dslopes(static_cast<size_t>(p.heads)), dtable(static_cast<size_t>(16 * p.heads)),
+      dsinks(static_cast<size_t>(p.heads));
   double parameter_tolerance = 0;
   for (int64_t n = 0; n < a.q_offsets.count(); ++n) {
     reference::Attention r = make_reference(a, n);
@@ -228,16 +246,18 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
     double qs = qm, ks = km;
     if (r.cosine) {  // the gradient of x/|x| is divided by |x|; rows are random, the shortest bounds it
       double shortest_q = 1e30, shortest_k = 1e30;
-      for (int64_t i = 0; i < r.lq * p.heads; ++i) shortest_q = std::min(shortest_q, reference::Attention::norm(r.q.data() + i * p.d, p.d));
-      for (int64_t i = 0; i < r.lk * p.kv_heads; ++i) shortest_k = std::min(shortest_k, reference::Attention::norm(r.k.data() + i * p.d, p.d));
+      for (int64_t i = 0; i < r.lq * p.heads; ++i)
+        shortest_q = std::min(shortest_q, reference::Attention::norm(r.q.data() + i * p.d, p.d));
+      for (int64_t i = 0; i < r.lk * p.kv_heads; ++i)
+        shortest_k = std::min(shortest_k, reference::Attention::norm(r.k.data() + i * p.d, p.d));
       ks = 4 / shortest_q;
       qs = 4 / shortest_k;
     }
     const double scale = std::abs(r.scale);
     compare(results.dq, a.q_offsets.begin(n), r.dq, ds * scale * ks, "dq", description);
     compare(results.dk, a.k_offsets.begin(n), r.dk, ds * scale * qs * std::max(1.0, mass), "dk", description);
-    compare(results.dv, a.k_offsets.begin(n), r.dv_out, w * largest(dout) * r.keep_scale * std::max(1.0, mass) * 2, "dv",
-            description);
+    compare(results.dv, a.k_offsets.begin(n), r.dv_out,
+            w * largest(dout) * r.keep_scale * std::max(1.0, mass) * 2, "dv", description);
     for (int64_t h = 0; h < p.heads; ++h) {
       for (int64_t i = 0; i < r.lq; ++i) {
         for (int64_t j = 0; j < r.lk; ++j) {
@@ -253,8 +273,11 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
   }
   if (!backward) return;
   int64_t farthest = 1;
-  for (size_t n = 0; n < p.q_lengths.size(); ++n) farthest = std::max(farthest, p.q_lengths[n] + p.k_lengths[n]);
-  if (p.alibi) compare(results.dslopes, 0, dslopes, parameter_tolerance * static_cast<double>(farthest), "dslopes", description);
+  for (size_t n = 0; n < p.q_lengths.size(); ++n)
+    farthest = std::max(farthest, p.q_lengths[n] + p.k_lengths[n]);
+  if (p.alibi)
+    compare(results.dslopes, 0, dslopes, parameter_tolerance * static_cast<double>(farthest), "dslopes",
+            description);
   if (p.relative) compare(results.dtable, 0, dtable, parameter_tolerance, "dtable", description);
   if (p.sinks) compare(results.dsinks, 0, dsinks, parameter_tolerance, "dsinks", description);
 }

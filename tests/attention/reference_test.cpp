@@ -1,4 +1,5 @@
-// The engine against float64 on every instruction set: a sweep of sizes, and random combinations of every option.
+// The engine against float64 on every instruction set: a sweep of sizes, and random combinations of every
+// option.
 #include <gtest/gtest.h>
 
 #include "fovea/base/cpu.hpp"

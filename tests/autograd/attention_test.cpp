@@ -89,7 +89,8 @@ Array naive(const Form& f, Array q, Array k, const Array& v, const Offsets& qo, 
             x += q.at(qo.begin(s) + i, h * f.width + d) * k.at(ko.begin(s) + j, kh * f.width + d);
           }
           x /= std::sqrt(static_cast<double>(f.width));
-          if (f.softcap > 0) x = static_cast<double>(f.softcap) * std::tanh(x / static_cast<double>(f.softcap));
+          if (f.softcap > 0)
+            x = static_cast<double>(f.softcap) * std::tanh(x / static_cast<double>(f.softcap));
           if (table != nullptr) x += table->at(bucket(distance), h);
           if (slopes != nullptr) x -= slopes->at(h) * static_cast<double>(std::abs(distance));
           scores.push_back(x);
@@ -192,8 +193,8 @@ FOVEA_GRADIENT_CASES(attention_qkv) {
       c.reference = [f, offsets](const auto& in) {
         const int64_t a = f.heads * f.width;
         const int64_t b = a + f.key_heads * f.width;
-        return naive(f, columns(in[0], 0, a), columns(in[0], a, b), columns(in[0], b, in[0].dim(1)), offsets, offsets,
-                     extras_of(in, 1));
+        return naive(f, columns(in[0], 0, a), columns(in[0], a, b), columns(in[0], b, in[0].dim(1)), offsets,
+                     offsets, extras_of(in, 1));
       };
       cases.push_back(c);
     }
@@ -210,14 +211,17 @@ FOVEA_GRADIENT_CASES(attention) {
       const Offsets qo = awkward_offsets(n);
       const Offsets ko = keys_for(qo);
       GradientCase c = base(f, n);
-      c.inputs = {random_array({n, f.heads * f.width}, 1), random_array({ko.total(), f.key_heads * f.width}, 2),
+      c.inputs = {random_array({n, f.heads * f.width}, 1),
+                  random_array({ko.total(), f.key_heads * f.width}, 2),
                   random_array({ko.total(), f.key_heads * f.value_width}, 3)};
       add_extras(f, c.inputs);
       c.op = [f, qo, ko](auto& in) {
         const AttentionOptions o = options_of(f, in, 3);
         return attention(std::move(in[0]), std::move(in[1]), in[2], qo, ko, o);
       };
-      c.reference = [f, qo, ko](const auto& in) { return naive(f, in[0], in[1], in[2], qo, ko, extras_of(in, 3)); };
+      c.reference = [f, qo, ko](const auto& in) {
+        return naive(f, in[0], in[1], in[2], qo, ko, extras_of(in, 3));
+      };
       cases.push_back(c);
     }
   }
@@ -231,7 +235,8 @@ FOVEA_GRADIENT_CASES(attention_kv) {
       const Offsets qo = awkward_offsets(n);
       const Offsets ko = keys_for(qo);
       GradientCase c = base(f, n);
-      c.inputs = {random_array({n, f.heads * f.width}, 1), random_array({ko.total(), 2 * f.key_heads * f.width}, 2)};
+      c.inputs = {random_array({n, f.heads * f.width}, 1),
+                  random_array({ko.total(), 2 * f.key_heads * f.width}, 2)};
       add_extras(f, c.inputs);
       c.op = [f, qo, ko](auto& in) {
         const AttentionOptions o = options_of(f, in, 2);
@@ -239,7 +244,8 @@ FOVEA_GRADIENT_CASES(attention_kv) {
       };
       c.reference = [f, qo, ko](const auto& in) {
         const int64_t half = f.key_heads * f.width;
-        return naive(f, in[0], columns(in[1], 0, half), columns(in[1], half, 2 * half), qo, ko, extras_of(in, 2));
+        return naive(f, in[0], columns(in[1], 0, half), columns(in[1], half, 2 * half), qo, ko,
+                     extras_of(in, 2));
       };
       cases.push_back(c);
     }
@@ -261,8 +267,8 @@ FOVEA_GRADIENT_CASES(rotary) {
   return cases;
 }
 
-// Dropout cannot be compared with a formula of its own; the gradient must be that of the very mask used. v enters
-// linearly, so Σ dy∘out = Σ dv∘v exactly holds where both used one mask.
+// Dropout cannot be compared with a formula of its own; the gradient must be that of the very mask used. v
+// enters linearly, so Σ dy∘out = Σ dv∘v exactly holds where both used one mask.
 TEST(Attention, DropoutUsesOneMaskForwardAndBackward) {
   const Offsets offsets = awkward_offsets(65);
   const Var q = Tensor(to_tensor(random_array({65, 16}, 1)));
@@ -298,7 +304,8 @@ TEST(Attention, ReportsWhatItSaw) {
   EXPECT_EQ(seen.entropy.shape(), Shape({33, 2}));
   EXPECT_EQ(seen.key_mass.shape(), Shape({33, 2}));
   const int64_t query = 20;
-  const Ragged rows = attention_rows(call.inputs, call.spec, call.lse.data(), std::span<const int64_t>(&query, 1));
+  const Ragged rows =
+      attention_rows(call.inputs, call.spec, call.lse.data(), std::span<const int64_t>(&query, 1));
   float total = 0;
   for (int64_t j = 0; j < rows.offsets.total(); ++j) total += rows.tokens.data()[2 * j];
   EXPECT_NEAR(total, 1.0f, 1e-5f);
@@ -306,7 +313,8 @@ TEST(Attention, ReportsWhatItSaw) {
   o.seen = nullptr;
   o.call = nullptr;
   const Var plain = attention_qkv(qkv, offsets, o);
-  EXPECT_EQ(std::memcmp(out.value().raw(), plain.value().raw(), static_cast<size_t>(out.value().nbytes())), 0);
+  EXPECT_EQ(std::memcmp(out.value().raw(), plain.value().raw(), static_cast<size_t>(out.value().nbytes())),
+            0);
 }
 
 TEST(Attention, MisuseIsNamed) {
@@ -316,7 +324,8 @@ TEST(Attention, MisuseIsNamed) {
   EXPECT_ERROR(attention_qkv(x, Offsets::single(5), {.heads = 2}), ArgumentError,
                "[attention_qkv] expected offsets that end at the 4 tokens of x, got 5");
   EXPECT_ERROR(attention(x, Tensor::zeros({4, 6}), x, Offsets::single(4), Offsets::single(4), {.heads = 2}),
-               ArgumentError, "[attention] expected heads of q and k of one width, got q [4, 12] and k [4, 6]");
+               ArgumentError,
+               "[attention] expected heads of q and k of one width, got q [4, 12] and k [4, 6]");
 }
 
 }  // namespace

@@ -43,14 +43,16 @@ std::vector<GradientCase> binary(Var (*op)(std::vector<Var>&), double (*f)(doubl
 }
 
 FOVEA_GRADIENT_CASES(add) {
-  return binary([](auto& in) { return add(std::move(in[0]), in[1]); }, [](double a, double b) { return a + b; }, true);
+  return binary([](auto& in) { return add(std::move(in[0]), in[1]); },
+                [](double a, double b) { return a + b; }, true);
 }
 FOVEA_GRADIENT_CASES(subtract) {
-  return binary([](auto& in) { return subtract(std::move(in[0]), in[1]); }, [](double a, double b) { return a - b; },
-                false);
+  return binary([](auto& in) { return subtract(std::move(in[0]), in[1]); },
+                [](double a, double b) { return a - b; }, false);
 }
 FOVEA_GRADIENT_CASES(multiply) {
-  return binary([](auto& in) { return multiply(in[0], in[1]); }, [](double a, double b) { return a * b; }, true);
+  return binary([](auto& in) { return multiply(in[0], in[1]); }, [](double a, double b) { return a * b; },
+                true);
 }
 
 FOVEA_GRADIENT_CASES(scale) {
@@ -59,9 +61,11 @@ FOVEA_GRADIENT_CASES(scale) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({n}, 1)},
                      .op = [](auto& in) { return scale(std::move(in[0]), -1.7f); },
-                     .reference = [](const auto& in) {
-                       return reference::map(in[0], [](double x) { return static_cast<double>(-1.7f) * x; });
-                     }});
+                     .reference =
+                         [](const auto& in) {
+                           return reference::map(in[0],
+                                                 [](double x) { return static_cast<double>(-1.7f) * x; });
+                         }});
   }
   return cases;
 }
@@ -111,7 +115,9 @@ FOVEA_GRADIENT_CASES(mean) {
                      .inputs = {random_array({n, 3}, 1)},
                      .op = [](auto& in) { return mean(in[0]); },
                      .reference =
-                         [](const auto& in) { return total(in[0], 1 / std::max(1.0, static_cast<double>(in[0].size()))); },
+                         [](const auto& in) {
+                           return total(in[0], 1 / std::max(1.0, static_cast<double>(in[0].size())));
+                         },
                      .depth = static_cast<double>(n)});
   }
   return cases;
@@ -154,7 +160,8 @@ FOVEA_GRADIENT_CASES(glu) {
                              const int64_t cols = in[0].dim(1) / 2;
                              Array y = reference::zeros({in[0].dim(0), cols});
                              for (int64_t r = 0; r < y.dim(0); ++r) {
-                               for (int64_t c = 0; c < cols; ++c) y.at(r, c) = f(in[0].at(r, c)) * in[0].at(r, cols + c);
+                               for (int64_t c = 0; c < cols; ++c)
+                                 y.at(r, c) = f(in[0].at(r, c)) * in[0].at(r, cols + c);
                              }
                              return y;
                            },
@@ -179,11 +186,12 @@ FOVEA_GRADIENT_CASES(dropout) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({n}, 1)},
                      .op = [](auto& in) { return dropout(std::move(in[0]), 0.25f, kKey); },
-                     .reference = [](const auto& in) {
-                       Array y = in[0];
-                       for (int64_t i = 0; i < y.size(); ++i) y.at(i) *= kept(i, 0.25);
-                       return y;
-                     }});
+                     .reference =
+                         [](const auto& in) {
+                           Array y = in[0];
+                           for (int64_t i = 0; i < y.size(); ++i) y.at(i) *= kept(i, 0.25);
+                           return y;
+                         }});
   }
   return cases;
 }
@@ -194,11 +202,13 @@ FOVEA_GRADIENT_CASES(dropout_add) {
       cases.push_back({.label = text(n),
                        .inputs = {random_array({n, 2}, 1), random_array({n, 2}, 2)},
                        .op = [p](auto& in) { return dropout_add(in[0], std::move(in[1]), p, kKey); },
-                       .reference = [p](const auto& in) {
-                         Array y = in[1];
-                         for (int64_t i = 0; i < y.size(); ++i) y.at(i) += in[0].at(i) * kept(i, static_cast<double>(p));
-                         return y;
-                       }});
+                       .reference =
+                           [p](const auto& in) {
+                             Array y = in[1];
+                             for (int64_t i = 0; i < y.size(); ++i)
+                               y.at(i) += in[0].at(i) * kept(i, static_cast<double>(p));
+                             return y;
+                           }});
     }
   }
   return cases;
@@ -209,11 +219,12 @@ FOVEA_GRADIENT_CASES(dropout_rows) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({n, 3}, 1)},
                      .op = [](auto& in) { return dropout_rows(std::move(in[0]), 0.5f, kKey); },
-                     .reference = [](const auto& in) {
-                       Array y = in[0];
-                       for (int64_t i = 0; i < y.size(); ++i) y.at(i) *= kept(i / 3, 0.5);
-                       return y;
-                     }});
+                     .reference =
+                         [](const auto& in) {
+                           Array y = in[0];
+                           for (int64_t i = 0; i < y.size(); ++i) y.at(i) *= kept(i / 3, 0.5);
+                           return y;
+                         }});
   }
   return cases;
 }
@@ -239,10 +250,8 @@ TEST(Elementwise, MisuseIsNamed) {
                "[add] expected b of a's shape or one row of it, got [2, 3] and [2]");
   EXPECT_ERROR(subtract(x, Tensor::zeros({3})), ArgumentError,
                "[subtract] expected inputs of one shape, got [2, 3] and [3]");
-  EXPECT_ERROR(dropout(x, 1.0f, kKey), ArgumentError,
-               "[dropout] expected a probability in [0, 1), got 1");
-  EXPECT_ERROR(glu(x, Activation::kGelu), ArgumentError,
-               "[glu] expected x [T, 2·C], got [2, 3]");
+  EXPECT_ERROR(dropout(x, 1.0f, kKey), ArgumentError, "[dropout] expected a probability in [0, 1), got 1");
+  EXPECT_ERROR(glu(x, Activation::kGelu), ArgumentError, "[glu] expected x [T, 2·C], got [2, 3]");
   EXPECT_ERROR(scale(Tensor::zeros({2}, DType::kF64), 2), ArgumentError,
                "[scale] expected x of float32, got float64");
 }

@@ -37,7 +37,8 @@ FOVEA_GRADIENT_CASES(linear) {
   std::vector<GradientCase> cases;
   for (const Sizes& s : sizes()) {
     cases.push_back({.label = label(s),
-                     .inputs = {random_array({s.rows, s.in}, 1), random_array({s.out, s.in}, 2), random_array({s.out}, 3)},
+                     .inputs = {random_array({s.rows, s.in}, 1), random_array({s.out, s.in}, 2),
+                                random_array({s.out}, 3)},
                      .op = [](auto& in) { return linear(in[0], in[1], in[2]); },
                      .reference = [](const auto& in) { return reference::linear(in[0], in[1], &in[2]); },
                      .depth = depth(s)});
@@ -53,12 +54,15 @@ FOVEA_GRADIENT_CASES(linear) {
 FOVEA_GRADIENT_CASES(linear_activation) {
   std::vector<GradientCase> cases;
   const auto add = [&](const Sizes& s, Activation act, double (*f)(double)) {
-    cases.push_back({.label = label(s) + " " + std::to_string(static_cast<int>(act)),
-                     .inputs = {random_array({s.rows, s.in}, 1), random_array({s.out, s.in}, 2), random_array({s.out}, 3)},
-                     .op = [act](auto& in) { return linear_activation(in[0], in[1], in[2], act); },
-                     .reference = [f](const auto& in) { return reference::map(reference::linear(in[0], in[1], &in[2]), f); },
-                     .depth = depth(s) + 16,
-                     .magnitude = 4});  // the activations' own relative error of 1e-6 at the most
+    cases.push_back(
+        {.label = label(s) + " " + std::to_string(static_cast<int>(act)),
+         .inputs = {random_array({s.rows, s.in}, 1), random_array({s.out, s.in}, 2),
+                    random_array({s.out}, 3)},
+         .op = [act](auto& in) { return linear_activation(in[0], in[1], in[2], act); },
+         .reference =
+             [f](const auto& in) { return reference::map(reference::linear(in[0], in[1], &in[2]), f); },
+         .depth = depth(s) + 16,
+         .magnitude = 4});  // the activations' own relative error of 1e-6 at the most
   };
   for (const Sizes& s : sizes()) add(s, Activation::kGelu, reference::gelu);
   const Sizes one{9, 17, 15};
@@ -113,8 +117,7 @@ TEST(Linear, MisuseIsNamed) {
                "[linear] expected bias of shape [4], got [3]");
   EXPECT_ERROR(linear(Var(), Tensor::zeros({4, 3})), ArgumentError,
                "[linear] expected x of float32, got an undefined tensor");
-  EXPECT_ERROR(matmul(x, x), ArgumentError,
-               "[matmul] expected equal inner sizes, got a [2, 3] and b [2, 3]");
+  EXPECT_ERROR(matmul(x, x), ArgumentError, "[matmul] expected equal inner sizes, got a [2, 3] and b [2, 3]");
 }
 
 }  // namespace

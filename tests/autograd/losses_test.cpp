@@ -72,17 +72,18 @@ FOVEA_GRADIENT_CASES(cross_entropy) {
     for (const auto& [rows, classes] : shapes()) {
       const Problem p = problem(v, rows, classes);
       const Tensor targets = to_tensor(p.targets, rows % 2 == 0 ? DType::kI32 : DType::kI64);
-      cases.push_back({.label = std::string(v.name) + " " + text(rows) + "x" + text(classes),
-                       .inputs = {random_array({rows, classes}, 1, -4, 4)},
-                       .op = [p, targets](auto& in) { return cross_entropy(std::move(in[0]), targets, p.options); },
-                       .reference =
-                           [p](const auto& in) {
-                             double weight = 0;
-                             const Array each = reference::cross_entropy(in[0], p.targets, p.same, &weight);
-                             return reduced(each, p.options.reduction, weight);
-                           },
-                       .depth = static_cast<double>(std::max(rows, classes)),
-                       .magnitude = 8});
+      cases.push_back(
+          {.label = std::string(v.name) + " " + text(rows) + "x" + text(classes),
+           .inputs = {random_array({rows, classes}, 1, -4, 4)},
+           .op = [p, targets](auto& in) { return cross_entropy(std::move(in[0]), targets, p.options); },
+           .reference =
+               [p](const auto& in) {
+                 double weight = 0;
+                 const Array each = reference::cross_entropy(in[0], p.targets, p.same, &weight);
+                 return reduced(each, p.options.reduction, weight);
+               },
+           .depth = static_cast<double>(std::max(rows, classes)),
+           .magnitude = 8});
     }
   }
   return cases;
@@ -95,8 +96,10 @@ FOVEA_GRADIENT_CASES(linear_cross_entropy) {
     const Tensor targets = to_tensor(p.targets);
     cases.push_back(
         {.label = std::string(v.name) + " " + text(rows) + "x" + text(width) + "x" + text(classes),
-         .inputs = {random_array({rows, width}, 1), random_array({classes, width}, 2), random_array({classes}, 3)},
-         .op = [p, targets](auto& in) { return linear_cross_entropy(in[0], in[1], in[2], targets, p.options); },
+         .inputs = {random_array({rows, width}, 1), random_array({classes, width}, 2),
+                    random_array({classes}, 3)},
+         .op = [p,
+                targets](auto& in) { return linear_cross_entropy(in[0], in[1], in[2], targets, p.options); },
          .reference =
              [p](const auto& in) {
                double weight = 0;
@@ -197,9 +200,11 @@ TEST(Losses, MisuseIsNamed) {
   const Var x = Tensor::zeros({2, 3});
   EXPECT_ERROR(cross_entropy(x, to_tensor({0, 3})), ArgumentError,
                "[cross_entropy] expected targets in [0, 3) or -100 (ignored), got 3 at 1");
-  EXPECT_ERROR(cross_entropy(x, to_tensor({0})), ArgumentError, "[cross_entropy] expected targets of shape [2], got [1]");
-  EXPECT_ERROR(linear_cross_entropy(x, Tensor::zeros({4, 3}), {}, to_tensor({0, 1}), {.reduction = Reduction::kNone}),
-               ArgumentError, "[linear_cross_entropy] expected the reduction kMean or kSum, got kNone");
+  EXPECT_ERROR(cross_entropy(x, to_tensor({0})), ArgumentError,
+               "[cross_entropy] expected targets of shape [2], got [1]");
+  EXPECT_ERROR(
+      linear_cross_entropy(x, Tensor::zeros({4, 3}), {}, to_tensor({0, 1}), {.reduction = Reduction::kNone}),
+      ArgumentError, "[linear_cross_entropy] expected the reduction kMean or kSum, got kNone");
   EXPECT_ERROR(huber(x, Tensor::zeros({2, 3}), 0), ArgumentError, "[huber] expected delta > 0, got 0");
 }
 

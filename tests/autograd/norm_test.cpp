@@ -144,9 +144,10 @@ FOVEA_GRADIENT_CASES(segment_softmax) {
                          [offsets](const auto& in) {
                            Array y = in[0];
                            for (int64_t s = 0; s < offsets.count(); ++s) {
-                             const double lse =
-                                 reference::log_sum_exp(in[0].data.data() + offsets.begin(s), offsets.length(s));
-                             for (int64_t t = offsets.begin(s); t < offsets.end(s); ++t) y.at(t) = std::exp(y.at(t) - lse);
+                             const double lse = reference::log_sum_exp(in[0].data.data() + offsets.begin(s),
+                                                                       offsets.length(s));
+                             for (int64_t t = offsets.begin(s); t < offsets.end(s); ++t)
+                               y.at(t) = std::exp(y.at(t) - lse);
                            }
                            return y;
                          },
@@ -160,8 +161,7 @@ TEST(Norm, MisuseIsNamed) {
   const Var x = Tensor::zeros({2, 3});
   EXPECT_ERROR(layer_norm(x, Tensor::zeros({2}), {}), ArgumentError,
                "[layer_norm] expected gamma of shape [3], got [2]");
-  EXPECT_ERROR(rms_norm(Tensor::zeros({3}), {}), ArgumentError,
-               "[rms_norm] expected x of rank 2, got [3]");
+  EXPECT_ERROR(rms_norm(Tensor::zeros({3}), {}), ArgumentError, "[rms_norm] expected x of rank 2, got [3]");
   EXPECT_ERROR(add_layer_norm(x, Tensor::zeros({3, 3}), {}, {}), ArgumentError,
                "[add_layer_norm] expected inputs of one shape, got [2, 3] and [3, 3]");
 }

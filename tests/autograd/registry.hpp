@@ -3,7 +3,8 @@
 //
 //   FOVEA_GRADIENT_CASES(scale) {
 //     std::vector<GradientCase> cases;
-//     for (int64_t n : awkward_sizes()) cases.push_back({.label = …, .inputs = {random_array({n}, 1)}, .op = …,
+//     for (int64_t n : awkward_sizes()) cases.push_back({.label = …, .inputs = {random_array({n}, 1)}, .op =
+//     …,
 //                                                        .reference = …});
 //     return cases;
 //   }
@@ -41,11 +42,13 @@ struct Operation {
 std::vector<Operation>& operations();
 
 struct Registration {
-  Registration(const char* name, std::vector<GradientCase> (*cases)()) { operations().push_back({name, cases}); }
+  Registration(const char* name, std::vector<GradientCase> (*cases)()) {
+    operations().push_back({name, cases});
+  }
 };
 
-#define FOVEA_GRADIENT_CASES(name)                                                   \
-  static std::vector<::fovea::autograd::GradientCase> name##_cases();                \
+#define FOVEA_GRADIENT_CASES(name)                                                       \
+  static std::vector<::fovea::autograd::GradientCase> name##_cases();                    \
   static const ::fovea::autograd::Registration name##_registration(#name, name##_cases); \
   static std::vector<::fovea::autograd::GradientCase> name##_cases()
 

@@ -78,8 +78,9 @@ struct Outcome {
 
 enum class Inputs { kLeaves, kInterior, kOccupied };
 
-// Runs the operation and its backward. kInterior gives it results of another operation that nobody else holds (so it
-// may reuse them, and the gradients it gives are adopted); kOccupied also puts ½ into their gradients beforehand.
+// Runs the operation and its backward. kInterior gives it results of another operation that nobody else holds
+// (so it may reuse them, and the gradients it gives are adopted); kOccupied also puts ½ into their gradients
+// beforehand.
 Outcome run(const GradientCase& c, const Array& dy, Inputs kind) {
   Outcome o;
   std::vector<Var> leaves;
@@ -115,7 +116,8 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& want
   ASSERT_EQ(got.size(), want.size()) << what;
   for (size_t i = 0; i < got.size(); ++i) {
     if (got[i] == want[i]) continue;  // infinities
-    ASSERT_LE(std::fabs(got[i] - want[i]), tolerance) << what << " at " << i << ": got " << got[i] << ", want " << want[i];
+    ASSERT_LE(std::fabs(got[i] - want[i]), tolerance)
+        << what << " at " << i << ": got " << got[i] << ", want " << want[i];
   }
 }
 
@@ -201,8 +203,10 @@ void check_gradient_case(const GradientCase& c) {
       }
       // Errors of the coordinates add up like a random walk along a direction of ±1.
       const double count = p.direction.empty() ? 1.0 : 4 * std::sqrt(static_cast<double>(g.size()));
-      EXPECT_NEAR(got, p.slope, unit * std::max(1.0, largest(g)) * count + 1e-8 * std::max(1.0, std::fabs(p.slope)))
-          << "gradient of input " << p.input << (p.direction.empty() ? " at " + std::to_string(p.coordinate) : "");
+      EXPECT_NEAR(got, p.slope,
+                  unit * std::max(1.0, largest(g)) * count + 1e-8 * std::max(1.0, std::fabs(p.slope)))
+          << "gradient of input " << p.input
+          << (p.direction.empty() ? " at " + std::to_string(p.coordinate) : "");
     }
     for (const Inputs kind : {Inputs::kInterior, Inputs::kOccupied}) {
       const Outcome other = run(c, dy, kind);
@@ -214,8 +218,8 @@ void check_gradient_case(const GradientCase& c) {
           for (double& v : g) v += 0.5;
         }
         expect_near(to_doubles(other.grads[i]), g, unit * scale,
-                    (kind == Inputs::kOccupied ? "accumulated" : "adopted") + std::string(" gradient of input ") +
-                        std::to_string(i));
+                    (kind == Inputs::kOccupied ? "accumulated" : "adopted") +
+                        std::string(" gradient of input ") + std::to_string(i));
       }
     }
     if (::testing::Test::HasFailure()) break;
@@ -255,14 +259,15 @@ TEST_P(Gradient, MatchesTheFloat64Reference) {
 INSTANTIATE_TEST_SUITE_P(Operations, Gradient, ::testing::ValuesIn(operations()),
                          [](const auto& operation) { return operation.param.name; });
 
-// A public operation is a function at the start of a line in autograd/functions/*.hpp that returns a Var, or a struct
-// of them.
+// A public operation is a function at the start of a line in autograd/functions/*.hpp that returns a Var, or
+// a struct of them.
 TEST(GradientRegistry, EveryPublicOperationHasACase) {
   std::set<std::string> covered;
   for (const Operation& o : operations()) covered.insert(o.name);
   const std::regex declaration(R"re(^[A-Z]\w* (\w+)\(.*)re");
   int found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(FOVEA_SOURCE_DIR "/include/fovea/autograd/functions")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(FOVEA_SOURCE_DIR "/include/fovea/autograd/functions")) {
     std::ifstream file(entry.path());
     for (std::string line; std::getline(file, line);) {
       std::smatch match;

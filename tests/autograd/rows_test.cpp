@@ -65,8 +65,14 @@ FOVEA_GRADIENT_CASES(reshape) {
   for (const int64_t n : awkward_sizes()) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({n, 4}, 1)},
-                     .op = [n](auto& in) { return reshape(in[0], {2, n, 2}); },
-                     .reference = [n](const auto& in) { return Array{{2, n, 2}, in[0].data}; }});
+                     .op =
+                         [n](auto& in) {
+                           return reshape(in[0], {2, n, 2});
+                         },
+                     .reference =
+                         [n](const auto& in) {
+                           return Array{{2, n, 2}, in[0].data};
+                         }});
   }
   return cases;
 }
@@ -79,10 +85,11 @@ FOVEA_GRADIENT_CASES(slice_rows) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({n, kCols}, 1)},
                      .op = [begin, end](auto& in) { return slice_rows(in[0], begin, end); },
-                     .reference = [begin, end](const auto& in) {
-                       const auto at = in[0].data.begin();
-                       return Array{{end - begin, kCols}, {at + begin * kCols, at + end * kCols}};
-                     }});
+                     .reference =
+                         [begin, end](const auto& in) {
+                           const auto at = in[0].data.begin();
+                           return Array{{end - begin, kCols}, {at + begin * kCols, at + end * kCols}};
+                         }});
   }
   return cases;
 }
@@ -95,13 +102,14 @@ FOVEA_GRADIENT_CASES(slice_columns) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({7, n}, 1)},
                      .op = [begin, end](auto& in) { return slice_columns(in[0], begin, end); },
-                     .reference = [begin, end](const auto& in) {
-                       Array y = reference::zeros({7, end - begin});
-                       for (int64_t r = 0; r < 7; ++r) {
-                         for (int64_t c = begin; c < end; ++c) y.at(r, c - begin) = in[0].at(r, c);
-                       }
-                       return y;
-                     }});
+                     .reference =
+                         [begin, end](const auto& in) {
+                           Array y = reference::zeros({7, end - begin});
+                           for (int64_t r = 0; r < 7; ++r) {
+                             for (int64_t c = begin; c < end; ++c) y.at(r, c - begin) = in[0].at(r, c);
+                           }
+                           return y;
+                         }});
   }
   return cases;
 }
@@ -109,14 +117,16 @@ FOVEA_GRADIENT_CASES(slice_columns) {
 FOVEA_GRADIENT_CASES(concat_rows) {
   std::vector<GradientCase> cases;
   for (const int64_t n : awkward_sizes()) {
-    cases.push_back({.label = text(n),
-                     .inputs = {random_array({n, kCols}, 1), random_array({0, kCols}, 2), random_array({3, kCols}, 3)},
-                     .op = [](auto& in) { return concat_rows(in); },
-                     .reference = [n](const auto& in) {
-                       Array y{{n + 3, kCols}, in[0].data};
-                       y.data.insert(y.data.end(), in[2].data.begin(), in[2].data.end());
-                       return y;
-                     }});
+    cases.push_back(
+        {.label = text(n),
+         .inputs = {random_array({n, kCols}, 1), random_array({0, kCols}, 2), random_array({3, kCols}, 3)},
+         .op = [](auto& in) { return concat_rows(in); },
+         .reference =
+             [n](const auto& in) {
+               Array y{{n + 3, kCols}, in[0].data};
+               y.data.insert(y.data.end(), in[2].data.begin(), in[2].data.end());
+               return y;
+             }});
   }
   return cases;
 }
@@ -127,13 +137,15 @@ FOVEA_GRADIENT_CASES(concat_columns) {
     cases.push_back({.label = text(n),
                      .inputs = {random_array({3, n}, 1), random_array({3, 2}, 2)},
                      .op = [](auto& in) { return concat_columns(in); },
-                     .reference = [n](const auto& in) {
-                       Array y = reference::zeros({3, n + 2});
-                       for (int64_t r = 0; r < 3; ++r) {
-                         for (int64_t c = 0; c < n + 2; ++c) y.at(r, c) = c < n ? in[0].at(r, c) : in[1].at(r, c - n);
-                       }
-                       return y;
-                     }});
+                     .reference =
+                         [n](const auto& in) {
+                           Array y = reference::zeros({3, n + 2});
+                           for (int64_t r = 0; r < 3; ++r) {
+                             for (int64_t c = 0; c < n + 2; ++c)
+                               y.at(r, c) = c < n ? in[0].at(r, c) : in[1].at(r, c - n);
+                           }
+                           return y;
+                         }});
   }
   return cases;
 }
@@ -157,7 +169,8 @@ std::vector<GradientCase> segments(Op op, F f, bool weighted = false) {
   return cases;
 }
 
-Array weighted_sum(const Array& x, const Offsets& o, const std::function<double(int64_t n, int64_t t)>& weight) {
+Array weighted_sum(const Array& x, const Offsets& o,
+                   const std::function<double(int64_t n, int64_t t)>& weight) {
   Array y = reference::zeros({o.count(), x.dim(1)});
   for (int64_t n = 0; n < o.count(); ++n) {
     for (int64_t t = o.begin(n); t < o.end(n); ++t) {
@@ -198,27 +211,31 @@ FOVEA_GRADIENT_CASES(sum_pool) {
 FOVEA_GRADIENT_CASES(mean_pool) {
   return segments([](auto& in, const Offsets& o) { return mean_pool(in[0], o); },
                   [](const auto& in, const Offsets& o) {
-                    return weighted_sum(in[0], o, [&](int64_t n, int64_t) { return 1 / static_cast<double>(o.length(n)); });
+                    return weighted_sum(
+                        in[0], o, [&](int64_t n, int64_t) { return 1 / static_cast<double>(o.length(n)); });
                   });
 }
 FOVEA_GRADIENT_CASES(max_pool) {
-  std::vector<GradientCase> cases = segments([](auto& in, const Offsets& o) { return max_pool(in[0], o); },
-                  [](const auto& in, const Offsets& o) {
-                    Array y = reference::zeros({o.count(), in[0].dim(1)});
-                    for (int64_t n = 0; n < o.count(); ++n) {
-                      for (int64_t t = o.begin(n); t < o.end(n); ++t) {
-                        for (int64_t c = 0; c < y.dim(1); ++c) {
-                          y.at(n, c) = t == o.begin(n) ? in[0].at(t, c) : std::max(y.at(n, c), in[0].at(t, c));
-                        }
-                      }
-                    }
-                    return y;
-                  });
-  // No two tokens of a sequence (64 at the most) closer than 1/101: the maximum has a kink where they are equal.
+  std::vector<GradientCase> cases =
+      segments([](auto& in, const Offsets& o) { return max_pool(in[0], o); },
+               [](const auto& in, const Offsets& o) {
+                 Array y = reference::zeros({o.count(), in[0].dim(1)});
+                 for (int64_t n = 0; n < o.count(); ++n) {
+                   for (int64_t t = o.begin(n); t < o.end(n); ++t) {
+                     for (int64_t c = 0; c < y.dim(1); ++c) {
+                       y.at(n, c) = t == o.begin(n) ? in[0].at(t, c) : std::max(y.at(n, c), in[0].at(t, c));
+                     }
+                   }
+                 }
+                 return y;
+               });
+  // No two tokens of a sequence (64 at the most) closer than 1/101: the maximum has a kink where they are
+  // equal.
   for (GradientCase& c : cases) {
     for (int64_t i = 0; i < c.inputs[0].size(); ++i) {
       const int64_t cols = c.inputs[0].dim(1);
-      c.inputs[0].at(i) = static_cast<double>(static_cast<float>((i / cols * 37 + i % cols * 11) % 101) / 101.0f);
+      c.inputs[0].at(i) =
+          static_cast<double>(static_cast<float>((i / cols * 37 + i % cols * 11) % 101) / 101.0f);
     }
   }
   return cases;
@@ -227,13 +244,15 @@ FOVEA_GRADIENT_CASES(max_pool) {
 FOVEA_GRADIENT_CASES(first_token) {
   return segments([](auto& in, const Offsets& o) { return first_token(in[0], o); },
                   [](const auto& in, const Offsets& o) {
-                    return weighted_sum(in[0], o, [&](int64_t n, int64_t t) { return t == o.begin(n) ? 1.0 : 0.0; });
+                    return weighted_sum(in[0], o,
+                                        [&](int64_t n, int64_t t) { return t == o.begin(n) ? 1.0 : 0.0; });
                   });
 }
 FOVEA_GRADIENT_CASES(last_token) {
   return segments([](auto& in, const Offsets& o) { return last_token(in[0], o); },
                   [](const auto& in, const Offsets& o) {
-                    return weighted_sum(in[0], o, [&](int64_t n, int64_t t) { return t == o.end(n) - 1 ? 1.0 : 0.0; });
+                    return weighted_sum(in[0], o,
+                                        [&](int64_t n, int64_t t) { return t == o.end(n) - 1 ? 1.0 : 0.0; });
                   });
 }
 FOVEA_GRADIENT_CASES(weighted_pool) {
@@ -244,13 +263,14 @@ FOVEA_GRADIENT_CASES(weighted_pool) {
                   true);
 }
 FOVEA_GRADIENT_CASES(attention_pool) {
-  return segments([](auto& in, const Offsets& o) { return attention_pool(in[0], in[1], o); },
-                  [](const auto& in, const Offsets& o) {
-                    return weighted_sum(in[0], o, [&](int64_t n, int64_t t) {
-                      return std::exp(in[1].at(t) - reference::log_sum_exp(in[1].data.data() + o.begin(n), o.length(n)));
-                    });
-                  },
-                  true);
+  return segments(
+      [](auto& in, const Offsets& o) { return attention_pool(in[0], in[1], o); },
+      [](const auto& in, const Offsets& o) {
+        return weighted_sum(in[0], o, [&](int64_t n, int64_t t) {
+          return std::exp(in[1].at(t) - reference::log_sum_exp(in[1].data.data() + o.begin(n), o.length(n)));
+        });
+      },
+      true);
 }
 
 TEST(Rows, ViewsShareMemory) {
@@ -273,8 +293,7 @@ TEST(Rows, MisuseIsNamed) {
                "[gather_rows] expected ids of int32 or int64, got float32");
   EXPECT_ERROR(slice_columns(x, 2, 4), ArgumentError,
                "[slice_columns] expected columns within [0, 3], got [2, 4)");
-  EXPECT_ERROR(concat_rows({}), ArgumentError,
-               "[concat_rows] expected at least one part");
+  EXPECT_ERROR(concat_rows({}), ArgumentError, "[concat_rows] expected at least one part");
   EXPECT_ERROR(mean_pool(x, Offsets::single(3)), ArgumentError,
                "[mean_pool] expected offsets that end at the 2 tokens of x, got 3");
 }

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "fovea/base/progress.hpp"
+
 namespace fovea::cli {
 namespace {
 

@@ -68,8 +68,7 @@ TEST(Csv, LineEndsMarksAndBlankLines) {
 TEST(Csv, DelimitersAreFound) {
   for (const char d : {',', ';', '\t', '|'}) {
     std::string text = "id"s + d + "text" + d + "label\n";
-    for (int i = 0; i < 20; ++i)
-      text += fmt::format("k{0}{1}\"some, text; with | others\t\"{1}yes\n", i, d);
+    for (int i = 0; i < 20; ++i) text += fmt::format("k{0}{1}\"some, text; with | others\t\"{1}yes\n", i, d);
     const auto [table, report] = parse_table(text, "d.csv");
     EXPECT_EQ(report.delimiter, d);
     EXPECT_EQ(table.columns(), 3);

@@ -1,5 +1,5 @@
-// Plain float64 arrays and naive formulas for the references of differentiable operations. Includes nothing of the
-// engine.
+// Plain float64 arrays and naive formulas for the references of differentiable operations. Includes nothing
+// of the engine.
 #pragma once
 
 #include <algorithm>
@@ -52,8 +52,12 @@ inline Array linear(const Array& x, const Array& w, const Array* bias) {
   return y;
 }
 
-inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-inline double gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
+inline double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+inline double gelu(double x) {
+  return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+}
 inline double gelu_tanh(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
 }
@@ -95,7 +99,8 @@ inline Array norm(Array x, const Array* gamma, const Array* beta, double eps, bo
     for (int64_t c = 0; c < x.dim(1); ++c) square += (x.at(r, c) - mean) * (x.at(r, c) - mean) / n;
     const double rstd = 1 / std::sqrt(square + eps);
     for (int64_t c = 0; c < x.dim(1); ++c) {
-      x.at(r, c) = (x.at(r, c) - mean) * rstd * (gamma == nullptr ? 1 : gamma->at(c)) + (beta == nullptr ? 0 : beta->at(c));
+      x.at(r, c) = (x.at(r, c) - mean) * rstd * (gamma == nullptr ? 1 : gamma->at(c)) +
+                   (beta == nullptr ? 0 : beta->at(c));
     }
   }
   return x;

@@ -14,10 +14,10 @@ struct Attention {
   double scale = 1.0, softcap = 0.0, keep_scale = 1.0;
   bool causal = false, cosine = false;
   int64_t left = -1, right = -1;
-  std::vector<double> q, k, v;   // [lq][heads][d], [lk][kv_heads][d], [lk][kv_heads][dv]
-  std::vector<double> sinks;     // [heads] or empty
-  std::function<double(int64_t h, int64_t distance)> bias;           // of distance i' − j; empty: none
-  std::function<bool(int64_t h, int64_t i, int64_t j)> kept;         // dropout; empty: all
+  std::vector<double> q, k, v;  // [lq][heads][d], [lk][kv_heads][d], [lk][kv_heads][dv]
+  std::vector<double> sinks;    // [heads] or empty
+  std::function<double(int64_t h, int64_t distance)> bias;    // of distance i' − j; empty: none
+  std::function<bool(int64_t h, int64_t i, int64_t j)> kept;  // dropout; empty: all
 
   // Results of forward.
   std::vector<double> out, lse, weights;  // [lq][heads][dv], [lq][heads], [heads][lq][lk] before dropout

@@ -39,9 +39,9 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
 
 // Where the gradients go. A view without data is not written.
 struct AttentionGradients {
-  HeadsView<float> dq;  // [Tq, H, D]; overwritten, as dk and dv are; may be columns of one matrix [T, 3C]
-  HeadsView<float> dk;  // [Tk, Hkv, D]
-  HeadsView<float> dv;  // [Tk, Hkv, Dv]
+  HeadsView<float> dq{};  // [Tq, H, D]; overwritten, as dk and dv are; may be columns of one matrix [T, 3C]
+  HeadsView<float> dk{};  // [Tk, Hkv, D]
+  HeadsView<float> dv{};  // [Tk, Hkv, Dv]
   float* dtable = nullptr;   // [buckets, H]; added to, as are the next two
   float* dslopes = nullptr;  // [H]
   float* dsinks = nullptr;   // [H]

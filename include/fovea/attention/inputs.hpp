@@ -22,11 +22,11 @@ struct RelativeBias {
 int64_t relative_bucket(int64_t distance, int64_t buckets, int64_t max_distance, bool bidirectional);
 
 struct AttentionInputs {
-  HeadsView<const float> q;  // [Tq, H, D]
-  HeadsView<const float> k;  // [Tk, Hkv, D], Hkv divides H: query head h reads key head h / (H / Hkv)
-  HeadsView<const float> v;  // [Tk, Hkv, Dv]
-  Offsets q_offsets;         // N sequences of queries …
-  Offsets k_offsets;         // … and the N of keys that they read
+  HeadsView<const float> q{};  // [Tq, H, D]
+  HeadsView<const float> k{};  // [Tk, Hkv, D], Hkv divides H: query head h reads key head h / (H / Hkv)
+  HeadsView<const float> v{};  // [Tk, Hkv, Dv]
+  Offsets q_offsets{};         // N sequences of queries …
+  Offsets k_offsets{};         // … and the N of keys that they read
   std::span<const float> alibi_slopes{};  // [H] or empty: adds −slope·|i' − j|
   RelativeBias relative{};
   std::span<const float> sinks{};  // [H] or empty: one more logit in each row's denominator, with no value

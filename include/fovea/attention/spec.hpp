@@ -18,7 +18,7 @@ enum class Score : uint8_t {
 
 struct AttentionSpec {
   Score score = Score::kScaledDot;
-  std::optional<float> scale;  // unset: 1/√D for kScaledDot, else 1
+  std::optional<float> scale{};  // unset: 1/√D for kScaledDot, else 1
 
   // Position i of a query is aligned to the end: the last query stands at the last key, i' = i + Lk − Lq.
   bool causal = false;        // keys j <= i'

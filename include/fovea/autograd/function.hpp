@@ -1,7 +1,7 @@
 // Function: the recorded half of a differentiable operation — what it keeps, and its vector-Jacobian product.
 //
-// To add an operation (see docs/HACKING.md): a free function computes the value with kernels, and, if recording({…}),
-// records a Function that saves only the tensors its backward needs:
+// To add an operation (see docs/HACKING.md): a free function computes the value with kernels, and, if
+// recording({…}), records a Function that saves only the tensors its backward needs:
 //
 //   class ScaleFunction final : public Function {   // y = αx;  dx = α dy
 //    public:
@@ -50,8 +50,8 @@ class Function {
  protected:
   bool needs(int i) const { return static_cast<bool>(inputs_[static_cast<size_t>(i)]); }
   // See Node::target and Node::give. Only for inputs that needs(i).
-  // Whether nothing has arrived at input i yet and a tensor given to it would be adopted: then a gradient made in
-  // place of a unique dy costs neither memory nor a pass.
+  // Whether nothing has arrived at input i yet and a tensor given to it would be adopted: then a gradient
+  // made in place of a unique dy costs neither memory nor a pass.
   bool fresh(int i) const { return inputs_[static_cast<size_t>(i)]->fresh(); }
   Node::Target target(int i) { return inputs_[static_cast<size_t>(i)]->target(); }
   void give(int i, Tensor contribution) { inputs_[static_cast<size_t>(i)]->give(std::move(contribution)); }

@@ -1,5 +1,6 @@
-// Tape: the order in which operations were computed, and the walk back. Operations are recorded while a TapeScope is
-// alive on this thread and one of their inputs wants a gradient; without a scope nothing is kept (inference).
+// Tape: the order in which operations were computed, and the walk back. Operations are recorded while a
+// TapeScope is alive on this thread and one of their inputs wants a gradient; without a scope nothing is kept
+// (inference).
 //
 //   Tape tape;
 //   { TapeScope scope(tape);  loss = …; }
@@ -16,18 +17,28 @@
 
 namespace fovea::autograd {
 
+// Told of each function that the walk back runs; for profiles, which bring their own clock.
+class TapeObserver {
+ public:
+  virtual ~TapeObserver() = default;
+  virtual void before_backward(const char* function) = 0;
+  virtual void after_backward(const char* function) = 0;
+};
+
 class Tape {
  public:
   // d loss / d x for every recorded x, accumulated into the parameters. `seed` is d / d loss (for gradient
-  // accumulation and loss scaling); the loss must have one element. Functions run in the reverse of the order they
-  // were recorded in, and each is freed, with what it saved, as soon as it has run.
-  // ArgumentError if the loss has several elements or was not recorded.
+  // accumulation and loss scaling); the loss must have one element. Functions run in the reverse of the order
+  // they were recorded in, and each is freed, with what it saved, as soon as it has run. ArgumentError if the
+  // loss has several elements or was not recorded.
   void backward(const Var& loss, double seed = 1.0);
   // The vector-Jacobian product of any output; `dy` has its shape.
   void backward_from(const Var& output, Tensor dy);
 
   void clear() { functions_.clear(); }
   size_t size() const { return functions_.size(); }
+  // Null (the default) measures nothing. The observer must outlive its use.
+  void set_observer(TapeObserver* observer) { observer_ = observer; }
 
   // For record() below.
   Var add(std::unique_ptr<Function> function, Tensor output, std::span<const Var> inputs);
@@ -35,7 +46,10 @@ class Tape {
 
  private:
   friend class TapeScope;
+  void run(Function& function);
+
   std::vector<std::unique_ptr<Function>> functions_;
+  TapeObserver* observer_ = nullptr;
 };
 
 // Makes a tape the recording one of this thread; the one before resumes afterwards.
@@ -71,8 +85,8 @@ inline bool recording(std::initializer_list<const Var*> inputs) {
   return false;
 }
 
-// Wraps a computed output: a recorded Var with F(args…) as its derivative, or a constant where nothing records.
-// F's input indices follow the order of `inputs`.
+// Wraps a computed output: a recorded Var with F(args…) as its derivative, or a constant where nothing
+// records. F's input indices follow the order of `inputs`.
 template <class F, class... Args>
 Var record(Tensor output, std::initializer_list<Var> inputs, Args&&... args) {
   Tape* tape = Tape::current();

@@ -1,6 +1,6 @@
 // Var: a tensor in a computation that may be differentiated. A handle of two parts: the value, and — where a
-// gradient is wanted — a node that collects the gradient. Copying a Var shares both. Not thread-safe: one thread
-// builds and differentiates a computation (its kernels use many).
+// gradient is wanted — a node that collects the gradient. Copying a Var shares both. Not thread-safe: one
+// thread builds and differentiates a computation (its kernels use many).
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace fovea::autograd {
 
 class Var;
 
-// Where the gradient of one value is collected. Reference-counted by Var and by the functions that will add to it.
-// Holds no value: an activation is freed as soon as nobody needs it for its own gradient.
+// Where the gradient of one value is collected. Reference-counted by Var and by the functions that will add
+// to it. Holds no value: an activation is freed as soon as nobody needs it for its own gradient.
 class Node {
  public:
   const Shape& shape() const { return shape_; }
@@ -24,8 +24,8 @@ class Node {
   // The gradient collected so far; undefined when nothing has arrived since the last clear.
   const Tensor& grad() const;
 
-  // Where a function writes its contribution: a tensor of shape(), and whether to add to what stands there or to
-  // overwrite (its content is then uninitialised).
+  // Where a function writes its contribution: a tensor of shape(), and whether to add to what stands there or
+  // to overwrite (its content is then uninitialised).
   struct Target {
     Tensor grad;
     bool accumulate;

@@ -12,6 +12,8 @@ function drawMatrix() {
   const size = canvas.clientWidth || 480, worded = (size - kMargin) / Math.max(q1 - q0, k1 - k0) >= kWordedCell;
   const margin = worded ? (size < 420 ? 56 : kMargin) : 32, plot = size - margin;
   canvas.width = canvas.height = Math.round(size * ratio);
+  // A finger scrolls the page past the whole map, and moves a map that is zoomed.
+  canvas.style.touchAction = state.view ? "none" : "pan-y";
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   const across = k1 - k0, down = q1 - q0, pixels = Math.round(plot * ratio);
@@ -134,7 +136,7 @@ function matrixPanel() {
   const pointers = new Map();
   let drag = null, spread = 0;
   const canvas = h("canvas", {id: "matrix", role: "img", tabindex: "0",
-    onwheel: e => { const c = cellAt(e); if (c && (e.ctrlKey || e.shiftKey || state.view || e.deltaY < 0)) { e.preventDefault(); zoomMatrix(e.deltaY > 0 ? 1.25 : 0.8, c.x, c.y); } },
+    onwheel: e => { const c = cellAt(e); if (c && (e.ctrlKey || e.shiftKey || document.activeElement === e.target)) { e.preventDefault(); zoomMatrix(e.deltaY > 0 ? 1.25 : 0.8, c.x, c.y); } },
     onpointerdown: e => {
       pointers.set(e.pointerId, e);
       drag = {x: e.clientX, y: e.clientY, view: matrixView(), moved: false};
@@ -167,7 +169,7 @@ function matrixPanel() {
     onpointercancel: e => { pointers.delete(e.pointerId); drag = null; spread = 0; },
     onpointerleave: () => { hideTip(); update({hover: -1}); },
     ondblclick: e => { const c = cellAt(e); if (c) zoomMatrix(0.5, c.x, c.y); }});
-  return panel("map", "Attention map", "rows read, columns are read",
+  return panel("map", "Attention map", "rows read, columns are read · click, then scroll to zoom",
     h("div", {class: "bar"},
       toggle("Log scale", "Logarithmic colours (G)", state.log, () => update({log: !state.log}), "log"),
       toggle("Hide first token", "Leave out the first token, where heads park weight they do not need (F)", state.hideFirst, () => update({hideFirst: !state.hideFirst}), "hide-first"),

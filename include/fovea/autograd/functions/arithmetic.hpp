@@ -1,5 +1,5 @@
-// Elementwise arithmetic and sums, float32. A Var given by value and held by nobody else lends its memory to the
-// result: pass temporaries, or std::move what is no longer wanted.
+// Elementwise arithmetic and sums, float32. A Var given by value and held by nobody else lends its memory to
+// the result: pass temporaries, or std::move what is no longer wanted.
 #pragma once
 
 #include "fovea/autograd/var.hpp"

@@ -1,5 +1,5 @@
-// Differentiable attention over packed tokens, on the fused kernels (attention/attention.hpp): nothing of size
-// Lq × Lk is kept. float32.
+// Differentiable attention over packed tokens, on the fused kernels (attention/attention.hpp): nothing of
+// size Lq × Lk is kept. float32.
 #pragma once
 
 #include <array>
@@ -14,41 +14,42 @@ namespace fovea::autograd {
 // What a call of attention read: enough for exact rows afterwards (fovea::attention_rows(call.inputs, spec,
 // call.lse.data(), …)). Keeps the tensors alive.
 struct AttentionCall {
-  AttentionInputs inputs;        // q and k after rotary positions
+  AttentionInputs inputs;  // q and k after rotary positions
   AttentionSpec spec{};
-  Tensor lse;                    // [Tq, H]
-  std::array<Tensor, 6> tensors; // what `inputs` points into
+  Tensor lse;                     // [Tq, H]
+  std::array<Tensor, 6> tensors;  // what `inputs` points into
 };
 
 struct AttentionOptions {
   AttentionSpec spec{};
   int64_t heads = 1;
-  int64_t key_heads = 0;  // Hkv, divides heads; 0: as many as heads
+  int64_t key_heads = 0;               // Hkv, divides heads; 0: as many as heads
   std::optional<RotarySpec> rotary{};  // turns q and k by their position first (not v)
   // Trainable extras, undefined where not wanted.
-  Var relative_table{};            // [buckets, H], T5's relative bias
+  Var relative_table{};  // [buckets, H], T5's relative bias
   int64_t relative_max_distance = 128;
   bool relative_bidirectional = true;
-  Var alibi_slopes{};              // [H]
-  Var sinks{};                     // [H]
+  Var alibi_slopes{};  // [H]
+  Var sinks{};         // [H]
   // What to see, and where it goes; nothing by default.
   Observers observers{};
   Insight* seen = nullptr;
   AttentionCall* call = nullptr;
 };
 
-// out = softmax(scale·q·kᵀ + …)·v per sequence and head. q [Tq, H·D], k [Tk, Hkv·D], v [Tk, Hkv·Dv] -> [Tq, H·Dv];
-// D = columns of q / H. Gradients for q, k, v and the trainable extras.
-// q and k are turned in place where nobody else holds them, else in a copy.
+// out = softmax(scale·q·kᵀ + …)·v per sequence and head. q [Tq, H·D], k [Tk, Hkv·D], v [Tk, Hkv·Dv] -> [Tq,
+// H·Dv]; D = columns of q / H. Gradients for q, k, v and the trainable extras. q and k are turned in place
+// where nobody else holds them, else in a copy.
 Var attention(Var q, Var k, const Var& v, const Offsets& q_offsets, const Offsets& k_offsets,
               const AttentionOptions& options);
 
-// Self-attention from one projection: qkv [T, (H + 2·Hkv)·D] = q | k | v -> [T, H·D]. Its gradient is written straight
-// into the columns of one tensor.
+// Self-attention from one projection: qkv [T, (H + 2·Hkv)·D] = q | k | v -> [T, H·D]. Its gradient is written
+// straight into the columns of one tensor.
 Var attention_qkv(Var qkv, const Offsets& offsets, const AttentionOptions& options);
 
 // Cross-attention with one projection for both sides of the keys: q [Tq, H·D], kv [Tk, 2·Hkv·D] = k | v.
-Var attention_kv(Var q, Var kv, const Offsets& q_offsets, const Offsets& k_offsets, const AttentionOptions& options);
+Var attention_kv(Var q, Var kv, const Offsets& q_offsets, const Offsets& k_offsets,
+                 const AttentionOptions& options);
 
 // Rotary positions alone: x [T, heads·D], turned in place where nobody else holds it. dx = Rᵀ·dy.
 Var rotary(Var x, int64_t heads, const Offsets& offsets, const RotarySpec& spec = {});

@@ -1,5 +1,5 @@
-// Dropout (Srivastava et al. 2014). The mask is a function of the key and is made again in the backward pass: nothing
-// is stored. p in [0, 1); p = 0 returns x itself, so a layer need not ask whether it trains.
+// Dropout (Srivastava et al. 2014). The mask is a function of the key and is made again in the backward pass:
+// nothing is stored. p in [0, 1); p = 0 returns x itself, so a layer need not ask whether it trains.
 #pragma once
 
 #include "fovea/autograd/var.hpp"

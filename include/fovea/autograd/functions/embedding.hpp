@@ -5,9 +5,9 @@
 
 namespace fovea::autograd {
 
-// y[t] = table[ids[t]]; table [V, C], ids [T] int32 or int64 -> [T, C]. An id of −1 gives zeros (a dropped token).
-// d table[v] = Σ of dy[t] with ids[t] = v, added in the order of t.
-// ArgumentError for an id outside [−1, V).
+// y[t] = table[ids[t]]; table [V, C], ids [T] int32 or int64 -> [T, C]. An id of −1 gives zeros (a dropped
+// token). d table[v] = Σ of dy[t] with ids[t] = v, added in the order of t. ArgumentError for an id outside
+// [−1, V).
 Var embedding(const Var& table, const Tensor& ids);
 
 // y = x + table[ids]: positions or segments on top of tokens. x [T, C]. dx = dy.

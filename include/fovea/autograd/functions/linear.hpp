@@ -13,8 +13,8 @@ using kernels::Activation;
 // ArgumentError for other shapes or types.
 Var linear(const Var& x, const Var& weight, const Var& bias = {});
 
-// y = act(x·Wᵀ + b), shapes as linear. Keeps the sum before the activation only where the derivative is a function
-// of it (GELU, SiLU); for ReLU, sigmoid and tanh the output serves.
+// y = act(x·Wᵀ + b), shapes as linear. Keeps the sum before the activation only where the derivative is a
+// function of it (GELU, SiLU); for ReLU, sigmoid and tanh the output serves.
 Var linear_activation(const Var& x, const Var& weight, const Var& bias, Activation act);
 
 // y = x + h·Wᵀ + b: a projection that ends on the residual stream, without a pass over memory of its own.

@@ -24,9 +24,9 @@ struct CrossEntropyOptions {
 // ArgumentError for a target outside [0, V) that is not ignore_index.
 Var cross_entropy(Var logits, const Tensor& targets, const CrossEntropyOptions& options = {});
 
-// cross_entropy(linear(hidden, weight, bias), targets) without ever holding [T, V]: a chunk of rows at a time, loss and
-// gradients while the chunk is in cache. hidden [T, C], weight [V, C], bias [V] or undefined. kMean or kSum.
-// Costs the gradients of hidden and weight in memory, made in the forward call when recording.
+// cross_entropy(linear(hidden, weight, bias), targets) without ever holding [T, V]: a chunk of rows at a
+// time, loss and gradients while the chunk is in cache. hidden [T, C], weight [V, C], bias [V] or undefined.
+// kMean or kSum. Costs the gradients of hidden and weight in memory, made in the forward call when recording.
 Var linear_cross_entropy(const Var& hidden, const Var& weight, const Var& bias, const Tensor& targets,
                          const CrossEntropyOptions& options = {});
 
@@ -35,8 +35,8 @@ struct BinaryOptions {
   Reduction reduction = Reduction::kMean;
 };
 
-// Binary or multi-label: loss = −w·t·log σ(x) − (1 − t)·log(1 − σ(x)). logits and targets [T, C] or [T], targets in
-// [0, 1]; a NaN target is a missing one: loss 0, no gradient, not counted.
+// Binary or multi-label: loss = −w·t·log σ(x) − (1 − t)·log(1 − σ(x)). logits and targets [T, C] or [T],
+// targets in [0, 1]; a NaN target is a missing one: loss 0, no gradient, not counted.
 Var binary_cross_entropy(const Var& logits, const Tensor& targets, const BinaryOptions& options = {});
 
 // loss = (x − t)². Same shapes; a NaN target is a missing one.

@@ -18,8 +18,9 @@ struct SumAndNorm {
   Var norm;  // its normalisation [T, C]
 };
 
-// sum = x + residual, norm = layer_norm(sum). Either output may be used, or both; d sum collects both gradients and
-// goes to x and residual unchanged. The sum takes x's or residual's memory where nobody else holds it.
+// sum = x + residual, norm = layer_norm(sum). Either output may be used, or both; d sum collects both
+// gradients and goes to x and residual unchanged. The sum takes x's or residual's memory where nobody else
+// holds it.
 SumAndNorm add_layer_norm(Var x, Var residual, const Var& gamma, const Var& beta, float eps = 1e-5f);
 SumAndNorm add_rms_norm(Var x, Var residual, const Var& gamma, float eps = 1e-6f);
 

@@ -1,5 +1,5 @@
-// From tokens to sequences: packed x [T, C] and offsets of N sequences -> [N, C], float32. An empty sequence gives
-// zeros and passes no gradient.
+// From tokens to sequences: packed x [T, C] and offsets of N sequences -> [N, C], float32. An empty sequence
+// gives zeros and passes no gradient.
 #pragma once
 
 #include "fovea/autograd/var.hpp"

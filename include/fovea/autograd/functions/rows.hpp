@@ -25,7 +25,8 @@ Var slice_columns(const Var& x, int64_t begin, int64_t end);
 Var concat_rows(std::span<const Var> parts);
 Var concat_columns(std::span<const Var> parts);
 
-// y[t] = x[n] for each token t of sequence n; x [N, C] -> [T, C]. dx[n] = Σ of dy over the tokens of sequence n.
+// y[t] = x[n] for each token t of sequence n; x [N, C] -> [T, C]. dx[n] = Σ of dy over the tokens of sequence
+// n.
 Var repeat_rows(const Var& x, const Offsets& offsets);
 
 }  // namespace fovea::autograd

@@ -1,5 +1,5 @@
-// Softmax over the last dimension of x [T, C], or over the tokens of each sequence. Natural logarithm, float32.
-// A row that is all −inf gives zeros (log-softmax: −inf).
+// Softmax over the last dimension of x [T, C], or over the tokens of each sequence. Natural logarithm,
+// float32. A row that is all −inf gives zeros (log-softmax: −inf).
 #pragma once
 
 #include "fovea/autograd/var.hpp"

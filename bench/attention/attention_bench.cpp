@@ -1,0 +1,164 @@
+// Attention forward and backward in GFLOP/s: 4·L²·D a head, halved when causal; backward 2.5 times that.
+// Results are checked before they are timed: sampled rows against the plain definition in float64.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "fovea/attention/attention.hpp"
+#include "fovea/base/parallel.hpp"
+
+namespace fovea {
+namespace {
+
+struct Case {
+  int64_t sequences, length, heads, width;
+  bool causal;
+};
+
+class Setup {
+ public:
+  explicit Setup(const Case& c) : c_(c), offsets_(Offsets::uniform(c.sequences, c.length)) {
+    const int64_t tokens = c.sequences * c.length, columns = 3 * c.heads * c.width;
+    qkv_ = Tensor::empty({tokens, columns});
+    dqkv_ = Tensor::empty({tokens, columns});
+    out_ = Tensor::empty({tokens, c.heads, c.width});
+    dout_ = Tensor::empty({tokens, c.heads, c.width});
+    lse_ = Tensor::empty({tokens, c.heads});
+    Random random(7);
+    for (float& x : qkv_.span()) x = static_cast<float>(random.uniform() * 2 - 1);
+    for (float& x : dout_.span()) x = static_cast<float>(random.uniform() * 2 - 1);
+    spec_.causal = c.causal;
+    inputs_.q = part<const float>(qkv_.data(), 0);
+    inputs_.k = part<const float>(qkv_.data(), 1);
+    inputs_.v = part<const float>(qkv_.data(), 2);
+    inputs_.q_offsets = inputs_.k_offsets = offsets_;
+    gradients_ = {part<float>(dqkv_.data(), 0), part<float>(dqkv_.data(), 1), part<float>(dqkv_.data(), 2)};
+  }
+  AttentionSpec& spec() { return spec_; }
+  AttentionInputs& inputs() { return inputs_; }
+
+  void forward(const Observers& observers = {}, Insight* seen = nullptr) {
+    attention_forward(inputs_, spec_, heads<float>(out_.data()), lse_.data(), observers, seen);
+  }
+  void backward() {
+    attention_backward(inputs_, spec_, heads<const float>(out_.data()), lse_.data(),
+                       heads<const float>(dout_.data()), gradients_);
+  }
+  double flops() const {
+    const auto d = [](int64_t x) { return static_cast<double>(x); };
+    return 4.0 * d(c_.sequences) * d(c_.heads) * d(c_.length) * d(c_.length) * d(c_.width) *
+           (c_.causal ? 0.5 : 1.0);
+  }
+  // Σ_j weight_j·v_j of sampled rows, against out.
+  void check() {
+    forward();
+    std::vector<int64_t> rows;
+    for (int64_t i = 0; i < 8; ++i) rows.push_back(i * 7919 % offsets_.total());
+    const Ragged weights = attention_rows(inputs_, spec_, lse_.data(), rows);
+    for (size_t n = 0; n < rows.size(); ++n) {
+      const int64_t sequence = rows[n] / c_.length;
+      for (int64_t h = 0; h < c_.heads; ++h) {
+        double sum = 0;
+        for (int64_t j = 0; j < c_.length; ++j) {
+          const float w =
+              weights.tokens.data()[(weights.offsets.begin(static_cast<int64_t>(n)) + j) * c_.heads + h];
+          sum += static_cast<double>(w) *
+                 static_cast<double>(
+                     inputs_.v.data[(sequence * c_.length + j) * inputs_.v.stride(0) + h * c_.width]);
+        }
+        const float got = out_.data()[(rows[n] * c_.heads + h) * c_.width];
+        if (std::abs(sum - static_cast<double>(got)) > 1e-5) {
+          fmt::print(stderr, "wrong result: row {} head {}: {} instead of {}\n", rows[n], h, got, sum);
+          std::exit(1);
+        }
+      }
+    }
+  }
+
+ private:
+  template <class T>
+  HeadsView<T> part(T* data, int64_t which) {
+    const int64_t columns = c_.heads * c_.width;
+    return heads_of_columns<T>(data, offsets_.total(), 3 * columns, which * columns, c_.heads, c_.width);
+  }
+  template <class T>
+  HeadsView<T> heads(T* data) {
+    return contiguous_view<T, 3>(data, {offsets_.total(), c_.heads, c_.width});
+  }
+
+  Case c_;
+  Offsets offsets_;
+  Tensor qkv_, dqkv_, out_, dout_, lse_;
+  AttentionSpec spec_;
+  AttentionInputs inputs_;
+  AttentionGradients gradients_;
+};
+
+enum class Pass { kForward, kBackward, kBoth };
+
+void run(benchmark::State& state, const Case& c, Pass pass, int threads, Observers observers, float dropout,
+         bool alibi) {
+  set_num_threads(threads);
+  Setup setup(c);
+  setup.spec().dropout = dropout;
+  const std::vector<float> slopes(static_cast<size_t>(c.heads), 0.1f);
+  if (alibi) setup.inputs().alibi_slopes = slopes;
+  if (dropout == 0) setup.check();
+  setup.forward();
+  Insight seen;
+  double work = 0;
+  for (auto _ : state) {
+    if (pass != Pass::kBackward) setup.forward(observers, observers.any() ? &seen : nullptr);
+    if (pass != Pass::kForward) setup.backward();
+    work += setup.flops() * (pass == Pass::kForward ? 1.0 : pass == Pass::kBackward ? 2.5 : 3.5);
+  }
+  state.counters["GFLOPS"] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsRate);
+}
+
+void add(const Case& c, Pass pass, int threads, Observers observers = {}, const char* extra = "",
+         float dropout = 0, bool alibi = false) {
+  const char* names[] = {"forward", "backward", "both"};
+  const std::string name = fmt::format("{}{}/L{}/D{}/{}/threads{}", names[static_cast<int>(pass)], extra,
+                                       c.length, c.width, c.causal ? "causal" : "dense", threads);
+  auto* registered = benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    run(state, c, pass, threads, observers, dropout, alibi);
+  });
+  registered->Unit(benchmark::kMicrosecond);
+  if (threads > 1)
+    registered->UseRealTime();  // one thread is timed by its own clock, whatever else the machine does
+}
+
+void register_all() {
+  for (const int threads : {1, 2}) {
+    for (const int64_t width : {32, 64, 128}) {
+      for (const int64_t length : {16, 64, 128, 256, 1024, 4096}) {
+        if (length == 4096 && width != 64) continue;
+        for (const bool causal : {false, true}) {
+          const int64_t sequences = std::max<int64_t>(1, 512 / length);
+          const Case c{sequences, length, length >= 4096 ? 2 : 6, width, causal};
+          for (const Pass pass : {Pass::kForward, Pass::kBackward}) add(c, pass, threads);
+        }
+      }
+    }
+  }
+  const Case c{1, 1024, 6, 64, false};
+  add(c, Pass::kForward, 1, observe::entropy | observe::max, "+statistics");
+  add(c, Pass::kForward, 1, observe::top_k(8), "+top8");
+  add(c, Pass::kForward, 1, observe::key_mass, "+key_mass");
+  for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
+    add(c, pass, 1, {}, "+dropout", 0.1f);
+    add(c, pass, 1, {}, "+alibi", 0, true);
+  }
+}
+
+}  // namespace
+}  // namespace fovea
+
+int main(int argc, char** argv) {
+  fovea::register_all();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -1,0 +1,132 @@
+// The call's checks, relative buckets and rotary positions.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "fovea/attention/attention.hpp"
+#include "fovea/attention/rotary.hpp"
+#include "fovea/base/error.hpp"
+#include "tests/attention/problem.hpp"
+#include "tests/support/expect_error.hpp"
+
+namespace fovea::testing {
+namespace {
+
+TEST(AttentionCall, UniformScoresAverageTheValues) {
+  const Tensor q = Tensor::zeros({2, 1, 4});
+  const Tensor v = Tensor::from<float>({1, 2, 3, 4, 5, 6}, {3, 1, 2});
+  const AttentionResult r = attention(q, Tensor::zeros({3, 1, 4}), v);
+  EXPECT_NEAR(r.out.data()[0], 3.0f, 1e-6f);
+  EXPECT_NEAR(r.out.data()[3], 4.0f, 1e-6f);
+  EXPECT_NEAR(r.lse.data()[0], std::log(3.0f), 1e-6f);
+}
+
+TEST(AttentionCall, NamesWhatIsWrong) {
+  const Tensor a = Tensor::zeros({4, 2, 8}), b = Tensor::zeros({4, 2, 4}), c = Tensor::zeros({4, 3, 8});
+  const Tensor flat = Tensor::zeros({4, 8});
+  EXPECT_ERROR(attention(flat, a, a), ArgumentError,
+               "[attention] expected q as float32 [T, heads, width], got float32 [4, 8]");
+  EXPECT_ERROR(attention(Tensor(), a, a), ArgumentError,
+               "[attention] expected q as float32 [T, heads, width], got nothing ");
+  EXPECT_ERROR(attention(a, b, b), ArgumentError,
+               "[attention_forward] expected q and k of equal width, got 8 and 4");
+  EXPECT_ERROR(attention(a, c, c), ArgumentError,
+               "[attention_forward] expected a number of key heads that divides the 2 query heads, got 3");
+  EXPECT_ERROR(attention(a, a, c), ArgumentError,
+               "[attention_forward] expected k and v with equal heads, got 2 and 3");
+  EXPECT_ERROR(
+      attention(a, a, a, Offsets({0, 3}), Offsets({0, 4})), ArgumentError,
+      "[attention_forward] expected q with one row for each of the 3 tokens of its offsets, got 4 rows");
+  EXPECT_ERROR(attention(a, a, a, Offsets({0, 2, 4}), Offsets({0, 4})), ArgumentError,
+               "[attention_forward] expected as many sequences of queries as of keys, got 2 and 1");
+  EXPECT_ERROR(attention(a, a, a, {.window_left = -2}), ArgumentError,
+               "[attention_forward] expected window_left and window_right >= -1, got -2 and -1");
+  EXPECT_ERROR(attention(a, a, a, {.dropout = 1.0f}), ArgumentError,
+               "[attention_forward] expected dropout in [0, 1), got 1");
+  EXPECT_ERROR(attention(a, a, a, {.softcap = -1.0f}), ArgumentError,
+               "[attention_forward] expected softcap >= 0, got -1");
+  EXPECT_ERROR(attention(a, a, a, {}, observe::top_k(65)), ArgumentError,
+               "[attention_forward] expected top_k in [0, 64], got 65");
+  AttentionInputs inputs;
+  const auto view = contiguous_view<const float, 3>(a.data(), {4, 2, 8});
+  inputs.q = inputs.k = inputs.v = view;
+  inputs.q_offsets = inputs.k_offsets = Offsets::single(4);
+  const float slope = 1.0f;
+  inputs.alibi_slopes = {&slope, 1};
+  EXPECT_ERROR(attention(inputs), ArgumentError,
+               "[attention_forward] expected one ALiBi slope for each of the 2 heads, got 1");
+  inputs.alibi_slopes = {};
+  inputs.sinks = {&slope, 1};
+  EXPECT_ERROR(attention(inputs), ArgumentError,
+               "[attention_forward] expected one sink for each of the 2 heads, got 1");
+  inputs.sinks = {};
+  float lse[8] = {};
+  EXPECT_ERROR(attention_backward(inputs, {}, view, lse, view, {.dslopes = lse}), ArgumentError,
+               "[attention_backward] expected no dslopes without ALiBi slopes");
+  const int64_t outside[] = {4};
+  EXPECT_ERROR(attention_rows(inputs, {}, lse, outside), ArgumentError,
+               "[attention_rows] expected queries in [0, 4), got 4");
+}
+
+// Values of the bucket function of the T5 paper's published code, distances key − query.
+TEST(RelativeBucket, EqualsTheGoldenValues) {
+  const auto two_sided = [](int64_t d) { return relative_bucket(d, 32, 128, true); };
+  EXPECT_EQ(two_sided(0), 0);
+  EXPECT_EQ(two_sided(-1), 1);
+  EXPECT_EQ(two_sided(1), 17);
+  EXPECT_EQ(two_sided(-7), 7);
+  EXPECT_EQ(two_sided(-8), 8);
+  EXPECT_EQ(two_sided(8), 24);
+  EXPECT_EQ(two_sided(-11), 8);
+  EXPECT_EQ(two_sided(-12), 9);
+  EXPECT_EQ(two_sided(-16), 10);
+  EXPECT_EQ(two_sided(-64), 14);
+  EXPECT_EQ(two_sided(-128), 15);
+  EXPECT_EQ(two_sided(1000), 31);
+  const auto one_sided = [](int64_t d) { return relative_bucket(d, 32, 128, false); };
+  EXPECT_EQ(one_sided(5), 0);
+  EXPECT_EQ(one_sided(-15), 15);
+  EXPECT_EQ(one_sided(-16), 16);
+  EXPECT_EQ(one_sided(-32), 21);
+  EXPECT_EQ(one_sided(-128), 31);
+}
+
+TEST(Rotary, TurnsPairsByTheirPosition) {
+  for (const RotaryLayout layout : {RotaryLayout::kHalf, RotaryLayout::kInterleaved}) {
+    const int64_t width = 6, d = 9;
+    Tensor x = Tensor::empty({7, 2, d});
+    Random random(4);
+    for (float& value : x.span()) value = static_cast<float>(random.normal());
+    const Tensor before = x.clone();
+    const Offsets offsets({0, 4, 7});
+    const RotarySpec spec{layout, width, 100.0f, 3};
+    const auto view = contiguous_view<float, 3>(x.data(), {7, 2, d});
+    rotary_forward(view, offsets, spec);
+    for (int64_t t = 0; t < 7; ++t) {
+      const auto position = static_cast<double>((t < 4 ? t : t - 4) + 3);
+      for (int64_t h = 0; h < 2; ++h) {
+        const float* was = before.data() + (t * 2 + h) * d;
+        const float* is = x.data() + (t * 2 + h) * d;
+        for (int64_t p = 0; p < width / 2; ++p) {
+          const double angle = position * std::pow(100.0, -2.0 * static_cast<double>(p) / 6.0);
+          const int64_t i = layout == RotaryLayout::kHalf ? p : 2 * p;
+          const int64_t j = layout == RotaryLayout::kHalf ? p + 3 : 2 * p + 1;
+          EXPECT_NEAR(is[i], was[i] * std::cos(angle) - was[j] * std::sin(angle), 1e-6);
+          EXPECT_NEAR(is[j], was[i] * std::sin(angle) + was[j] * std::cos(angle), 1e-6);
+        }
+        for (int64_t c = width; c < d; ++c) EXPECT_EQ(is[c], was[c]);
+      }
+    }
+    rotary_backward(view, offsets, spec);  // the transpose is the inverse
+    for (int64_t i = 0; i < x.numel(); ++i) EXPECT_NEAR(x.data()[i], before.data()[i], 1e-6f);
+  }
+  Tensor x = Tensor::zeros({3, 1, 5});
+  const auto view = contiguous_view<float, 3>(x.data(), {3, 1, 5});
+  EXPECT_ERROR(rotary_forward(view, Offsets::single(3)), ArgumentError,
+               "[rotary_forward] expected an even width of at most 5 (the heads' width), got 5");
+  EXPECT_ERROR(rotary_forward(view, Offsets::single(2), {.width = 4}), ArgumentError,
+               "[rotary_forward] expected offsets over the 3 tokens of x, got 2");
+}
+
+}  // namespace
+}  // namespace fovea::testing

@@ -1,0 +1,300 @@
+// What must hold whatever the numbers: packing, threads, observers, permutation, merging, extremes, NaN.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "fovea/base/cpu.hpp"
+#include "fovea/base/parallel.hpp"
+#include "tests/attention/problem.hpp"
+
+namespace fovea::testing {
+namespace {
+
+class Threads {
+ public:
+  explicit Threads(int n) : before_(get_num_threads()) { set_num_threads(n); }
+  ~Threads() { set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+class UseIsa {
+ public:
+  explicit UseIsa(Isa isa) : before_(current_isa()) { set_isa(isa); }
+  ~UseIsa() { set_isa(before_); }
+
+ private:
+  Isa before_;
+};
+
+void expect_same_results(const Results& a, const Results& b, const std::string& what) {
+  expect_same_bits(a.out, b.out, what + " out");
+  expect_same_bits(a.lse, b.lse, what + " lse");
+  expect_same_bits(a.dq, b.dq, what + " dq");
+  expect_same_bits(a.dk, b.dk, what + " dk");
+  expect_same_bits(a.dv, b.dv, what + " dv");
+  expect_same_bits(a.dslopes, b.dslopes, what + " dslopes");
+  expect_same_bits(a.dtable, b.dtable, what + " dtable");
+  expect_same_bits(a.dsinks, b.dsinks, what + " dsinks");
+}
+
+Problem ragged() {
+  Problem p;
+  p.q_lengths = {70, 0, 1, 300, 33, 65};
+  p.k_lengths = {70, 5, 1, 300, 90, 0};
+  p.heads = 4;
+  p.kv_heads = 2;
+  p.d = 32;
+  p.dv = 24;
+  p.spec.causal = true;
+  return p;
+}
+
+// One sequence of a packed problem, with the same numbers.
+Arrays alone(const Arrays& packed, int64_t n) {
+  Arrays a = packed;
+  a.problem.q_lengths = {packed.q_offsets.length(n)};
+  a.problem.k_lengths = {packed.k_offsets.length(n)};
+  a.q_offsets = Offsets::single(packed.q_offsets.length(n));
+  a.k_offsets = Offsets::single(packed.k_offsets.length(n));
+  const auto cut = [](HeadsView<const float> x, int64_t begin, int64_t length) {
+    x.data += begin * x.stride(0);
+    x.dims[0] = length;
+    return x;
+  };
+  a.inputs.q = cut(packed.inputs.q, packed.q_offsets.begin(n), packed.q_offsets.length(n));
+  a.inputs.k = cut(packed.inputs.k, packed.k_offsets.begin(n), packed.k_offsets.length(n));
+  a.inputs.v = cut(packed.inputs.v, packed.k_offsets.begin(n), packed.k_offsets.length(n));
+  a.dout_view = cut(packed.dout_view, packed.q_offsets.begin(n), packed.q_offsets.length(n));
+  a.inputs.q_offsets = a.q_offsets;
+  a.inputs.k_offsets = a.k_offsets;
+  return a;
+}
+
+TEST(Attention, PackedSequencesHaveTheBitsTheyHaveAlone) {
+  for (const Isa isa : available_isas()) {
+    const UseIsa use(isa);
+    Problem p = ragged();
+    p.q_lengths[3] = p.k_lengths[3] = isa == Isa::kBaseline ? 300 : 1200;  // several key chunks in backward
+    p.alibi = true;
+    const Arrays packed = make_arrays(p);
+    const Results whole = run_engine(packed);
+    for (int64_t n = 0; n < packed.q_offsets.count(); ++n) {
+      const Results one = run_engine(alone(packed, n));
+      const auto rows = [&](const Tensor& x, const Offsets& o) { return x.rows(o.begin(n), o.end(n)); };
+      expect_same_bits(rows(whole.out, packed.q_offsets), one.out, "out");
+      expect_same_bits(rows(whole.lse, packed.q_offsets), one.lse, "lse");
+      expect_same_bits(rows(whole.dq, packed.q_offsets), one.dq, "dq");
+      expect_same_bits(rows(whole.dk, packed.k_offsets), one.dk, "dk");
+      expect_same_bits(rows(whole.dv, packed.k_offsets), one.dv, "dv");
+    }
+  }
+}
+
+TEST(Attention, AnyNumberOfThreadsGivesTheSameBits) {
+  for (const bool options : {false, true}) {
+    for (const int64_t length : {300, 1500}) {
+      Problem p = ragged();
+      p.q_lengths = p.k_lengths = {length, 40};
+      p.heads = p.kv_heads = 2;
+      if (options) {
+        p.alibi = p.relative = p.sinks = true;
+        p.spec.dropout = 0.2f;
+      }
+      const Arrays arrays = make_arrays(p);
+      const Results one = [&] {
+        const Threads threads(1);
+        return run_engine(arrays);
+      }();
+      for (const int n : {2, 3, 8}) {
+        const Threads threads(n);
+        expect_same_results(one, run_engine(arrays), std::to_string(n) + " threads");
+      }
+    }
+  }
+}
+
+TEST(Attention, LayoutDoesNotChangeBits) {
+  Problem p;
+  p.q_lengths = p.k_lengths = {200, 40, 17};
+  p.heads = 3;
+  p.kv_heads = 3;
+  p.d = p.dv = 32;
+  p.interleaved = true;
+  const Arrays columns = make_arrays(p);
+  Arrays rows = columns;
+  const auto dense = [](HeadsView<const float>& x, Tensor& memory) {
+    memory = Tensor::empty({x.dim(0), x.dim(1), x.dim(2)});
+    float* to = memory.data();
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      for (int64_t h = 0; h < x.dim(1); ++h) {
+        for (int64_t c = 0; c < x.dim(2); ++c) *to++ = x.data[t * x.stride(0) + h * x.stride(1) + c];
+      }
+    }
+    x = contiguous_view<const float, 3>(memory.data(), x.dims);
+  };
+  dense(rows.inputs.q, rows.q);
+  dense(rows.inputs.k, rows.k);
+  dense(rows.inputs.v, rows.v);
+  expect_same_results(run_engine(columns), run_engine(rows), "layout");
+}
+
+TEST(Attention, BackwardWritesOnlyItsColumns) {
+  // dq, dk and dv as columns of one [T, 3C] matrix, with a guard column between.
+  Problem p;
+  p.q_lengths = p.k_lengths = {100, 64, 9};
+  p.heads = p.kv_heads = 2;
+  p.d = p.dv = 16;
+  const Arrays a = make_arrays(p);
+  const Results expected = run_engine(a);
+  const int64_t tokens = a.q_offsets.total(), columns = 3 * 32 + 3;
+  Tensor all = Tensor::full({tokens, columns}, 7.0);
+  const AttentionGradients g{heads_of_columns<float>(all.data(), tokens, columns, 0, 2, 16),
+                             heads_of_columns<float>(all.data(), tokens, columns, 33, 2, 16),
+                             heads_of_columns<float>(all.data(), tokens, columns, 66, 2, 16)};
+  attention_backward(a.inputs, p.spec, contiguous_view<const float, 3>(expected.out.data(), {tokens, 2, 16}),
+                     expected.lse.data(), a.dout_view, g);
+  for (int64_t t = 0; t < tokens; ++t) {
+    const float* row = all.data() + t * columns;
+    for (const int64_t guard : {32, 65, 98}) EXPECT_EQ(row[guard], 7.0f) << t;
+    EXPECT_EQ(std::memcmp(row, expected.dq.data() + t * 32, 128), 0) << t;
+    EXPECT_EQ(std::memcmp(row + 33, expected.dk.data() + t * 32, 128), 0) << t;
+    EXPECT_EQ(std::memcmp(row + 66, expected.dv.data() + t * 32, 128), 0) << t;
+  }
+}
+
+TEST(Attention, KeysMayComeInAnyOrder) {
+  Problem p;
+  p.q_lengths = {40};
+  p.k_lengths = {150};
+  p.d = p.dv = 16;
+  Arrays a = make_arrays(p);
+  const Results before = run_engine(a);
+  std::vector<int64_t> order(150);
+  std::iota(order.begin(), order.end(), 0);
+  Random random(3);
+  random.shuffle(order);
+  const Tensor k = a.k.clone(), v = a.v.clone();
+  for (size_t j = 0; j < 150; ++j) {
+    std::memcpy(a.k.data() + j * 16, k.data() + order[j] * 16, 64);
+    std::memcpy(a.v.data() + j * 16, v.data() + order[j] * 16, 64);
+  }
+  const Results after = run_engine(a);
+  // Sums over 150 keys in another order: ε·√150 of values of size 4, granted 3 times.
+  for (int64_t i = 0; i < before.out.numel(); ++i) {
+    EXPECT_NEAR(before.out.data()[i], after.out.data()[i], 3 * 0x1p-23 * 12.3 * 4) << i;
+  }
+}
+
+TEST(Attention, PartsOfTheKeysMergeIntoTheWhole) {
+  Problem p;
+  p.q_lengths = {50};
+  p.k_lengths = {130};
+  p.heads = p.kv_heads = 2;
+  const Arrays a = make_arrays(p);
+  const AttentionResult whole = attention(a.q, a.k, a.v);
+  SoftmaxState state{Tensor::zeros({50, 2, 8}), Tensor::full({50, 2}, -INFINITY)};
+  for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 1}, {1, 64}, {64, 64}, {64, 130}}) {
+    const AttentionResult part = attention(a.q, a.k.rows(begin, end), a.v.rows(begin, end));
+    merge(state, {part.out, part.lse});
+  }
+  for (int64_t i = 0; i < whole.out.numel(); ++i)
+    EXPECT_NEAR(state.out.data()[i], whole.out.data()[i], 2e-6f) << i;
+  for (int64_t i = 0; i < whole.lse.numel(); ++i)
+    EXPECT_NEAR(state.lse.data()[i], whole.lse.data()[i], 2e-6f) << i;
+}
+
+TEST(Attention, QueriesWithoutKeysGiveZeroAndNoGradient) {
+  Problem p;
+  p.q_lengths = {10, 4};
+  p.k_lengths = {4, 0};
+  p.spec.causal = true;  // the first six queries of the first sequence stand before its first key
+  const Arrays a = make_arrays(p);
+  const Results r = run_engine(a);
+  for (const int64_t t : {0, 5, 10, 13}) {
+    EXPECT_EQ(r.lse.data()[t], -INFINITY) << t;
+    for (int64_t c = 0; c < 8; ++c) {
+      EXPECT_EQ(r.out.data()[t * 8 + c], 0.0f) << t;
+      EXPECT_EQ(r.dq.data()[t * 8 + c], 0.0f) << t;
+    }
+  }
+  EXPECT_TRUE(std::isfinite(r.lse.data()[6]));
+}
+
+TEST(Attention, LogitsOfTenThousandStayFinite) {
+  for (const Isa isa : available_isas()) {
+    const UseIsa use(isa);
+    Problem p;
+    p.q_lengths = p.k_lengths = {70};
+    p.spec.scale = 1.0f;
+    p.magnitude = 3000.0;
+    const Arrays a = make_arrays(p);
+    const Results r = run_engine(a);
+    for (const Tensor* x : {&r.out, &r.lse, &r.dq, &r.dk, &r.dv}) {
+      for (const float value : x->span()) ASSERT_TRUE(std::isfinite(value));
+    }
+  }
+}
+
+TEST(Attention, NanReachesOnlyTheRowsThatSeeIt) {
+  for (const Isa isa : available_isas()) {
+    const UseIsa use(isa);
+    Problem p;
+    p.q_lengths = p.k_lengths = {80, 20};
+    p.spec.causal = true;
+    Arrays a = make_arrays(p);
+    const Results clean = run_engine(a, false);
+    for (const bool in_value : {false, true}) {
+      Arrays dirty = make_arrays(p);
+      (in_value ? dirty.v : dirty.k).data()[70 * 8 + 3] = NAN;
+      const Results r = run_engine(dirty, false);
+      for (int64_t t = 0; t < 100; ++t) {
+        const bool sees = t >= 70 && t < 80;
+        const float got = r.out.data()[t * 8 + 3];
+        if (sees) {
+          EXPECT_TRUE(std::isnan(got)) << to_string(isa) << " " << in_value << " " << t;
+        } else {
+          EXPECT_EQ(got, clean.out.data()[t * 8 + 3]) << to_string(isa) << " " << in_value << " " << t;
+        }
+      }
+    }
+    Arrays dirty = make_arrays(p);
+    dirty.q.data()[33 * 8] = NAN;
+    const Results r = run_engine(dirty, false);
+    for (int64_t t = 0; t < 100; ++t) EXPECT_EQ(std::isnan(r.out.data()[t * 8]), t == 33) << t;
+  }
+}
+
+TEST(Attention, ShiftingAllScoresOfARowChangesNothing) {
+  // A constant relative bias shifts every score; weights stay.
+  Problem p;
+  p.q_lengths = p.k_lengths = {60};
+  const Arrays a = make_arrays(p);
+  const AttentionResult plain = attention(a.inputs);
+  AttentionInputs shifted = a.inputs;
+  const Tensor table = Tensor::full({16, 1}, 3.0);
+  shifted.relative = {table.data(), 16, 50, true};
+  const AttentionResult moved = attention(shifted);
+  for (int64_t i = 0; i < plain.out.numel(); ++i)
+    EXPECT_NEAR(plain.out.data()[i], moved.out.data()[i], 4e-6f);
+  for (int64_t i = 0; i < plain.lse.numel(); ++i)
+    EXPECT_NEAR(plain.lse.data()[i] + 3, moved.lse.data()[i], 4e-6f);
+}
+
+TEST(Attention, DropsTheStatedShare) {
+  AttentionSpec spec;
+  spec.dropout = 0.3f;
+  int64_t kept = 0;
+  for (int64_t row = 0; row < 300; ++row) {
+    for (int64_t j = 0; j < 300; ++j) kept += kept_by(spec, row, 1, 0, j);
+  }
+  // Binomial: standard deviation √(90000·0.3·0.7) = 137.5; four of them.
+  EXPECT_NEAR(static_cast<double>(kept), 63000.0, 550.0);
+}
+
+}  // namespace
+}  // namespace fovea::testing
