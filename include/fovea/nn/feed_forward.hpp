@@ -1,0 +1,46 @@
+// The position-wise feed-forward layer of a Transformer: W₂·act(W₁·x), or gated, W₂·(act(G·x)∘(U·x)) (Shazeer 2020).
+// Parameters "up.weight" [hidden, width] (gated: [2·hidden, width], rows gate | up) and "down.weight" [width, hidden].
+#pragma once
+
+#include "fovea/nn/context.hpp"
+#include "fovea/nn/linear.hpp"
+
+namespace fovea::nn {
+
+enum class FeedForwardKind {
+  kRelu,
+  kGelu,      // exact (BERT)
+  kGeluTanh,  // GPT-2's approximation
+  kSwiGlu,    // gated by SiLU (Llama)
+  kGeGlu,     // gated by GELU (T5 1.1)
+};
+constexpr bool is_gated(FeedForwardKind kind) {
+  return kind == FeedForwardKind::kSwiGlu || kind == FeedForwardKind::kGeGlu;
+}
+
+struct FeedForwardOptions {
+  int64_t width = 0;
+  // 0: 4·width (Vaswani et al.), or, gated, 8/3·width rounded up to a multiple of 32: the same number of weights.
+  int64_t hidden = 0;
+  FeedForwardKind kind = FeedForwardKind::kGelu;
+  bool bias = true;
+  float dropout = 0.0F;  // of the hidden values
+  Initialization initialization = Initialization::kXavierUniform;
+  double output_gain = 1.0;  // see LinearOptions
+};
+
+class FeedForward final : public Module {
+ public:
+  FeedForward() = default;
+  FeedForward(const FeedForwardOptions& options, Random& random);
+  void visit(ModuleVisitor& visitor) override;
+
+  autograd::Var forward(Context& context, const autograd::Var& x) const;  // [T, width] -> [T, width]
+
+  Linear up, down;
+
+ private:
+  FeedForwardOptions options_;
+};
+
+}  // namespace fovea::nn

@@ -1,0 +1,40 @@
+// Normalisation over the width of each token: LayerNorm (Ba et al. 2016) and RMSNorm (Zhang and Sennrich 2019).
+// Parameters "weight" [C] (begins at 1) and, for LayerNorm, "bias" [C] (begins at 0); neither decays.
+#pragma once
+
+#include "fovea/autograd/functions/norm.hpp"
+#include "fovea/nn/module.hpp"
+
+namespace fovea::nn {
+
+enum class NormKind { kLayer, kRms };
+
+struct NormOptions {
+  NormKind kind = NormKind::kLayer;
+  float epsilon = 1e-5F;  // PyTorch's; BERT trained with 1e-12, Llama with 1e-6
+  bool bias = true;       // LayerNorm only
+};
+
+class Norm final : public Module {
+ public:
+  Norm() = default;
+  explicit Norm(int64_t width, const NormOptions& options = {});
+  void visit(ModuleVisitor& visitor) override;
+
+  autograd::Var forward(const autograd::Var& x) const;
+  // x + residual and its normalisation, in one pass over memory.
+  autograd::SumAndNorm forward(autograd::Var x, autograd::Var residual) const;
+
+  autograd::Var weight;
+  autograd::Var bias;  // undefined without
+
+ private:
+  NormOptions options_;
+};
+
+inline Norm layer_norm(int64_t width, float epsilon = 1e-5F) { return Norm(width, {.epsilon = epsilon}); }
+inline Norm rms_norm(int64_t width, float epsilon = 1e-6F) {
+  return Norm(width, {.kind = NormKind::kRms, .epsilon = epsilon});
+}
+
+}  // namespace fovea::nn
