@@ -95,23 +95,33 @@ Cache& cache() {
   return instance;
 }
 
+void native_block(const MatmulLayout& s, const MatmulBlock& block, const BFloat16* a, const BFloat16* b, float* c) {
+  const float* bias = s.bias == nullptr ? nullptr : s.bias + block.col;
+  float* out = c + block.row * s.ldc + block.col;
+  prepare_block(s, block.m, block.n, bias, out);
+  const auto product = cache().get({block.m, block.n, s.k, s.lda, s.ldb, s.ldc, s.transpose_a, s.transpose_b,
+                                    s.accumulate || bias != nullptr});
+  const dnnl::engine& engine = cpu_engine();
+  dnnl::stream stream(engine);
+  Buffer<char> scratch(product->scratch.get_size());
+  // oneDNN takes inputs by a pointer to non-const, and does not write them.
+  auto* in_a = const_cast<BFloat16*>(a + s.offset_a(block.row));
+  auto* in_b = const_cast<BFloat16*>(b + s.offset_b(block.col));
+  product->primitive.execute(stream, {{DNNL_ARG_SRC, memory(product->a, engine, in_a)},
+                                      {DNNL_ARG_WEIGHTS, memory(product->b, engine, in_b)},
+                                      {DNNL_ARG_DST, memory(product->c, engine, out)},
+                                      {DNNL_ARG_SCRATCHPAD, memory(product->scratch, engine, scratch.data())}});
+}
+
+// Rows in multiples of 64 and a rest, which are compiled apart: a ragged batch has another number of tokens at each
+// step, and would otherwise compile anew each time.
+constexpr int64_t kRowUnit = 64;
+
 void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b, float* c) {
-  for_blocks(s, c, [&](const MatmulBlock& block) {
-    const float* bias = s.bias == nullptr ? nullptr : s.bias + block.col;
-    float* out = c + block.row * s.ldc + block.col;
-    prepare_block(s, block.m, block.n, bias, out);
-    const auto product = cache().get({block.m, block.n, s.k, s.lda, s.ldb, s.ldc, s.transpose_a, s.transpose_b,
-                                      s.accumulate || bias != nullptr});
-    const dnnl::engine& engine = cpu_engine();
-    dnnl::stream stream(engine);
-    Buffer<char> scratch(product->scratch.get_size());
-    // oneDNN takes inputs by a pointer to non-const, and does not write them.
-    auto* in_a = const_cast<BFloat16*>(a + s.offset_a(block.row));
-    auto* in_b = const_cast<BFloat16*>(b + s.offset_b(block.col));
-    product->primitive.execute(stream, {{DNNL_ARG_SRC, memory(product->a, engine, in_a)},
-                                        {DNNL_ARG_WEIGHTS, memory(product->b, engine, in_b)},
-                                        {DNNL_ARG_DST, memory(product->c, engine, out)},
-                                        {DNNL_ARG_SCRATCHPAD, memory(product->scratch, engine, scratch.data())}});
+  for_blocks(s, c, kRowUnit, [&](const MatmulBlock& block) {
+    const int64_t whole = block.m / kRowUnit * kRowUnit;
+    if (whole > 0) native_block(s, {block.row, block.col, whole, block.n}, a, b, c);
+    if (whole < block.m) native_block(s, {block.row + whole, block.col, block.m - whole, block.n}, a, b, c);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "fovea/kernels/matmul.hpp"
 
 #include "fovea/kernels/convert.hpp"
+#include "kernels/transpose.hpp"
 #include "tests/kernels/kernel_test.hpp"
 #include "tests/reference/products.hpp"
 
@@ -70,6 +71,7 @@ TEST(Matmul, AgreesWithFloat64AtAwkwardSizes) {
 
 TEST(Matmul, AgreesWithFloat64AtSizesThatAreCut) {
   for (const Case& t : {Case{768, 384, 128}, Case{1000, 65, 127, false, true}, Case{128, 384, 768, true},
+                        Case{300, 70, 129, false, true, 5, true}, Case{200, 300, 33, true, true, 1, false, true},
                         Case{384, 1152, 1000, true, false, 3, false, true}, Case{2, 4096, 512, false, true, 0, true},
                         Case{1, 3000, 384, false, false, 0, true}}) {
     check(t);
@@ -97,6 +99,24 @@ TEST(Matmul, SameBitsForAnyNumberOfThreads) {
         name(t));
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(Transpose, MovesEveryElement) {
+  on_every_isa([](const std::string& isa) {
+    for (const int64_t rows : kSizes) {
+      for (const int64_t cols : {0, 1, 3, 8, 16, 17, 65, 130}) {
+        const std::vector<float> x = normals(rows * (cols + 3), 1);
+        std::vector<float> out(static_cast<size_t>(cols * (rows + 5)));
+        transpose(rows, cols, x.data(), cols + 3, out.data(), rows + 5);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t c = 0; c < cols; ++c) {
+            ASSERT_EQ(out[static_cast<size_t>(c * (rows + 5) + r)], x[static_cast<size_t>(r * (cols + 3) + c)])
+                << isa << " " << rows << " x " << cols << " at " << r << ", " << c;
+          }
+        }
+      }
+    }
+  });
 }
 
 TEST(MatmulBf16, AgreesWithTheProductOfRoundedElements) {
