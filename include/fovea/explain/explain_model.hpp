@@ -1,0 +1,31 @@
+// From a model's folder and some texts to the page's data: what `fovea explain` does.
+//
+//   const Model model = Model::load("model/");
+//   write_page("page.html", explain_model(model, {{"Perl bindings for the C library", "perl"}}));
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/explain/explain_text.hpp"
+#include "fovea/explain/page.hpp"
+#include "fovea/tasks/model.hpp"
+
+namespace fovea::explain {
+
+struct ModelExample {
+  std::string text;
+  std::string truth{};  // empty when unknown
+};
+
+// Explains each text. Networks as explain_text says; the linear and the majority model by occlusion of words
+// alone. Training curves come from the folder's metrics.jsonl, the seed from its recipe.toml, where they are
+// there. Scores come from `held_back` (Model::evaluate on rows that training did not see), and from
+// metrics.json without it. DataError: a damaged file in the folder. ArgumentError: a model of a task that has
+// no page.
+PageData explain_model(const Model& model, const std::vector<ModelExample>& examples,
+                       const tasks::Evaluation* held_back = nullptr, std::string_view split = "test",
+                       const ExplainOptions& options = {});
+
+}  // namespace fovea::explain

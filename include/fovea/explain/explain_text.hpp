@@ -1,0 +1,39 @@
+// Looking inside a model's reading of one text: attention, rollout, gradient × input and occlusion, ready for
+// a page.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/explain/page.hpp"
+#include "fovea/formats/tokenizer.hpp"
+#include "fovea/models/text_classifier.hpp"
+
+namespace fovea::explain {
+
+struct ExplainOptions {
+  std::string truth;        // the true label, where it is known
+  int64_t candidates = 20;  // classes or next tokens to list
+  bool occlusion = true;    // costs one more reading of the text for each of its words, in batches
+};
+
+// Tokens of a text as a reader should see them: each with the blanks before it, so that together they are the
+// text, and with the number of its word (tokens without a blank between them are one word).
+std::vector<PageToken> page_tokens(std::string_view text, const formats::Encoding& encoding,
+                                   const formats::Tokenizer& tokenizer);
+
+// Reads `text` as inference does (longer texts are cut at the model's max_tokens) and explains the most
+// probable class:
+//   attention          exact weights of every layer and head, kept as q, k and lse, O(T) memory
+//   rollout            from the pooled tokens down; attention models only
+//   gradient × input   of the class's logit, by the embeddings
+//   occlusion          fall of the class's probability when a word is left out
+// The model's gradients are cleared afterwards. A text without tokens gives an example with a prediction
+// alone. ArgumentError when `classes` has not a name for each class.
+PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer& tokenizer,
+                         const std::vector<std::string>& classes, std::string_view text,
+                         const ExplainOptions& options = {});
+
+}  // namespace fovea::explain

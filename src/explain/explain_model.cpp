@@ -1,0 +1,130 @@
+#include "fovea/explain/explain_model.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/check.hpp"
+#include "fovea/base/cpu.hpp"
+#include "fovea/explain/quality.hpp"
+#include "fovea/explain/relevance.hpp"
+#include "fovea/formats/file.hpp"
+#include "fovea/formats/recipe.hpp"
+
+namespace fovea::explain {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Words with the blanks before them, for models that know no tokens.
+std::vector<PageToken> words_of(std::string_view text) {
+  std::vector<PageToken> words;
+  const auto blank = [&](size_t i) {
+    return text[i] == ' ' || text[i] == '\n' || text[i] == '\t' || text[i] == '\r';
+  };
+  for (size_t begin = 0; begin < text.size();) {
+    size_t first = begin;
+    while (first < text.size() && blank(first)) ++first;
+    size_t end = first;
+    while (end < text.size() && !blank(end)) ++end;
+    words.push_back({std::string(text.substr(begin, end - begin)), static_cast<int64_t>(words.size()),
+                     static_cast<int64_t>(first), static_cast<int64_t>(end)});
+    begin = end;
+  }
+  return words;
+}
+
+PageExample explain_words(const tasks::Classifier& classifier, std::string_view text,
+                          const ExplainOptions& options) {
+  PageExample example;
+  example.text = std::string(text);
+  example.truth = options.truth;
+  example.tokens = words_of(text);
+  const size_t classes = classifier.classes.size();
+  const std::vector<float> p = classifier.probabilities({&text, 1});
+  std::vector<size_t> order(classes);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p[a] > p[b]; });
+  for (size_t i = 0; i < classes && i < static_cast<size_t>(options.candidates); ++i) {
+    example.prediction.push_back({classifier.classes[order[i]], static_cast<double>(p[order[i]])});
+  }
+  if (!options.occlusion || example.tokens.empty()) return example;
+  std::vector<int64_t> groups(example.tokens.size());
+  std::iota(groups.begin(), groups.end(), int64_t{0});
+  const auto score = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+    std::vector<std::string> variants;
+    for (const std::vector<int64_t>& words : kept) {
+      std::string& variant = variants.emplace_back();
+      for (const int64_t w : words) variant += example.tokens[static_cast<size_t>(w)].text;
+    }
+    const std::vector<std::string_view> views(variants.begin(), variants.end());
+    const std::vector<float> all = classifier.probabilities(views);
+    for (size_t v = 0; v < out.size(); ++v) out[v] = static_cast<double>(all[v * classes + order[0]]);
+  };
+  example.relevance.push_back(
+      {"occlusion",
+       "Fall of the probability of " + classifier.classes[order[0]] + " when the word is left out.",
+       occlusion(groups, score)});
+  return example;
+}
+
+// The figures of metrics.json, without intervals. An older folder may lack the file.
+PageQuality saved_quality(const fs::path& folder, std::string_view split) {
+  PageQuality quality;
+  quality.split = std::string(split);
+  const fs::path path = folder / "metrics.json";
+  if (!fs::exists(path)) return quality;
+  const auto json = nlohmann::json::parse(formats::read_file(path, int64_t{1} << 24), nullptr, false);
+  check_data(json.is_object(), path.string(),
+             "expected a JSON object, found something else; evaluate the model again");
+  const std::string name(split);
+  if (!json.contains(name) || !json[name].is_object()) return quality;
+  for (const auto& [figure, value] : json[name].items()) {
+    if (value.is_number() && figure != "examples")
+      quality.metrics.push_back({figure, value.get<double>(), 0, 0});
+  }
+  return quality;
+}
+
+PageModel page_model(const Model& model) {
+  PageModel page;
+  page.name = model.folder().string();
+  page.kind = models::to_string(model.kind());
+  page.task = model.task();
+  page.parameters = model.parameter_count();
+  page.isa = to_string(current_isa());
+  page.kernel = model.kind() == models::ModelKind::kAttention ? "fused attention" : "";
+  const fs::path weights = model.folder() / "model.safetensors", recipe = model.folder() / "recipe.toml";
+  if (fs::exists(weights)) page.hash = fmt::format("{:08x}", formats::crc32c(formats::read_file(weights)));
+  if (fs::exists(recipe)) page.seed = static_cast<uint64_t>(formats::Recipe::load(recipe).integer("seed", 1));
+  return page;
+}
+
+}  // namespace
+
+PageData explain_model(const Model& model, const std::vector<ModelExample>& examples,
+                       const tasks::Evaluation* held_back, std::string_view split,
+                       const ExplainOptions& options) {
+  const tasks::Classifier& classifier = model.classifier();
+  PageData data;
+  data.model = page_model(model);
+  fs::path folder = model.folder().lexically_normal();
+  if (folder.filename().empty()) folder = folder.parent_path();
+  data.title = fmt::format("{} · {}", folder.filename().string(), model.task());
+  for (const ModelExample& example : examples) {
+    ExplainOptions each = options;
+    each.truth = example.truth;
+    data.examples.push_back(classifier.network ? explain_text(*classifier.network, *classifier.tokenizer,
+                                                              classifier.classes, example.text, each)
+                                               : explain_words(classifier, example.text, each));
+  }
+  data.quality = held_back != nullptr && !held_back->truth.empty()
+                     ? classification_quality(held_back->classes, held_back->truth, held_back->probabilities,
+                                              std::string(split))
+                     : saved_quality(model.folder(), split);
+  data.quality.curves = read_curves((model.folder() / "metrics.jsonl").string());
+  return data;
+}
+
+}  // namespace fovea::explain

@@ -1,0 +1,152 @@
+#include "fovea/explain/explain_text.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/check.hpp"
+#include "explain/recorder.hpp"
+#include "fovea/autograd/tape.hpp"
+#include "fovea/explain/relevance.hpp"
+#include "fovea/kernels/softmax.hpp"
+
+namespace fovea::explain {
+namespace {
+
+bool is_blank(char c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+std::vector<double> softmax_of(const float* logits, int64_t classes) {
+  std::vector<double> p(logits, logits + classes);
+  const double largest = *std::max_element(p.begin(), p.end());
+  double sum = 0;
+  for (double& x : p) sum += x = std::exp(x - largest);
+  for (double& x : p) x /= sum;
+  return p;
+}
+
+// Probability of `target` when only some of the tokens are read.
+std::vector<float> occluded(const models::TextClassifier& model, std::span<const int32_t> ids,
+                            std::span<const int64_t> words, int64_t target) {
+  const auto scores = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+    std::vector<int64_t> lengths;
+    std::vector<int32_t> packed;
+    for (const std::vector<int64_t>& tokens : kept) {
+      lengths.push_back(static_cast<int64_t>(tokens.size()));
+      for (const int64_t t : tokens) packed.push_back(ids[static_cast<size_t>(t)]);
+    }
+    nn::Context context;
+    const Offsets offsets = Offsets::from_lengths(lengths);
+    const Tensor batch = Tensor::from<int32_t>(packed, {offsets.total()});
+    const autograd::Var logits = model.logits(batch, offsets, context);
+    for (size_t n = 0; n < out.size(); ++n) {
+      const float* row = logits.value().data() + static_cast<int64_t>(n) * logits.dim(1);
+      out[n] = softmax_of(row, logits.dim(1))[static_cast<size_t>(target)];
+    }
+  };
+  return occlusion(words, scores);
+}
+
+// What the classifier's pooling reads at the top: half the mean over all tokens, half its attention pooling.
+std::vector<float> pooled_tokens(const AttentionRecorder& recorder, size_t tokens) {
+  std::vector<float> start(tokens, 1.0F / static_cast<float>(tokens));
+  if (recorder.pooling_weights().size() == tokens) {
+    for (size_t t = 0; t < tokens; ++t) start[t] = 0.5F * (start[t] + recorder.pooling_weights()[t]);
+  }
+  return start;
+}
+
+}  // namespace
+
+std::vector<PageToken> page_tokens(std::string_view text, const formats::Encoding& encoding,
+                                   const formats::Tokenizer& tokenizer) {
+  std::vector<PageToken> tokens;
+  int64_t word = 0, before = 0;
+  for (size_t i = 0; i < encoding.ids.size(); ++i) {
+    const formats::Span span = encoding.spans[i];
+    PageToken token{"", word, span.begin, span.end};
+    // Bytes between two tokens (blanks, and what the tokenizer left out) are shown with the later one.
+    const int64_t from = std::min(before, span.begin);
+    if (span.end > from)
+      token.text = std::string(text.substr(static_cast<size_t>(from), static_cast<size_t>(span.end - from)));
+    const bool blank = std::any_of(token.text.begin(), token.text.end(), is_blank);
+    if (blank && i > 0) ++word;
+    token.word = word;
+    if (span.end <= span.begin && token.text.empty()) token.text = tokenizer.piece(encoding.ids[i]);
+    before = std::max(before, span.end);
+    tokens.push_back(std::move(token));
+  }
+  return tokens;
+}
+
+PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer& tokenizer,
+                         const std::vector<std::string>& classes, std::string_view text,
+                         const ExplainOptions& options) {
+  const int64_t count = model.config().classes;
+  check_argument(static_cast<int64_t>(classes.size()) == count, "explain_text",
+                 "expected {} class names, got {}", count, classes.size());
+  formats::Encoding encoding = tokenizer.encode(text);
+  const auto longest = static_cast<size_t>(model.config().max_tokens);
+  if (encoding.ids.size() > longest) {
+    encoding.ids.resize(longest);
+    encoding.spans.resize(longest);
+  }
+  PageExample example;
+  example.text = std::string(text);
+  example.truth = options.truth;
+  example.tokens = page_tokens(text, encoding, tokenizer);
+  const size_t tokens = encoding.ids.size();
+  const Tensor ids = Tensor::from<int32_t>(encoding.ids, {static_cast<int64_t>(tokens)});
+  const Offsets offsets = Offsets::single(static_cast<int64_t>(tokens));
+
+  AttentionRecorder recorder;
+  nn::Context context(&recorder);
+  autograd::Tape tape;
+  autograd::Var logits, x;
+  {
+    const autograd::TapeScope scope(tape);
+    x = autograd::Var::parameter(model.embed(ids, offsets, context).value().clone());
+    logits = model.classify(x, offsets, context);
+  }
+  const std::vector<double> p = softmax_of(logits.value().data(), count);
+  std::vector<int64_t> order(p.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return p[static_cast<size_t>(a)] > p[static_cast<size_t>(b)];
+  });
+  for (size_t i = 0; i < order.size() && i < static_cast<size_t>(options.candidates); ++i) {
+    const auto c = static_cast<size_t>(order[i]);
+    example.prediction.push_back({classes[c], p[c]});
+  }
+  if (tokens == 0) return example;
+
+  if (!recorder.empty()) {
+    example.attention = recorder.page_attention();
+    example.relevance.push_back(recorder.rollout(pooled_tokens(recorder, tokens)));
+  }
+  Tensor one_hot = Tensor::zeros({1, count});
+  one_hot.data()[order[0]] = 1;
+  tape.backward_from(logits, one_hot);
+  const std::string name = classes[static_cast<size_t>(order[0])];
+  if (x.grad().defined()) {
+    example.relevance.push_back({"gradient × input",
+                                 "First-order effect of each token's embedding on the score of " + name +
+                                     ": positive speaks for it, negative against it.",
+                                 gradient_times_input(x.value(), x.grad())});
+  }
+  for (const nn::Parameter& parameter : model.parameters()) {
+    autograd::Var var = parameter.var;
+    var.clear_grad();
+  }
+  if (options.occlusion) {
+    std::vector<int64_t> words;
+    for (const PageToken& token : example.tokens) words.push_back(token.word);
+    example.relevance.push_back({"occlusion",
+                                 "Fall of the probability of " + name + " when the token's word is left out.",
+                                 occluded(model, encoding.ids, words, order[0])});
+  }
+  return example;
+}
+
+}  // namespace fovea::explain
