@@ -104,35 +104,25 @@ HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, Quer
   });
 }
 
-// Whether all elements are finite: 0·x is NaN for the others.
-HWY_NOINLINE bool all_finite(const float* x, int64_t stride, int64_t rows, int64_t width) {
-  const F d;
-  V sum = hn::Zero(d);
-  float rest = 0.0f;
-  for (int64_t i = 0; i < rows; ++i) {
-    int64_t c = 0;
-    for (; c + kLanes <= width; c += kLanes) {
-      sum = hn::MulAdd(hn::LoadU(d, x + i * stride + c), hn::Zero(d), sum);
-    }
-    for (; c < width; ++c) rest += 0.0f * x[i * stride + c];
-  }
-  return hn::AllTrue(d, hn::Eq(sum, sum)) && rest == rest;
-}
-
-// Oᵀ += Vᵀ·P key by key, where V holds NaN or ∞ and the block is partly masked: 0·NaN must not reach the
-// queries that do not see the key.
+// Oᵀ += Vᵀ·P key by key, only where a query sees the key: where V holds NaN or ∞, 0·NaN must not reach the
+// others.
 HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, int64_t block, const PanelRuns& runs,
                                   const float* v, int64_t ldv, const float* p) {
   if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
   panel.fresh = false;
+  const F d;
+  const I di;
   for (int64_t c = 0; c < panel.columns; ++c) {
-    for (int64_t i = 0; i < panel.column[c].rows; ++i) {
-      const int64_t row = panel.column[c].row + i, lane = c * kLanes + i;
-      const int64_t begin = std::max(runs.column[c].begin, first_key(h, row) - block);
-      const int64_t end = std::min(runs.column[c].end, end_key(h, row) - block);
-      for (int64_t j = begin; j < end; ++j) {
-        for (int64_t e = 0; e < h.value_width; ++e)
-          panel.ot[e * kPanel + lane] += v[j * ldv + e] * p[j * kPanel + lane];
+    VI lowest, highest;
+    seen_keys(h, panel.column[c], block, lowest, highest);
+    for (int64_t j = runs.column[c].begin; j < runs.column[c].end; ++j) {
+      const VI key = hn::Set(di, static_cast<int32_t>(j));
+      const auto hidden = hn::RebindMask(d, hn::Or(hn::Lt(key, lowest), hn::Gt(key, highest)));
+      const V weight = hn::Load(d, p + j * kPanel + c * kLanes);
+      for (int64_t e = 0; e < h.value_width; ++e) {
+        float* at = panel.ot + e * kPanel + c * kLanes;
+        const V sum = hn::Load(d, at);
+        hn::Store(hn::IfThenElse(hidden, sum, hn::MulAdd(hn::Set(d, v[j * ldv + e]), weight, sum)), d, at);
       }
     }
   }
@@ -141,7 +131,7 @@ HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, int64_t 
 // One panel against one key block; k and v are the block's first rows, `finite_values` unless v needs
 // add_seen_values.
 void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k,
-                 int64_t ldk, const float* v, int64_t ldv, bool finite_values, float* s) {
+                 int64_t ldk, const float* v, int64_t ldv, bool careful, float* s) {
   const PanelRuns runs = panel_runs(h, panel.column, panel.columns, block, block_end);
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
   rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel);
@@ -161,7 +151,7 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
-  if (!finite_values) return add_seen_values(h, panel, block, runs, v, ldv, s);
+  if (careful) return add_seen_values(h, panel, block, runs, v, ldv, s);
   columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot, panel.fresh);
 }
 
@@ -180,18 +170,20 @@ void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows
   }
 }
 
-void end_panel(const AttentionForwardTask& task, Panel& panel) {
+// Whether the output is finite.
+bool end_panel(const AttentionForwardTask& task, Panel& panel) {
   const F d;
   const AttentionHead& h = task.head;
   alignas(64) float lse[kLanes];
+  bool finite = true;
   if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);  // no key was seen
   for (int64_t c = 0; c < panel.columns; ++c) {
     const QueryColumn q = panel.column[c];
     const V sum = hn::Load(d, panel.sum + c * kLanes), max = hn::Load(d, panel.max + c * kLanes);
     const auto empty = hn::Eq(sum, hn::Zero(d));
     const V factor = hn::IfThenZeroElse(empty, hn::Div(hn::Set(d, h.keep_scale), sum));
-    unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width,
-                         task.out + q.row * task.out_stride, task.out_stride);
+    finite &= unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width,
+                                   task.out + q.row * task.out_stride, task.out_stride);
     const V log_sum = hn::Log(d, hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
     const V natural = hn::MulAdd(max, hn::Set(d, kLn2), log_sum);
     hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
@@ -203,6 +195,22 @@ void end_panel(const AttentionForwardTask& task, Panel& panel) {
                             panel.sum + c * kLanes, panel.slope + c * kLanes);
     }
   }
+  return finite;
+}
+
+// Does a panel again, carefully.
+void redo_panel(const AttentionForwardTask& task, Panel& panel, float* s) {
+  const AttentionHead& h = task.head;
+  const int64_t row = panel.column[0].row, rows = panel.column[0].rows + panel.column[1].rows;
+  panel.fresh = true;
+  panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
+  begin_panel(h, panel, row, rows);
+  const int64_t end = end_key(h, row + rows - 1);
+  for (int64_t block = first_key(h, row) / kKeyBlock * kKeyBlock; block < end; block += kKeyBlock) {
+    panel_block(h, panel, block, std::min(block + kKeyBlock, h.k_length), h.k + block * h.k_stride,
+                h.k_stride, h.v + block * h.v_stride, h.v_stride, true, s);
+  }
+  end_panel(task, panel);
 }
 
 int64_t panel_floats(int64_t width, int64_t value_width, int64_t top_k) {
@@ -237,7 +245,7 @@ void forward(const AttentionForwardTask& task, float* workspace) {
   float* v_copy = k_copy + round_up(kKeyBlock * h.width, kLanes);
 
   // Key blocks begin at multiples of kKeyBlock, whatever the chunk. Rows far apart in memory are brought
-  // together when more than one panel reads them.
+  // together when more than two panels read them: copying costs as much as two strided readings.
   const int64_t begin = first_key(h, task.q_begin) / kKeyBlock * kKeyBlock;
   const int64_t end = end_key(h, task.q_end - 1);
   for (int64_t block = begin; block < end; block += kKeyBlock) {
@@ -255,13 +263,14 @@ void forward(const AttentionForwardTask& task, float* workspace) {
       v = v_copy;
       ldv = h.value_width;
     }
-    const bool masked = block < first_key(h, task.q_end - 1) || block_end > end_key(h, task.q_begin);
-    const bool finite_values = !masked || all_finite(v, ldv, block_end - block, h.value_width);
     for (int64_t p = 0; p < count; ++p) {
-      panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, finite_values, s);
+      panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, false, s);
     }
   }
-  for (int64_t p = 0; p < count; ++p) end_panel(task, panels[p]);
+  const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length;
+  for (int64_t p = 0; p < count; ++p) {
+    if (!end_panel(task, panels[p]) && masked) redo_panel(task, panels[p], s);
+  }
 }
 
 int64_t query_chunk() {

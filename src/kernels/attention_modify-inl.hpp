@@ -69,20 +69,27 @@ inline HWY_NOINLINE void distance_column(float* s, int64_t ld, KeyRun run, const
   }
 }
 
+// The least and greatest key, relative to the block, that each query of a column sees.
+HWY_INLINE void seen_keys(const AttentionHead& h, QueryColumn q, int64_t block, VI& lowest, VI& highest) {
+  const I di;
+  const int64_t shift = h.k_length - h.q_length + q.row - block;
+  const auto limit = [](int64_t x) HWY_ATTR {
+    return static_cast<int32_t>(std::clamp<int64_t>(x, -1'000'000'000, 1'000'000'000));
+  };
+  lowest = hn::Iota(di, limit(shift - h.left));
+  highest = hn::Iota(di, limit(shift + h.right));
+}
+
 // Sets the scores of keys out of sight to kMasked. Only the keys that not every query of the column sees are
 // touched.
 inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
                                      int64_t block) {
   const F d;
   const I di;
-  const int64_t shift = h.k_length - h.q_length + q.row - block;
   const int64_t all_from = first_key(h, q.row + q.rows - 1) - block;  // every query sees [all_from, all_to)
   const int64_t all_to = end_key(h, q.row) - block;
-  const auto limit = [](int64_t x) HWY_ATTR {
-    return static_cast<int32_t>(std::clamp<int64_t>(x, -1'000'000'000, 1'000'000'000));
-  };
-  const VI lowest = hn::Iota(di, limit(shift - h.left));
-  const VI highest = hn::Iota(di, limit(shift + h.right));
+  VI lowest, highest;
+  seen_keys(h, q, block, lowest, highest);
   const V masked = hn::Set(d, kMasked);
   for (int64_t j = run.begin; j < std::min(run.end, all_from); ++j) {
     const auto dead = hn::RebindMask(d, hn::Lt(hn::Set(di, static_cast<int32_t>(j)), lowest));

@@ -363,18 +363,24 @@ inline HWY_NOINLINE void pack_column(const float* x, int64_t stride, int64_t row
   }
 }
 
-// x[lane·stride + c] (+)= factor[lane] · packed[c·kPanel + lane] for the first `rows` lanes.
+// x[lane·stride + c] (+)= factor[lane] · packed[c·kPanel + lane] for the first `rows` lanes. Returns whether
+// all of factor·packed is finite (0·x is NaN for the others).
 template <bool kAdd>
-inline HWY_NOINLINE void unpack_column(const float* packed, V factor, int64_t rows, int64_t width, float* x,
+inline HWY_NOINLINE bool unpack_column(const float* packed, V factor, int64_t rows, int64_t width, float* x,
                                        int64_t stride) {
   const F d;
+  const V zero = hn::Zero(d);
+  V poison = zero;
   int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
   alignas(64) float block[4 * kLanes];  // four columns, as rows
   const hn::FixedTag<float, 4> d4;
   for (; c + 4 <= width; c += 4) {
     V v[4];
-    for (int64_t i = 0; i < 4; ++i) v[i] = hn::Mul(hn::Load(d, packed + (c + i) * kPanel), factor);
+    for (int64_t i = 0; i < 4; ++i) {
+      v[i] = hn::Mul(hn::Load(d, packed + (c + i) * kPanel), factor);
+      poison = hn::MulAdd(v[i], zero, poison);
+    }
     transpose_blocks(v[0], v[1], v[2], v[3]);
     if (!kAdd && rows == kLanes) {
       for (int64_t j = 0; j < 4; ++j) store_blocks(v[j], x + c, stride, j);
@@ -390,12 +396,15 @@ inline HWY_NOINLINE void unpack_column(const float* packed, V factor, int64_t ro
 #endif
   alignas(64) float lanes[kLanes] = {};
   for (; c < width; ++c) {
-    hn::Store(hn::Mul(hn::Load(d, packed + c * kPanel), factor), d, lanes);
+    const V v = hn::Mul(hn::Load(d, packed + c * kPanel), factor);
+    poison = hn::MulAdd(v, zero, poison);
+    hn::Store(v, d, lanes);
     for (int64_t i = 0; i < rows; ++i) {
       float& element = x[i * stride + c];
       element = kAdd ? element + lanes[i] : lanes[i];
     }
   }
+  return hn::AllTrue(d, hn::Eq(poison, zero));
 }
 
 // Rows to a contiguous (ld = padded) place, the padding zeroed.
