@@ -23,6 +23,7 @@ class RowObserver {
   RowObserver() = default;
   RowObserver(const AttentionStatistics& wanted, float* memory)
       : any_(wanted.any()),
+        keys_wanted_(wanted.max_weight != nullptr || wanted.top_k > 0),
         top_k_(wanted.top_k),
         max_(memory),
         key_(memory + kPanel),
@@ -37,22 +38,23 @@ class RowObserver {
   static int64_t floats(int64_t top_k) { return (2 + 2 * top_k) * kPanel; }
   bool any() const { return any_; }
 
-  // Scores of column c (s[j·kPanel]) for the keys of the run; key 0 of the tile is `block`.
+  // Scores of column c (s[j·kPanel]) for the keys of the run; key 0 of the tile is `block`. A tile without a
+  // new maximum or a new candidate costs one look at its maxima.
   HWY_NOINLINE void see(const float* s, KeyRun run, int64_t block, int64_t c) {
     const F d;
-    float* max_at = max_ + c * kLanes;
-    float* key_at = key_ + c * kLanes;
-    V max = hn::Load(d, max_at);
-    VI key = hn::BitCast(I(), hn::Load(d, key_at));
-    for (int64_t j = run.begin; j < run.end; ++j) {
-      const V x = hn::Load(d, s + j * kPanel);
-      const auto above = hn::Gt(x, max);
-      max = hn::IfThenElse(above, x, max);
-      key = hn::IfThenElse(hn::RebindMask(I(), above), hn::Set(I(), static_cast<int32_t>(block + j)), key);
+    if (!keys_wanted_) return;
+    V m0 = hn::Load(d, s + run.begin * kPanel), m1 = m0;
+    int64_t j = run.begin;
+    for (; j + 2 <= run.end; j += 2) {
+      m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
+      m1 = hn::Max(m1, hn::Load(d, s + (j + 1) * kPanel));
     }
-    hn::Store(max, d, max_at);
-    hn::Store(hn::BitCast(d, key), d, key_at);
-    if (top_k_ > 0) see_top(s, run, block, c);
+    if (j < run.end) m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
+    const V highest = hn::Max(m0, m1);
+    if (!hn::AllFalse(d, hn::Gt(highest, hn::Load(d, max_ + c * kLanes)))) see_max(s, run, block, c);
+    if (top_k_ == 0) return;
+    const float* least = scores_ + (top_k_ - 1) * kPanel + c * kLanes;
+    if (!hn::AllFalse(d, hn::Gt(highest, hn::Load(d, least)))) see_top(s, run, block, c);
   }
 
   // Writes the statistics of column c; max, sum and slope are the softmax state of its lanes.
@@ -84,30 +86,51 @@ class RowObserver {
     return key;
   }
 
+  void see_max(const float* s, KeyRun run, int64_t block, int64_t c) {
+    const F d;
+    const I di;
+    V max = hn::Load(d, max_ + c * kLanes);
+    VI key = hn::BitCast(di, hn::Load(d, key_ + c * kLanes));
+    for (int64_t j = run.begin; j < run.end; ++j) {
+      const V x = hn::Load(d, s + j * kPanel);
+      const auto above = hn::RebindMask(di, hn::Gt(x, max));
+      key = hn::IfThenElse(above, hn::Set(di, static_cast<int32_t>(block + j)), key);
+      max = hn::Max(max, x);  // not a blend: the shorter chain from key to key
+    }
+    hn::Store(max, d, max_ + c * kLanes);
+    hn::Store(hn::BitCast(d, key), d, key_ + c * kLanes);
+  }
+
   HWY_NOINLINE void see_top(const float* s, KeyRun run, int64_t block, int64_t c) {
     const F d;
     const float* least =
         scores_ + (top_k_ - 1) * kPanel + c * kLanes;  // the weakest kept score of each query
     for (int64_t j = run.begin; j < run.end; ++j) {
-      const float* x = s + j * kPanel;
-      if (hn::AllFalse(d, hn::Gt(hn::Load(d, x), hn::Load(d, least)))) continue;
-      for (int64_t i = 0; i < kLanes; ++i) {
-        if (x[i] > least[i]) insert(c * kLanes + i, x[i], static_cast<int32_t>(block + j));
-      }
+      const V x = hn::Load(d, s + j * kPanel);
+      if (hn::AllFalse(d, hn::Gt(x, hn::Load(d, least)))) continue;
+      insert(x, static_cast<int32_t>(block + j), c);
     }
   }
 
-  void insert(int64_t lane, float score, int32_t key) {
-    int64_t n = top_k_ - 1;
-    for (; n > 0 && scores_[(n - 1) * kPanel + lane] < score; --n) {
-      scores_[n * kPanel + lane] = scores_[(n - 1) * kPanel + lane];
-      keys_[n * kPanel + lane] = keys_[(n - 1) * kPanel + lane];
+  // Inserts a key into the descending lists of all queries of a column at once: where it belongs, the rest
+  // moves down.
+  void insert(V score, int32_t index, int64_t c) {
+    const F d;
+    V key = hn::BitCast(d, hn::Set(I(), index));
+    auto moved = hn::Gt(score, score);  // none yet
+    for (int64_t n = 0; n < top_k_; ++n) {
+      float* score_at = scores_ + n * kPanel + c * kLanes;
+      float* key_at = keys_ + n * kPanel + c * kLanes;
+      const V old_score = hn::Load(d, score_at), old_key = hn::Load(d, key_at);
+      moved = hn::Or(moved, hn::Gt(score, old_score));
+      hn::Store(hn::IfThenElse(moved, score, old_score), d, score_at);
+      hn::Store(hn::IfThenElse(moved, key, old_key), d, key_at);
+      score = hn::IfThenElse(moved, old_score, score);
+      key = hn::IfThenElse(moved, old_key, key);
     }
-    scores_[n * kPanel + lane] = score;
-    std::memcpy(&keys_[n * kPanel + lane], &key, sizeof key);
   }
 
-  bool any_ = false;
+  bool any_ = false, keys_wanted_ = false;
   int64_t top_k_ = 0;
   float* max_ = nullptr;     // [kPanel] the largest score of a key
   float* key_ = nullptr;     // [kPanel] its index, as int32 bits
