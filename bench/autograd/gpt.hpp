@@ -7,6 +7,7 @@
 
 #include "fovea/autograd/functions/attention.hpp"
 #include "fovea/autograd/functions/embedding.hpp"
+#include "fovea/autograd/functions/feed_forward.hpp"
 #include "fovea/autograd/functions/linear.hpp"
 #include "fovea/autograd/functions/losses.hpp"
 #include "fovea/autograd/functions/norm.hpp"
@@ -59,9 +60,7 @@ class Gpt {
       h = timed_("attention", [&] { return ag::attention_qkv(std::move(h), offsets_, options); });
       h = timed_("linear", [&] { return ag::linear(h, b.projection); });
       residual_norm(x, h, b.norm2);
-      h = timed_("linear_activation",
-                 [&] { return ag::linear_activation(h, b.up, {}, ag::Activation::kGelu); });
-      h = timed_("linear", [&] { return ag::linear(h, b.down); });
+      h = timed_("feed_forward", [&] { return ag::feed_forward(h, b.up, {}, b.down, {}); });
       residual_norm(x, h, i + 1 < blocks_.size() ? blocks_[i + 1].norm1 : last_);
     }
     x = Var();

@@ -88,12 +88,18 @@ struct Tanh {
 template <class F>
 HWY_INLINE void with_activation(Activation act, F&& f) {
   switch (act) {
-    case Activation::kRelu: return f(Relu());
-    case Activation::kGelu: return f(Gelu());
-    case Activation::kGeluTanh: return f(GeluTanh());
-    case Activation::kSilu: return f(Silu());
-    case Activation::kSigmoid: return f(Sigmoid());
-    case Activation::kTanh: return f(Tanh());
+    case Activation::kRelu:
+      return f(Relu());
+    case Activation::kGelu:
+      return f(Gelu());
+    case Activation::kGeluTanh:
+      return f(GeluTanh());
+    case Activation::kSilu:
+      return f(Silu());
+    case Activation::kSigmoid:
+      return f(Sigmoid());
+    case Activation::kTanh:
+      return f(Tanh());
   }
 }
 
@@ -125,7 +131,8 @@ template <class Act>
 HWY_NOINLINE void glu_forward_loop(int64_t rows, int64_t cols, const float* x, float* y) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* gate = x + r * 2 * cols;
-    map2(cols, gate, gate + cols, y + r * cols, [](VF g, VF u) HWY_ATTR { return hn::Mul(Act::value(g), u); });
+    map2(cols, gate, gate + cols, y + r * cols,
+         [](VF g, VF u) HWY_ATTR { return hn::Mul(Act::value(g), u); });
   }
 }
 
@@ -146,6 +153,32 @@ HWY_NOINLINE void glu_backward_loop(int64_t rows, int64_t cols, const float* x, 
   }
 }
 
+template <class Act>
+HWY_NOINLINE void backward_with_value_loop(int64_t n, const float* x, const float* dy, float* y, float* dx) {
+  for_vectors(n, [&](int64_t i, int64_t count) HWY_ATTR {
+    const ValueAndSlope a = Act::both(load_some(x + i, count));
+    store_some(hn::Mul(load_some(dy + i, count), a.slope), dx + i, count);
+    store_some(a.value, y + i, count);
+  });
+}
+
+template <class Act>
+HWY_NOINLINE void glu_backward_with_value_loop(int64_t rows, int64_t cols, const float* x, const float* dy,
+                                               float* y, float* dx) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* gate = x + r * 2 * cols;
+    float* dgate = dx + r * 2 * cols;
+    for_vectors(cols, [&](int64_t i, int64_t count) HWY_ATTR {
+      const VF g = load_some(dy + r * cols + i, count);
+      const VF u = load_some(gate + cols + i, count);
+      const ValueAndSlope a = Act::both(load_some(gate + i, count));
+      store_some(hn::Mul(a.value, u), y + r * cols + i, count);
+      store_some(hn::Mul(hn::Mul(g, u), a.slope), dgate + i, count);
+      store_some(hn::Mul(g, a.value), dgate + cols + i, count);
+    });
+  }
+}
+
 void forward_body(Activation act, int64_t n, const float* x, float* y) {
   with_activation(act, [&](auto a) HWY_ATTR { forward_loop<decltype(a)>(n, x, y); });
 }
@@ -156,8 +189,18 @@ void backward_body(Activation act, int64_t n, const float* x, const float* y, co
 void glu_forward_body(Activation act, int64_t rows, int64_t cols, const float* x, float* y) {
   with_activation(act, [&](auto a) HWY_ATTR { glu_forward_loop<decltype(a)>(rows, cols, x, y); });
 }
-void glu_backward_body(Activation act, int64_t rows, int64_t cols, const float* x, const float* dy, float* dx) {
+void glu_backward_body(Activation act, int64_t rows, int64_t cols, const float* x, const float* dy,
+                       float* dx) {
   with_activation(act, [&](auto a) HWY_ATTR { glu_backward_loop<decltype(a)>(rows, cols, x, dy, dx); });
+}
+void backward_with_value_body(Activation act, int64_t n, const float* x, const float* dy, float* y,
+                              float* dx) {
+  with_activation(act, [&](auto a) HWY_ATTR { backward_with_value_loop<decltype(a)>(n, x, dy, y, dx); });
+}
+void glu_backward_with_value_body(Activation act, int64_t rows, int64_t cols, const float* x, const float* dy,
+                                  float* y, float* dx) {
+  with_activation(
+      act, [&](auto a) HWY_ATTR { glu_backward_with_value_loop<decltype(a)>(rows, cols, x, dy, y, dx); });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -173,11 +216,12 @@ namespace fovea::kernels {
 
 void activation_forward(Activation act, int64_t n, const float* x, float* y) {
   auto* body = FOVEA_KERNEL(forward_body);
-  parallel_for(n, kCostlyGrain * 2, [&](int64_t begin, int64_t end) { body(act, end - begin, x + begin, y + begin); });
+  parallel_for(n, kCostlyGrain * 2,
+               [&](int64_t begin, int64_t end) { body(act, end - begin, x + begin, y + begin); });
 }
 
-void activation_backward(Activation act, int64_t n, const float* x, const float* y, const float* dy, float* dx,
-                         bool accumulate) {
+void activation_backward(Activation act, int64_t n, const float* x, const float* y, const float* dy,
+                         float* dx, bool accumulate) {
   auto* body = FOVEA_KERNEL(backward_body);
   // Only one of x and y is read; give the other its place so that no null pointer is moved.
   if (x == nullptr) x = y;
@@ -198,6 +242,23 @@ void glu_backward(Activation act, int64_t rows, int64_t cols, const float* x, co
   auto* body = FOVEA_KERNEL(glu_backward_body);
   parallel_for(rows, row_grain(cols, kCostlyGrain * 2), [&](int64_t begin, int64_t end) {
     body(act, end - begin, cols, x + begin * 2 * cols, dy + begin * cols, dx + begin * 2 * cols);
+  });
+}
+
+void activation_backward_with_value(Activation act, int64_t n, const float* x, const float* dy, float* y,
+                                    float* dx) {
+  auto* body = FOVEA_KERNEL(backward_with_value_body);
+  parallel_for(n, kCostlyGrain * 2, [&](int64_t begin, int64_t end) {
+    body(act, end - begin, x + begin, dy + begin, y + begin, dx + begin);
+  });
+}
+
+void glu_backward_with_value(Activation act, int64_t rows, int64_t cols, const float* x, const float* dy,
+                             float* y, float* dx) {
+  auto* body = FOVEA_KERNEL(glu_backward_with_value_body);
+  parallel_for(rows, row_grain(cols, kCostlyGrain * 2), [&](int64_t begin, int64_t end) {
+    body(act, end - begin, cols, x + begin * 2 * cols, dy + begin * cols, y + begin * cols,
+         dx + begin * 2 * cols);
   });
 }
 

@@ -18,14 +18,16 @@ std::vector<float> over_the_range() {
   return x;
 }
 
-// Errors stated in the header. In the negative tails the exponent's argument (x²/2, or GELU's cubic) is itself rounded
-// to 2^-24 of up to ~100, which is why a relative error can only be had beside an absolute one.
+// Errors stated in the header. In the negative tails the exponent's argument (x²/2, or GELU's cubic) is
+// itself rounded to 2^-24 of up to ~100, which is why a relative error can only be had beside an absolute
+// one.
 TEST(Activation, ValuesAreAccurateOverTheRange) {
   const std::vector<float> x = over_the_range();
   on_every_isa([&](const std::string& isa) {
     for (const Activation act : kAll) {
       std::vector<double> want;
-      for (const float v : x) want.push_back(reference::activation(static_cast<int>(act), static_cast<double>(v)));
+      for (const float v : x)
+        want.push_back(reference::activation(static_cast<int>(act), static_cast<double>(v)));
       std::vector<float> y(x.size());
       activation_forward(act, static_cast<int64_t>(x.size()), x.data(), y.data());
       expect_close(y, want, 1e-6, 2e-7, isa + " activation " + std::to_string(static_cast<int>(act)));
@@ -42,7 +44,8 @@ TEST(Activation, SlopesAreAccurateOverTheRange) {
       std::vector<float> y(x.size()), dx(x.size());
       const auto n = static_cast<int64_t>(x.size());
       activation_forward(act, n, x.data(), y.data());
-      activation_backward(act, n, from_value ? nullptr : x.data(), from_value ? y.data() : nullptr, dy.data(), dx.data());
+      activation_backward(act, n, from_value ? nullptr : x.data(), from_value ? y.data() : nullptr, dy.data(),
+                          dx.data());
       std::vector<double> want;
       for (size_t i = 0; i < x.size(); ++i) {
         want.push_back(static_cast<double>(dy[i]) *
@@ -64,7 +67,8 @@ TEST(Activation, AccumulatesAndWorksAtEverySize) {
         activation_backward(act, n, x.data(), y.data(), dy.data(), dx.data());
         activation_backward(act, n, x.data(), y.data(), dy.data(), sum.data(), true);
         std::vector<double> want;
-        for (size_t i = 0; i < dx.size(); ++i) want.push_back(static_cast<double>(start[i]) + static_cast<double>(dx[i]));
+        for (size_t i = 0; i < dx.size(); ++i)
+          want.push_back(static_cast<double>(start[i]) + static_cast<double>(dx[i]));
         expect_close(sum, want, 2e-7, 1e-6, isa);
         std::vector<float> in_place = x;
         activation_forward(act, n, in_place.data(), in_place.data());
@@ -106,6 +110,34 @@ TEST(Glu, AgreesWithItsParts) {
         }
         expect_close(y, want_y, 2e-6, 1e-6, isa);
         expect_close(dx, want_dx, 2e-6, 2e-6, isa);
+      }
+    }
+  });
+}
+
+TEST(Activation, BackwardWithValueIsForwardAndBackwardInOne) {
+  on_every_isa([](const std::string& isa) {
+    for (const Activation act : kAll) {
+      const bool reads_value = act == Activation::kSigmoid || act == Activation::kTanh;
+      for (const int64_t n : kSizes) {
+        const std::vector<float> x = normals(n, 1), dy = normals(n, 2);
+        std::vector<float> y(x.size()), dx(x.size());
+        activation_forward(act, n, x.data(), y.data());
+        activation_backward(act, n, x.data(), y.data(), dy.data(), dx.data());
+        std::vector<float> value = x, slope = dy;
+        activation_backward_with_value(act, n, value.data(), slope.data(), value.data(), slope.data());
+        expect_same_bits(value, y, isa);
+        if (!reads_value) expect_same_bits(slope, dx, isa);
+
+        const int64_t cols = n;
+        const std::vector<float> pair = normals(3 * 2 * cols, 3), dpair = normals(3 * cols, 4);
+        std::vector<float> gated(dpair.size()), dgated(pair.size());
+        glu_forward(act, 3, cols, pair.data(), gated.data());
+        glu_backward(act, 3, cols, pair.data(), dpair.data(), dgated.data());
+        std::vector<float> in = pair, out = dpair;
+        glu_backward_with_value(act, 3, cols, in.data(), out.data(), out.data(), in.data());
+        expect_same_bits(out, gated, isa);
+        expect_same_bits(in, dgated, isa);
       }
     }
   });
