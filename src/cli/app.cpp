@@ -28,6 +28,21 @@ int fail(Console& console, int code, std::string_view message) {
   return code;
 }
 
+// The command line again, for a person to paste.
+std::string quoted(int argc, const char* const* argv) {
+  std::string line = "fovea";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain =
+        !word.empty() && word.find_first_of(" \t\n\"'\\$`*?[]{}()<>|&;#~!") == std::string::npos;
+    line += plain ? " " + word : " '";
+    if (plain) continue;
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
 // The deepest command that was named on the line, for help.
 const CLI::App* chosen(const CLI::App* app) {
   const auto parsed = app->get_subcommands();
@@ -108,6 +123,10 @@ int run(int argc, const char* const* argv) {
   app.footer("Examples:\n  fovea info\n  fovea COMMAND --help");
   Invocation invocation;
   add_common(app, invocation.common);
+  invocation.command_line = quoted(argc, argv);
+  add_train(app, invocation);
+  add_evaluate(app, invocation);
+  add_predict(app, invocation);
   add_data(app, invocation);
   add_info(app, invocation);
 

@@ -13,6 +13,7 @@ namespace fovea::cli {
 
 struct Invocation {
   CommonOptions common;
+  std::string command_line;  // as typed, quoted where a shell needs it
   // Set by the chosen command; gives the exit code. Runs after the common options have taken effect.
   std::function<int(const CommonOptions&, Console&)> command;
 };
@@ -25,6 +26,9 @@ int run(int argc, const char* const* argv);
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
                       const std::vector<std::string>& examples);
 
+void add_train(CLI::App& app, Invocation& invocation);
+void add_evaluate(CLI::App& app, Invocation& invocation);
+void add_predict(CLI::App& app, Invocation& invocation);
 void add_data(CLI::App& app, Invocation& invocation);
 void add_info(CLI::App& app, Invocation& invocation);
 

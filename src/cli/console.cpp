@@ -99,6 +99,7 @@ void Console::clear_line() {
 
 void Console::print_line(std::string_view line) {
   clear_line();
+  while (line.ends_with('\n')) line.remove_suffix(1);
   fmt::print(stream_, "{}\n", line);
   std::fflush(stream_);
 }

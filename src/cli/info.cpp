@@ -2,13 +2,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/app.hpp"
+#include "cli/model_folder.hpp"
 #include "cli/text.hpp"
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/version.hpp"
+#include "fovea/formats/file.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -71,13 +74,35 @@ std::string machine_text() {
   return text;
 }
 
+// What is written about a model, as far as it is there: a run that was stopped has no card yet.
+std::string optional_file(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? formats::read_file(path, 1 << 20) : std::string();
+}
+
+int model_info(const std::filesystem::path& folder, const CommonOptions& common) {
+  const ordered_json config = read_config(folder);
+  const std::string metrics = optional_file(folder / "metrics.json");
+  const std::string card = optional_file(folder / "card.md");
+  if (common.json) {
+    const ordered_json parsed = ordered_json::parse(metrics, nullptr, false);
+    print_result(
+        dump_line({{"config", config}, {"metrics", parsed.is_discarded() ? ordered_json(nullptr) : parsed}}));
+  } else {
+    print_result(card.empty() ? config.dump(2) + "\n(no card.md: the run has not finished)" : card);
+  }
+  return kDone;
+}
+
 }  // namespace
 
 void add_info(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      add_command(app, "info", "The machine and its instruction sets", {"fovea info", "fovea info --json"});
-  command->callback([&invocation] {
-    invocation.command = [](const CommonOptions& common, Console&) {
+  CLI::App* command = add_command(app, "info", "The machine and its instruction sets, or a model's card",
+                                  {"fovea info", "fovea info out/packages", "fovea info --json"});
+  auto model = std::make_shared<std::string>();
+  command->add_option("MODEL", *model, "Folder that fovea train wrote (default: the machine)");
+  command->callback([model, &invocation] {
+    invocation.command = [model](const CommonOptions& common, Console&) {
+      if (!model->empty()) return model_info(*model, common);
       print_result(common.json ? machine().dump() : machine_text());
       return kDone;
     };

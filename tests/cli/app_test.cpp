@@ -29,7 +29,7 @@ TEST(CommandLine, VersionIsTheLibrarys) {
 
 TEST(CommandLine, WrongCallsExitWithTwoAndOneLine) {
   for (const std::string call :
-       {"", "nope", "info --nope", "info --threads 0", "info --seed -1", "info surplus"}) {
+       {"", "nope", "info --nope", "info --threads 0", "info --seed -1", "info one two"}) {
     const CommandResult r = fovea_tool(call);
     EXPECT_EQ(r.code, 2) << call;
     EXPECT_EQ(r.out, "") << call;
