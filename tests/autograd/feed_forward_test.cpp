@@ -69,17 +69,18 @@ FOVEA_GRADIENT_CASES(feed_forward) {
       add(k, n, 5, 6, 4);
       if (n < 200) add(k, 4, 5, n, 3);
     }
+    add(k, 400, 5, 600, 4);  // several chunks of rows
   }
   return cases;
 }
 
-// The composed definition, bit for bit, forward and backward.
-TEST(FeedForward, EqualsItsParts) {
+// The composed definition, bit for bit, forward and backward; few rows, and enough for several chunks.
+void expect_equals_its_parts(int64_t rows, int64_t width) {
   for (const Kind& k : kKinds) {
     const bool gated = k.options.form == FeedForwardForm::kGated;
-    const Var x = Var::parameter(to_tensor(random_array({33, 17}, 1)));
-    const Var up = Var::parameter(to_tensor(random_array({gated ? 62 : 31, 17}, 2)));
-    const Var down = Var::parameter(to_tensor(random_array({9, 31}, 3)));
+    const Var x = Var::parameter(to_tensor(random_array({rows, 17}, 1)));
+    const Var up = Var::parameter(to_tensor(random_array({gated ? 2 * width : width, 17}, 2)));
+    const Var down = Var::parameter(to_tensor(random_array({9, width}, 3)));
     const auto gradients = [&](bool fused) {
       Tape tape;
       const TapeScope scope(tape);
@@ -92,7 +93,7 @@ TEST(FeedForward, EqualsItsParts) {
         y = linear(dropout(std::move(a), k.options.dropout, k.options.dropout_key), down);
       }
       std::vector<Tensor> all{y.value()};
-      tape.backward_from(y, to_tensor(random_array({33, 9}, 4)));
+      tape.backward_from(y, to_tensor(random_array({rows, 9}, 4)));
       for (Var v : {x, up, down}) {
         all.push_back(v.grad().clone());
         v.clear_grad();
@@ -106,6 +107,11 @@ TEST(FeedForward, EqualsItsParts) {
           << k.name << " " << i;
     }
   }
+}
+
+TEST(FeedForward, EqualsItsParts) {
+  expect_equals_its_parts(33, 31);
+  expect_equals_its_parts(400, 600);
 }
 
 TEST(FeedForward, MisuseIsNamed) {
