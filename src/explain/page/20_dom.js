@@ -25,6 +25,7 @@ function percent(p) {
 function number(x) {
   if (x === null || x === undefined || Number.isNaN(x)) return "–";
   const a = Math.abs(x);
+  if (Number.isInteger(x) && a < 1000) return String(x);
   if (a >= 1000) return Math.round(x).toLocaleString("en");
   return a === 0 ? "0" : a >= 100 ? x.toFixed(0) : a >= 10 ? x.toFixed(1) : a >= 0.01 ? x.toFixed(a >= 1 ? 2 : 3) : x.toExponential(1);
 }
@@ -43,10 +44,14 @@ const viridisTable = Array.from({length: 256}, (_, i) => {
 const viridis = t => viridisTable[Math.round(clamp(t, 0, 1) * 255)];
 const css = rgb => `rgb(${rgb[0]},${rgb[1]},${rgb[2]})`;
 
-const kDecades = 3;  // a logarithmic scale reaches from the largest weight shown down to a thousandth of it
-function scaled(weight, log, largest) {
+// A logarithmic scale reaches from the largest weight shown down to the smallest, at least a tenth and at most a
+// thousandth of it: even maps keep looking even.
+const leastShown = (smallest, largest) => clamp(smallest, largest / 1000, largest / 10);
+function scaled(weight, log, largest, smallest) {
   if (weight <= 0 || largest <= 0) return 0;
-  return clamp(log ? 1 + Math.log10(weight / largest) / kDecades : weight / largest, 0, 1);
+  if (!log) return clamp(weight / largest, 0, 1);
+  const least = leastShown(smallest, largest);
+  return clamp(Math.log(weight / least) / Math.log(largest / least), 0, 1);
 }
 
 function panel(id, title, note, ...children) {

@@ -20,11 +20,11 @@ function thumbnail(canvas, layer, head) {
     const overview = attention.map(layer, one).overview;
     for (let i = 0; i < values.length; ++i) values[i] += attention.overviewValues[overview[i]] / heads.length;
   }
-  let largest = 0;
-  values.forEach((v, i) => { if (!(state.hideFirst && i % side === 0)) largest = Math.max(largest, v); });
+  const unseen = i => attention.causal && i % side > Math.floor(i / side) || state.hideFirst && i % side === 0;
+  let largest = 0, smallest = 1;
+  values.forEach((v, i) => { if (!unseen(i)) { largest = Math.max(largest, v); smallest = Math.min(smallest, v); } });
   for (let i = 0; i < values.length; ++i) {
-    const above = attention.causal && i % side > Math.floor(i / side), first = state.hideFirst && i % side === 0;
-    image.data.set([...viridis(scaled(values[i], state.log, largest)), above || first ? 0 : 255], 4 * i);
+    image.data.set([...viridis(scaled(values[i], state.log, largest, smallest)), unseen(i) ? 0 : 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
 }

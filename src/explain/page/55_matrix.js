@@ -9,6 +9,7 @@ function drawMatrix() {
   const canvas = $("#matrix");
   if (!attention || !canvas) return;
   const [q0, q1, k0, k1] = matrixView(), ratio = Math.min(3, devicePixelRatio || 1);
+  canvas.style.maxWidth = Math.max(320, kMargin + 44 * Math.max(q1 - q0, k1 - k0)) + "px";  // a short text needs no large map
   const size = canvas.clientWidth || 480, worded = (size - kMargin) / Math.max(q1 - q0, k1 - k0) >= kWordedCell;
   const margin = worded ? (size < 420 ? 56 : kMargin) : 32, plot = size - margin;
   canvas.width = canvas.height = Math.round(size * ratio);
@@ -19,7 +20,7 @@ function drawMatrix() {
   const across = k1 - k0, down = q1 - q0, pixels = Math.round(plot * ratio);
   const columns = Math.min(across, pixels), rows = Math.min(down, pixels);
   const values = new Float32Array(columns * rows), seen = new Uint8Array(columns * rows);
-  let largest = 0;
+  let largest = 0, smallest = 1;
   for (let q = q0; q < q1; ++q) {
     const row = attention.row(state.layer, state.head, q), base = Math.floor((q - q0) * rows / down) * columns;
     const end = attention.causal ? Math.min(k1, q + 1) : k1;
@@ -29,12 +30,13 @@ function drawMatrix() {
       seen[i] = 1;
       if (row[k] > values[i]) values[i] = row[k];
       if (row[k] > largest) largest = row[k];
+      if (row[k] < smallest) smallest = row[k];
     }
   }
   const image = new ImageData(columns, rows);
   for (let i = 0; i < values.length; ++i) {
     if (!seen[i]) continue;
-    const c = viridis(scaled(values[i], state.log, largest));
+    const c = viridis(scaled(values[i], state.log, largest, smallest));
     image.data[4 * i] = c[0]; image.data[4 * i + 1] = c[1]; image.data[4 * i + 2] = c[2]; image.data[4 * i + 3] = 255;
   }
   const cells = h("canvas", {width: columns, height: rows});
@@ -43,7 +45,7 @@ function drawMatrix() {
   context.fillRect(margin, margin, plot, plot);
   context.imageSmoothingEnabled = false;
   context.drawImage(cells, margin, margin, plot, plot);
-  matrixImage = {view: [q0, q1, k0, k1], pooled: across > pixels || down > pixels, largest, cells, margin, plot, worded};
+  matrixImage = {view: [q0, q1, k0, k1], pooled: across > pixels || down > pixels, largest, smallest, cells, margin, plot, worded};
   drawAxes(context, margin, plot);
   drawCross(context, margin, plot);
   drawMatrixNotes();
@@ -86,14 +88,14 @@ function drawCross(context, margin, plot) {
   context.restore();
 }
 function drawMatrixNotes() {
-  const {view, pooled, largest} = matrixImage, n = tokenCount(), at = 0.1;
+  const {view, pooled, largest, smallest} = matrixImage, n = tokenCount(), at = 0.1;
   const whole = view[0] === 0 && view[1] === n && view[2] === 0 && view[3] === n;
   const precision = `a weight of 10 % is told to ± ${percent(attention.error(at))}`;
   const kind = attention.topK ? `top ${attention.topK} keys of each row` : pooled ? "largest weight under each pixel" : "every weight";
   $("#matrix-kind").textContent = `${headName(state.layer, state.head)} · ${whole ? `all ${n} × ${n}` : `queries ${view[0]}–${view[1] - 1}, keys ${view[2]}–${view[3] - 1}`} · ${kind} · ${precision}`;
   const bar = $("#scale");
   bar.style.background = `linear-gradient(90deg, ${kViridis.map(css).join(",")})`;
-  $("#scale-low").textContent = state.log ? percent(largest / 1000).replace(/^(?!<)/, "≤ ") : "0 %";
+  $("#scale-low").textContent = state.log ? percent(leastShown(smallest, largest)).replace(/^(?!<)/, "≤ ") : "0 %";
   $("#scale-high").textContent = percent(largest);
   $("#matrix").setAttribute("aria-label", `Attention weights of ${headName(state.layer, state.head)}, ${n} by ${n}. Largest ${percent(largest)}.`);
 }

@@ -11,7 +11,7 @@ function classTable(classes) {
     table.replaceChildren(h("thead", {}, h("tr", {}, columns.map(c => h("th", {scope: "col", "aria-sort": c === classSort ? (c === "name" ? "ascending" : "descending") : null},
       h("button", {type: "button", class: "link", text: titles[c] + (c === classSort ? " ▾" : ""), onclick: () => { classSort = c; draw(); }}))))),
     h("tbody", {}, rows.map(r => h("tr", {}, h("th", {scope: "row", text: r.name}),
-      ["precision", "recall", "f1"].map(c => h("td", {}, h("span", {class: "inbar", style: {"--w": 100 * (r[c] || 0) + "%"}, text: r[c] === null ? "–" : r[c].toFixed(3)}))), h("td", {class: "num", text: number(r.support)})))));
+      ["precision", "recall", "f1"].map(c => h("td", {}, h("span", {class: "inbar", style: {"--w": r.support ? 100 * (r[c] || 0) + "%" : "0%"}, text: r[c] === null || !r.support ? "–" : r[c].toFixed(3)}))), h("td", {class: "num", text: number(r.support)})))));
   };
   draw();
   return table;

@@ -16,11 +16,11 @@ function exportText(kind) {
       weights: rows.map(row => [...row].map(digits))});
   }
   const size = 720, margin = 90, plot = size - margin, escape = text => text.replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}[c]));
-  const height = plot / (q1 - q0), width = plot / (k1 - k0), largest = matrixImage.largest, parts = [];
+  const height = plot / (q1 - q0), width = plot / (k1 - k0), {largest, smallest} = matrixImage, parts = [];
   if ((q1 - q0) * (k1 - k0) <= 128 * 128) {
     rows.forEach((row, i) => row.forEach((w, j) => {
       if (attention.causal && k0 + j > q0 + i || state.hideFirst && k0 + j === 0) return;
-      parts.push(`<rect x="${(margin + j * width).toFixed(2)}" y="${(margin + i * height).toFixed(2)}" width="${(width + 0.05).toFixed(2)}" height="${(height + 0.05).toFixed(2)}" fill="${css(viridis(scaled(w, state.log, largest)))}"/>`);
+      parts.push(`<rect x="${(margin + j * width).toFixed(2)}" y="${(margin + i * height).toFixed(2)}" width="${(width + 0.05).toFixed(2)}" height="${(height + 0.05).toFixed(2)}" fill="${css(viridis(scaled(w, state.log, largest, smallest)))}"/>`);
     }));
   } else {
     parts.push(`<image x="${margin}" y="${margin}" width="${plot}" height="${plot}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${matrixImage.cells.toDataURL()}"/>`);
