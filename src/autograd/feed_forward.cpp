@@ -4,6 +4,10 @@
 #include <optional>
 
 #include "autograd/support.hpp"
+#include "fovea/autograd/functions/activation.hpp"
+#include "fovea/autograd/functions/dropout.hpp"
+#include "fovea/autograd/functions/linear.hpp"
+#include "fovea/autograd/precision.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/kernels/dropout.hpp"
 #include "fovea/kernels/matmul.hpp"
@@ -114,6 +118,15 @@ class FeedForwardFunction final : public Function {
   Tensor x_, up_, down_, h_;
 };
 
+// The layer written as the operations it stands for: what bf16 uses, whose products are rounded one by one.
+Var of_parts(const Var& x, const Var& up, const Var& up_bias, const Var& down, const Var& down_bias,
+             const FeedForwardOptions& options) {
+  Var a = options.form == FeedForwardForm::kGated ? glu(linear(x, up, up_bias), options.activation)
+                                                  : linear_activation(x, up, up_bias, options.activation);
+  if (options.dropout > 0.0f) a = dropout(a, options.dropout, options.dropout_key);
+  return linear(a, down, down_bias);
+}
+
 }  // namespace
 
 Var feed_forward(const Var& x, const Var& up, const Var& up_bias, const Var& down, const Var& down_bias,
@@ -132,6 +145,7 @@ Var feed_forward(const Var& x, const Var& up, const Var& up_bias, const Var& dow
   check_argument(options.dropout >= 0.0f && options.dropout < 1.0f, kOp,
                  "expected a dropout in [0, 1), got {}", options.dropout);
 
+  if (current_precision() == Precision::kBFloat16) return of_parts(x, up, up_bias, down, down_bias, options);
   const bool keep = recording({&x, &up, &up_bias, &down, &down_bias});
   const int64_t up_width = up.dim(0);
   const int64_t in = x.dim(1);

@@ -1,8 +1,8 @@
 #include "fovea/autograd/functions/linear.hpp"
 
+#include "autograd/rounded_products.hpp"
 #include "autograd/support.hpp"
 #include "fovea/kernels/elementwise.hpp"
-#include "fovea/kernels/matmul.hpp"
 #include "fovea/kernels/reduce.hpp"
 
 namespace fovea::autograd {
@@ -10,7 +10,8 @@ namespace {
 
 using kernels::Matmul;
 
-// Inputs 0, 1, 2 are x, weight and bias, for every function of this family.
+// Inputs 0, 1, 2 are x, weight and bias, for every function of this family. x and weight are kept as forward
+// read them, so that backward multiplies in the same precision.
 class LinearFunction : public Function {
  public:
   LinearFunction(Tensor x, Tensor weight) : x_(std::move(x)), weight_(std::move(weight)) {}
@@ -21,11 +22,11 @@ class LinearFunction : public Function {
   void products(const Tensor& dy) {
     const int64_t rows = dy.dim(0);
     const int64_t out = dy.dim(1);
+    const Tensor d = needs(0) || needs(1) ? rounded(dy, precision_of(x_.defined() ? x_ : weight_)) : Tensor{};
     if (needs(1)) {
       const int64_t in = x_.dim(1);
       auto [dw, accumulate] = target(1);
-      kernels::matmul({.m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = accumulate},
-                      dy.data(), x_.data(), dw.data());
+      multiply_into({.m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = accumulate}, d, x_, dw);
     }
     if (needs(2)) {
       auto [db, accumulate] = target(2);
@@ -33,8 +34,7 @@ class LinearFunction : public Function {
     }
     if (needs(0)) {
       auto [dx, accumulate] = target(0);
-      kernels::matmul({.m = rows, .n = weight_.dim(1), .k = out, .accumulate = accumulate}, dy.data(),
-                      weight_.data(), dx.data());
+      multiply_into({.m = rows, .n = weight_.dim(1), .k = out, .accumulate = accumulate}, d, weight_, dx);
     }
   }
 
@@ -114,44 +114,55 @@ void check_linear(const char* op, const Var& x, const Var& weight, const Var& bi
   check_optional_vector(op, "bias", bias.value(), weight.dim(0));
 }
 
-// What the products of the backward pass read, and no more: an activation lives on only for its weight's
-// gradient.
-Tensor kept_x(const Var& x, const Var& weight) {
-  return weight.requires_grad() ? x.value() : Tensor{};
-}
-Tensor kept_weight(const Var& x, const Var& weight) {
-  return x.requires_grad() ? weight.value() : Tensor{};
-}
-
-void product(const Var& x, const Var& weight, const Var& bias, bool accumulate, Tensor& y) {
-  kernels::matmul({.m = x.dim(0),
+// The operands of one call, each rounded once for forward and backward.
+struct Operands {
+  Operands(const Var& x, const Var& w)
+      : input(rounded(x.value(), current_precision())),
+        weight(rounded(w.value(), current_precision())),
+        x_(x),
+        w_(w) {}
+  void product(const Var& bias, bool accumulate, Tensor& y) const {
+    multiply_into({.m = input.dim(0),
                    .n = weight.dim(0),
-                   .k = x.dim(1),
+                   .k = input.dim(1),
                    .transpose_b = true,
                    .bias = data_or_null(bias.value()),
                    .accumulate = accumulate},
-                  x.value().data(), weight.value().data(), y.data());
-}
+                  input, weight, y);
+  }
+  // What backward reads, and no more: an activation lives on only for its weight's gradient.
+  Tensor kept_input() const { return w_.requires_grad() ? input : Tensor{}; }
+  Tensor kept_weight() const { return x_.requires_grad() ? weight : Tensor{}; }
+
+  Tensor input, weight;
+
+ private:
+  const Var& x_;
+  const Var& w_;
+};
 
 }  // namespace
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {
   check_linear("linear", x, weight, bias);
   Tensor y = Tensor::empty({x.dim(0), weight.dim(0)});
-  product(x, weight, bias, false, y);
-  return record<LinearFunction>(std::move(y), {x, weight, bias}, kept_x(x, weight), kept_weight(x, weight));
+  const Operands operands(x, weight);
+  operands.product(bias, false, y);
+  return record<LinearFunction>(std::move(y), {x, weight, bias}, operands.kept_input(),
+                                operands.kept_weight());
 }
 
 Var linear_activation(const Var& x, const Var& weight, const Var& bias, Activation act) {
   check_linear("linear_activation", x, weight, bias);
   Tensor h = Tensor::empty({x.dim(0), weight.dim(0)});
-  product(x, weight, bias, false, h);
+  const Operands operands(x, weight);
+  operands.product(bias, false, h);
   const bool from_output =
       act == Activation::kRelu || act == Activation::kSigmoid || act == Activation::kTanh;
   Tensor y = from_output || !recording({&x, &weight, &bias}) ? h : Tensor::empty(h.shape());
   kernels::activation_forward(act, h.numel(), h.data(), y.data());
-  return record<LinearActivationFunction>(std::move(y), {x, weight, bias}, kept_x(x, weight),
-                                          kept_weight(x, weight), act, std::move(h));
+  return record<LinearActivationFunction>(std::move(y), {x, weight, bias}, operands.kept_input(),
+                                          operands.kept_weight(), act, std::move(h));
 }
 
 Var linear_add(const Var& h, const Var& weight, const Var& bias, Var residual) {
@@ -160,9 +171,10 @@ Var linear_add(const Var& h, const Var& weight, const Var& bias, Var residual) {
   check_argument(residual.shape() == Shape({h.dim(0), weight.dim(0)}), "linear_add",
                  "expected residual [{}, {}], got {}", h.dim(0), weight.dim(0), to_string(residual.shape()));
   Tensor y = residual.value().unique() ? std::move(residual.value()) : residual.value().clone();
-  product(h, weight, bias, true, y);
-  return record<LinearAddFunction>(std::move(y), {h, weight, bias, residual}, kept_x(h, weight),
-                                   kept_weight(h, weight));
+  const Operands operands(h, weight);
+  operands.product(bias, true, y);
+  return record<LinearAddFunction>(std::move(y), {h, weight, bias, residual}, operands.kept_input(),
+                                   operands.kept_weight());
 }
 
 Var matmul(const Var& a, const Var& b, bool transpose_b) {
