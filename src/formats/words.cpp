@@ -24,7 +24,7 @@ enum class Kind : unsigned char { kSpace, kLetter, kDigit, kUnderscore, kMark };
 constexpr std::array<Kind, 128> make_kinds() {
   std::array<Kind, 128> kinds{};
   for (size_t c = 0; c < 128; ++c) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '@';
     const bool digit = c >= '0' && c <= '9';
     kinds[c] = c <= ' ' || c == 127 ? Kind::kSpace
                : letter             ? Kind::kLetter
@@ -36,9 +36,10 @@ constexpr std::array<Kind, 128> make_kinds() {
 }
 constexpr std::array<Kind, 128> kKinds = make_kinds();
 
-// The rules of UAX #29 that plain ASCII can meet, ten times as fast as the general machine; a test holds the
-// two together. WB5, 8-10: letters and digits join; WB6-7: . ' : between letters; WB11-12: . ' , ; between
-// digits; WB13: the underscore joins with all of them.
+// The rules of UAX #29 that plain ASCII can meet, as ICU has them since version 72 ("@" is a letter, ":"
+// joins nothing), ten times as fast as the general machine; a test holds the two together. WB5, 8-10: letters
+// and digits join; WB6-7: . ' between letters; WB11-12: . ' , ; between digits; WB13: the underscore joins
+// with all of them.
 void for_each_ascii_word(std::string_view text, FunctionRef<void(Span)> emit) {
   const size_t size = text.size();
   const auto kind = [&](size_t i) { return kKinds[static_cast<unsigned char>(text[i])]; };
@@ -54,7 +55,7 @@ void for_each_ascii_word(std::string_view text, FunctionRef<void(Span)> emit) {
         if (next != Kind::kMark && next != Kind::kSpace) {
           ++i;
         } else if (next == Kind::kMark && i + 1 < size && kind(i + 1) == last &&
-                   ((last == Kind::kLetter && (c == '.' || c == '\'' || c == ':')) ||
+                   ((last == Kind::kLetter && (c == '.' || c == '\'')) ||
                     (last == Kind::kDigit && (c == '.' || c == '\'' || c == ',' || c == ';')))) {
           i += 2;
         } else {
@@ -114,6 +115,7 @@ void for_each_word(std::string_view text, FunctionRef<void(Span)> emit) {
 
 std::string lower_case(std::string_view text) {
   std::string lower;
+  std::string valid;
   if (is_ascii(text)) {
     lower = text;
     for (char& c : lower) {
@@ -123,6 +125,10 @@ std::string lower_case(std::string_view text) {
   }
   check_argument(text.size() < size_t{std::numeric_limits<int32_t>::max()}, "lower_case",
                  "expected a text of less than 2^31 bytes, got {}", text.size());
+  if (find_invalid_utf8(text) >= 0) {
+    valid = replace_invalid_utf8(text);
+    text = valid;
+  }
   UErrorCode status = U_ZERO_ERROR;
   icu::StringByteSink<std::string> sink(&lower, static_cast<int32_t>(text.size()));
   icu::CaseMap::utf8ToLower("", 0, icu::StringPiece(text.data(), static_cast<int32_t>(text.size())), sink,
