@@ -59,7 +59,7 @@ void transpose(int64_t rows, int64_t cols, const float* x, int64_t stride, float
   auto* body = FOVEA_KERNEL(transpose_body);
   // Threads own whole cache lines of the output rows.
   const int64_t lines = (rows + 15) / 16;
-  parallel_for(lines, row_grain(cols * 16, 4 * kGrain), [&](int64_t begin, int64_t end) {
+  parallel_for(lines, row_grain(cols * 16), [&](int64_t begin, int64_t end) {
     body(cols, x, stride, out, out_stride, begin * 16, std::min(rows, end * 16));
   });
 }
