@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "fovea/base/cpu.hpp"
+#include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
 #include "tests/attention/problem.hpp"
 
@@ -283,6 +284,21 @@ TEST(Attention, ShiftingAllScoresOfARowChangesNothing) {
     EXPECT_NEAR(plain.out.data()[i], moved.out.data()[i], 4e-6f);
   for (int64_t i = 0; i < plain.lse.numel(); ++i)
     EXPECT_NEAR(plain.lse.data()[i] + 3, moved.lse.data()[i], 4e-6f);
+}
+
+TEST(Attention, MemoryGrowsWithTheTokensNotWithTheirSquare) {
+  Problem p;
+  p.q_lengths = p.k_lengths = {6000};  // one score matrix would take 144 MB
+  p.d = p.dv = 16;
+  p.spec.window_left = 64;  // memory is the same without, time is not
+  p.spec.window_right = 64;
+  const Arrays a = make_arrays(p);
+  const int64_t before = memory_stats().bytes_in_use;
+  reset_peak_memory();
+  const Results r = run_engine(a);
+  // Results are 1.6 MB; backward holds up to seven shares of dQ, 2.7 MB, and a workspace a thread. The pool
+  // rounds up to the next power of two.
+  EXPECT_LT(memory_stats().peak_bytes_in_use - before, int64_t{24} << 20);
 }
 
 TEST(Attention, DropsTheStatedShare) {
