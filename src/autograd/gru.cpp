@@ -7,7 +7,7 @@
 namespace fovea::autograd {
 namespace {
 
-// All matrices are time-major: row begin(t) + r is step t of the sequence of rank r.
+// All matrices are in the order of TimeSteps: row begin(g, t) + r is step t of the sequence of rank r in group g.
 struct Pass {
   Tensor x;   // [T, in]
   Tensor gx;  // [T, 3·hidden] r | z | n, activated
@@ -29,20 +29,22 @@ class GruFunction final : public Function {
     Tensor dh = Tensor::empty({tokens, hidden});
     kernels::gather_rows(tokens, hidden, dy.data(), time_.token_of_row(), dh.data());
     dy = {};
-    Tensor direct = Tensor::empty({time_.steps() > 0 ? time_.alive(0) : 0, hidden});
-    for (int64_t t = time_.steps() - 1; t >= 0; --t) {
-      const int64_t first = time_.begin(t);
-      const int64_t alive = time_.alive(t);
-      const float* h_prev = t > 0 ? pass_.h.data() + time_.begin(t - 1) * hidden : data_or_null(pass_.h0);
-      float* dgx = pass_.gx.data() + first * width;  // takes the place of what it was made from
-      float* dgh = pass_.gh.data() + first * width;
-      kernels::gru_cell_backward(alive, hidden, dgx, dgh, h_prev, dh.data() + first * hidden, dgx, dgh, direct.data());
-      if (t > 0) {
-        float* dh_prev = dh.data() + time_.begin(t - 1) * hidden;
-        kernels::add(alive * hidden, dh_prev, direct.data(), dh_prev);
+    Tensor direct = Tensor::empty({time_.sequences(), hidden});
+    for_each_group(time_, u_, [&](int64_t g) {
+      float* direct_group = direct.data() + time_.rank_begin(g) * hidden;
+      for (int64_t t = time_.steps(g) - 1; t >= 0; --t) {
+        const int64_t first = time_.begin(g, t);
+        const int64_t alive = time_.alive(g, t);
+        float* dgx = pass_.gx.data() + first * width;  // takes the place of what it was made from
+        float* dgh = pass_.gh.data() + first * width;
+        kernels::gru_cell_backward(alive, hidden, dgx, dgh, state_before(pass_.h, pass_.h0, time_, g, t),
+                                   dh.data() + first * hidden, dgx, dgh, direct_group);
+        if (t == 0) continue;
+        float* dh_prev = dh.data() + time_.begin(g, t - 1) * hidden;
+        kernels::add(alive * hidden, dh_prev, direct_group, dh_prev);
         kernels::matmul({.m = alive, .n = hidden, .k = width, .accumulate = true}, dgh, u_.data(), dh_prev);
       }
-    }
+    });
     if (needs(2)) {
       const Tensor previous = previous_states(pass_.h, pass_.h0, time_);
       weight_gradient(2, width, hidden, pass_.gh, previous);
@@ -95,18 +97,20 @@ Var gru(const Var& x, const Var& w, const Var& u, const Var& b, const Var& b_rec
                   pass.x.data(), w.value().data(), pass.gx.data());
   pass.gh = Tensor::empty({tokens, width});
   pass.h = Tensor::empty({tokens, hidden});
-  for (int64_t t = 0; t < time.steps(); ++t) {
-    const int64_t first = time.begin(t);
-    const int64_t alive = time.alive(t);
-    const float* h_prev = t > 0 ? pass.h.data() + time.begin(t - 1) * hidden : data_or_null(pass.h0);
-    float* gh = pass.gh.data() + first * width;
-    // Without a state before it, the product is zero: k = 0 leaves the bias.
-    kernels::matmul({.m = alive, .n = width, .k = h_prev != nullptr ? hidden : 0, .transpose_b = true,
-                     .lda = hidden, .ldb = hidden, .bias = data_or_null(b_recurrent.value())},
-                    h_prev != nullptr ? h_prev : pass.h.data(), u.value().data(), gh);
-    kernels::gru_cell_forward(alive, hidden, pass.gx.data() + first * width, gh, h_prev,
-                              pass.h.data() + first * hidden);
-  }
+  for_each_group(time, u.value(), [&](int64_t g) {
+    for (int64_t t = 0; t < time.steps(g); ++t) {
+      const int64_t first = time.begin(g, t);
+      const int64_t alive = time.alive(g, t);
+      const float* h_prev = state_before(pass.h, pass.h0, time, g, t);
+      float* gh = pass.gh.data() + first * width;
+      // Without a state before it, the product is zero: k = 0 leaves the bias.
+      kernels::matmul({.m = alive, .n = width, .k = h_prev != nullptr ? hidden : 0, .transpose_b = true,
+                       .lda = hidden, .ldb = hidden, .bias = data_or_null(b_recurrent.value())},
+                      h_prev != nullptr ? h_prev : pass.h.data(), u.value().data(), gh);
+      kernels::gru_cell_forward(alive, hidden, pass.gx.data() + first * width, gh, h_prev,
+                                pass.h.data() + first * hidden);
+    }
+  });
   Tensor y = Tensor::empty({tokens, hidden});
   kernels::gather_rows(tokens, hidden, pass.h.data(), time.row_of_token(), y.data());
   if (options.final != nullptr) options.final->h = final_state(pass.h, pass.h0, time, hidden);

@@ -7,7 +7,7 @@
 namespace fovea::autograd {
 namespace {
 
-// All matrices are time-major: row begin(t) + r is step t of the sequence of rank r.
+// All matrices are in the order of TimeSteps: row begin(g, t) + r is step t of the sequence of rank r in group g.
 struct Pass {
   Tensor x;      // [T, in]
   Tensor gates;  // [T, 4·hidden], activated
@@ -31,20 +31,20 @@ class LstmFunction final : public Function {
     kernels::gather_rows(tokens, hidden, dy.data(), time_.token_of_row(), dh.data());
     dy = {};
     Tensor dgates = std::move(pass_.gates);  // takes the place of what it was made from
-    Tensor dc = Tensor::empty({std::max<int64_t>(time_.steps() > 0 ? time_.alive(0) : 0, 1), hidden});
-    dc.fill(0);
-    for (int64_t t = time_.steps() - 1; t >= 0; --t) {
-      const int64_t first = time_.begin(t);
-      const int64_t alive = time_.alive(t);
-      const float* c_prev = t > 0 ? pass_.c.data() + time_.begin(t - 1) * hidden : data_or_null(pass_.c0);
-      float* dg = dgates.data() + first * width;
-      kernels::lstm_cell_backward(alive, hidden, dg, c_prev, pass_.c.data() + first * hidden,
-                                  dh.data() + first * hidden, dc.data(), dg, dc.data());
-      if (t > 0) {
+    Tensor dc = Tensor::zeros({time_.sequences(), hidden});
+    for_each_group(time_, u_, [&](int64_t g) {
+      float* dc_group = dc.data() + time_.rank_begin(g) * hidden;
+      for (int64_t t = time_.steps(g) - 1; t >= 0; --t) {
+        const int64_t first = time_.begin(g, t);
+        const int64_t alive = time_.alive(g, t);
+        float* dg = dgates.data() + first * width;
+        kernels::lstm_cell_backward(alive, hidden, dg, state_before(pass_.c, pass_.c0, time_, g, t),
+                                    pass_.c.data() + first * hidden, dh.data() + first * hidden, dc_group, dg, dc_group);
+        if (t == 0) continue;
         kernels::matmul({.m = alive, .n = hidden, .k = width, .accumulate = true}, dg, u_.data(),
-                        dh.data() + time_.begin(t - 1) * hidden);
+                        dh.data() + time_.begin(g, t - 1) * hidden);
       }
-    }
+    });
     pass_.c = {};
     if (needs(2)) {
       const Tensor previous = previous_states(pass_.h, pass_.h0, time_);
@@ -98,19 +98,20 @@ Var lstm(const Var& x, const Var& w, const Var& u, const Var& b, const Offsets& 
                   pass.x.data(), w.value().data(), pass.gates.data());
   pass.c = Tensor::empty({tokens, hidden});
   pass.h = Tensor::empty({tokens, hidden});
-  for (int64_t t = 0; t < time.steps(); ++t) {
-    const int64_t first = time.begin(t);
-    const int64_t alive = time.alive(t);
-    const float* h_prev = t > 0 ? pass.h.data() + time.begin(t - 1) * hidden : data_or_null(pass.h0);
-    const float* c_prev = t > 0 ? pass.c.data() + time.begin(t - 1) * hidden : data_or_null(pass.c0);
-    float* gates = pass.gates.data() + first * width;
-    if (h_prev != nullptr) {
-      kernels::matmul({.m = alive, .n = width, .k = hidden, .transpose_b = true, .accumulate = true}, h_prev,
-                      u.value().data(), gates);
+  for_each_group(time, u.value(), [&](int64_t g) {
+    for (int64_t t = 0; t < time.steps(g); ++t) {
+      const int64_t first = time.begin(g, t);
+      const int64_t alive = time.alive(g, t);
+      float* gates = pass.gates.data() + first * width;
+      const float* h_prev = state_before(pass.h, pass.h0, time, g, t);
+      if (h_prev != nullptr) {
+        kernels::matmul({.m = alive, .n = width, .k = hidden, .transpose_b = true, .accumulate = true}, h_prev,
+                        u.value().data(), gates);
+      }
+      kernels::lstm_cell_forward(alive, hidden, gates, state_before(pass.c, pass.c0, time, g, t),
+                                 pass.c.data() + first * hidden, pass.h.data() + first * hidden);
     }
-    kernels::lstm_cell_forward(alive, hidden, gates, c_prev, pass.c.data() + first * hidden,
-                               pass.h.data() + first * hidden);
-  }
+  });
   Tensor y = Tensor::empty({tokens, hidden});
   kernels::gather_rows(tokens, hidden, pass.h.data(), time.row_of_token(), y.data());
   if (options.final != nullptr) {

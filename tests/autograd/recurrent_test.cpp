@@ -74,6 +74,36 @@ FOVEA_GRADIENT_CASES(gru) {
   return cases;
 }
 
+// Enough sequences for several groups: each gives what it gives alone.
+TEST(Recurrent, GroupedSequencesEqualThemselvesAlone) {
+  const int64_t h = 5;
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < 70; ++i) lengths.push_back(i * 7 % 23);
+  const Offsets offsets = Offsets::from_lengths(lengths);
+  const Tensor x = to_tensor(random_array({offsets.total(), kIn}, 3));
+  const Tensor w = to_tensor(random_array({4 * h, kIn}, 1));
+  const Tensor u = to_tensor(random_array({4 * h, h}, 2));
+  const RecurrentState initial{to_tensor(random_array({70, h}, 4)), to_tensor(random_array({70, h}, 5))};
+  for (const Direction direction : {Direction::kForward, Direction::kBackward}) {
+    RecurrentState last;
+    const Tensor y = lstm(x, w, u, {}, offsets, {direction, &initial, &last}).value();
+    for (int64_t n = 0; n < 70; ++n) {
+      const RecurrentState mine{initial.h.rows(n, n + 1), initial.c.rows(n, n + 1)};
+      RecurrentState end;
+      const Tensor alone = lstm(x.rows(offsets.begin(n), offsets.end(n)), w, u, {}, Offsets::single(lengths[static_cast<size_t>(n)]),
+                                {direction, &mine, &end})
+                               .value();
+      for (int64_t i = 0; i < alone.numel(); ++i) {
+        EXPECT_NEAR(alone.data()[i], y.data()[offsets.begin(n) * h + i], 1e-6) << "sequence " << n;
+      }
+      for (int64_t j = 0; j < h; ++j) {
+        EXPECT_NEAR(end.h.data()[j], last.h.data()[n * h + j], 1e-6);
+        EXPECT_NEAR(end.c.data()[j], last.c.data()[n * h + j], 1e-6);
+      }
+    }
+  }
+}
+
 // A state carried over a cut gives what the uncut sequences give.
 TEST(Recurrent, StateContinuesWhereItStopped) {
   const int64_t h = 5;

@@ -1,8 +1,8 @@
 // Recurrent layers over packed sequences of any lengths, forward and backward in one function each: one matrix product
 // projects the inputs of all tokens, then each time step advances the sequences still alive (sorted by length, so they
 // are a prefix), and the backward pass walks the steps in reverse. No step computes a token that is not there.
-// float32; same bits for any number of threads, and for any order of the sequences of a batch up to the last bit of the
-// products.
+// Batches of 8 sequences and more are dealt into groups, by their number alone, that advance independently of one
+// another on several threads. float32; same bits for any number of threads.
 #pragma once
 
 #include "fovea/autograd/var.hpp"
