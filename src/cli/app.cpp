@@ -120,13 +120,16 @@ void print_result(std::string_view text) {
 int run(int argc, const char* const* argv) {
   CLI::App app("Fovea: attention models that one can look inside", "fovea");
   app.require_subcommand(0, 1);  // none is reported below, in our own words
-  app.footer("Examples:\n  fovea info\n  fovea COMMAND --help");
+  app.footer(
+      "Examples:\n  fovea train --task text-classification --data reviews.csv --target label\n"
+      "  fovea COMMAND --help");
   Invocation invocation;
   add_common(app, invocation.common);
   invocation.command_line = quoted(argc, argv);
   add_train(app, invocation);
   add_evaluate(app, invocation);
   add_predict(app, invocation);
+  add_explain(app, invocation);
   add_data(app, invocation);
   add_info(app, invocation);
 

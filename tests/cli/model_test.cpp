@@ -62,6 +62,24 @@ TEST_F(ModelCommand, TrainsEvaluatesAndPredicts) {
   EXPECT_EQ(labels, (std::vector<std::string>{"fruit", "rock"}));
 }
 
+TEST_F(ModelCommand, ExplainsNamesTheWordsAndWritesThePage) {
+  const std::string model = train("attention");
+  const std::string page = (folder_.path() / "page.html").string();
+  const CommandResult r = fovea_tool("explain " + model + " --test --limit 3 --json --report " + page);
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.out);
+  std::string line;
+  int examples = 0;
+  for (; std::getline(lines, line); ++examples) {
+    const auto example = nlohmann::json::parse(line);
+    EXPECT_EQ(example.at("words").size(), 5U);
+    EXPECT_TRUE(example.contains("truth"));
+  }
+  EXPECT_EQ(examples, 3);
+  EXPECT_THAT(folder_.read("page.html"), HasSubstr("<html"));
+  EXPECT_THAT(fovea_tool("explain " + model + " --test --limit 1").out, HasSubstr("%"));
+}
+
 TEST_F(ModelCommand, EvaluatesAnotherTableAndNamesUnknownLabels) {
   const std::string model = train("linear");
   const std::string good = folder_.write("good.csv", "text,label\nred apple,fruit\n");

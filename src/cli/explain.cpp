@@ -1,0 +1,197 @@
+// fovea explain: what mattered in each text, as lines or as one offline page.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "cli/app.hpp"
+#include "cli/labelled_texts.hpp"
+#include "cli/model_folder.hpp"
+#include "cli/read_options.hpp"
+#include "cli/text.hpp"
+#include "fovea/base/error.hpp"
+#include "fovea/base/random.hpp"
+#include "fovea/explain/explain_model.hpp"
+#include "fovea/explain/page.hpp"
+#include "fovea/tasks/evaluate.hpp"
+#include "fovea/tasks/model.hpp"
+
+namespace fovea::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct ExplainArguments {
+  std::string model;
+  std::string file = "-";
+  std::string column;
+  std::string report;
+  bool test = false;
+  size_t limit = 10;
+  size_t words = 5;
+  ReadArguments read;
+};
+
+struct Word {
+  std::string text;
+  double weight = 0;  // fall of the class's probability without it
+};
+
+// A word's tokens share its occlusion; their texts together, without blanks, are the word.
+std::vector<Word> words_that_mattered(const explain::PageExample& example, size_t count) {
+  const auto occlusion = std::find_if(example.relevance.begin(), example.relevance.end(),
+                                      [](const explain::PageRelevance& r) { return r.name == "occlusion"; });
+  if (occlusion == example.relevance.end()) return {};
+  std::map<int64_t, Word> words;
+  for (size_t t = 0; t < example.tokens.size(); ++t) {
+    if (example.tokens[t].word < 0) continue;
+    Word& word = words[example.tokens[t].word];
+    word.text += example.tokens[t].text;
+    word.weight = static_cast<double>(occlusion->values[t]);
+  }
+  std::vector<Word> sorted;
+  for (auto& [number, word] : words) {
+    word.text.erase(0, word.text.find_first_not_of(" \t\n"));
+    sorted.push_back(word);
+  }
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Word& a, const Word& b) { return std::abs(a.weight) > std::abs(b.weight); });
+  sorted.resize(std::min(count, sorted.size()));
+  return sorted;
+}
+
+std::string example_text(const explain::PageExample& example, size_t words) {
+  const explain::PageCandidate& best = example.prediction.front();
+  std::string text = fmt::format("{}  {} %{}  {}\n", best.name, percent(best.probability),
+                                 example.truth.empty()        ? ""
+                                 : example.truth == best.name ? "  (right)"
+                                                              : "  (truth: " + example.truth + ")",
+                                 shortened(example.text, 100));
+  std::string line;
+  for (const Word& word : words_that_mattered(example, words)) {
+    line +=
+        fmt::format("{}{} {:+.1f}", line.empty() ? "" : ", ", shortened(word.text, 30), 100 * word.weight);
+  }
+  return line.empty() ? text : text + "    " + line + "\n";
+}
+
+std::string example_json(const explain::PageExample& example, size_t words) {
+  ordered_json mattered = ordered_json::array();
+  for (const Word& word : words_that_mattered(example, words)) {
+    mattered.push_back({{"word", word.text}, {"weight", word.weight}});
+  }
+  ordered_json json{{"text", example.text},
+                    {"label", example.prediction.front().name},
+                    {"probability", example.prediction.front().probability},
+                    {"words", mattered}};
+  if (!example.truth.empty()) json["truth"] = example.truth;
+  return dump_line(json);
+}
+
+// With a table that has the training table's target column, the true classes come along.
+std::vector<explain::ModelExample> read_examples(const ExplainArguments& arguments, const Model& model) {
+  std::vector<explain::ModelExample> examples;
+  const std::string column = arguments.column.empty() ? model.classifier().text_column : arguments.column;
+  if (arguments.file != "-") {
+    const data::Table table = data::read_table(arguments.file, arguments.read.options()).table;
+    const auto texts = text_column(table, column);
+    const int64_t target = table.find_column(model.classifier().target_column);
+    for (size_t i = 0; i < std::min(arguments.limit, texts.size()); ++i) {
+      examples.push_back({std::string(texts[i]),
+                          target < 0 ? "" : std::string(table.cell(static_cast<int64_t>(i), target))});
+    }
+    return examples;
+  }
+  for_each_text("-", column, {}, [&](std::span<const std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      if (examples.size() < arguments.limit) examples.push_back({std::string(text)});
+    }
+  });
+  return examples;
+}
+
+// `limit` of the test rows, drawn without replacement.
+std::vector<explain::ModelExample> draw_examples(const LabelledTexts& rows, const Model& model, size_t limit,
+                                                 uint64_t seed) {
+  std::vector<size_t> order(rows.texts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  Random(seed).shuffle(order);
+  order.resize(std::min(limit, order.size()));
+  std::vector<explain::ModelExample> examples;
+  for (const size_t i : order) {
+    examples.push_back({std::string(rows.texts[i]), model.labels()[static_cast<size_t>(rows.labels[i])]});
+  }
+  return examples;
+}
+
+// The recipe's test rows. Only --test cannot do without them: a page then lacks the scores by class.
+std::optional<LabelledTexts> test_rows(const ExplainArguments& arguments, const Model& model,
+                                       Console& console) {
+  if (arguments.test) return read_test_rows(arguments.model, model.classifier());
+  if (arguments.report.empty()) return std::nullopt;
+  try {
+    return read_test_rows(arguments.model, model.classifier());
+  } catch (const DataError& error) {
+    console.log(LogLevel::kWarning, fmt::format("the page has no scores by class: {}", error.what()));
+    return std::nullopt;
+  }
+}
+
+int explain_texts(const ExplainArguments& arguments, const CommonOptions& common, Console& console) {
+  require_task(arguments.model, "explain", {"text-classification"});
+  const Model model = Model::load(arguments.model);
+  const std::optional<LabelledTexts> rows = test_rows(arguments, model, console);
+  const std::vector<explain::ModelExample> examples =
+      arguments.test ? draw_examples(*rows, model, arguments.limit, static_cast<uint64_t>(common.seed))
+                     : read_examples(arguments, model);
+  tasks::Evaluation held_back;
+  if (rows && !arguments.report.empty()) {
+    held_back =
+        tasks::evaluate_classes(rows->labels, model.classifier().probabilities(rows->texts), model.labels());
+  }
+  const explain::PageData page =
+      explain::explain_model(model, examples, held_back.examples > 0 ? &held_back : nullptr, "test");
+  for (const explain::PageExample& example : page.examples) {
+    print_result(common.json ? example_json(example, arguments.words)
+                             : example_text(example, arguments.words));
+  }
+  if (!arguments.report.empty()) {
+    explain::write_page(arguments.report, page);
+    console.log(LogLevel::kInfo, fmt::format("page written to {}", arguments.report));
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      add_command(app, "explain", "Which words mattered, and one offline page that shows the attention",
+                  {"fovea explain out/packages new.csv --report page.html",
+                   "echo 'a chess engine' | fovea explain out/packages",
+                   "fovea explain out/packages --test --limit 20 --json"});
+  auto arguments = std::make_shared<ExplainArguments>();
+  command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
+  command->add_option("FILE", arguments->file,
+                      "Texts: a table, a line each, or - for standard input (default: -)");
+  command->add_flag("--test", arguments->test,
+                    "Explain test rows of the model's recipe, drawn by --seed, instead of FILE");
+  command->add_option("--report", arguments->report, "Write the page here (HTML, one file, no network)");
+  command->add_option("--limit", arguments->limit, "Texts to explain (default: 10)")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--words", arguments->words, "Words to name for each text (default: 5)")
+      ->check(CLI::Range(0, 1000));
+  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
+  arguments->read.add_to(*command);
+  command->callback([arguments, &invocation] {
+    invocation.command = [arguments](const CommonOptions& common, Console& console) {
+      return explain_texts(*arguments, common, console);
+    };
+  });
+}
+
+}  // namespace fovea::cli
