@@ -12,7 +12,7 @@
 #include "fovea/kernels/dropout.hpp"
 #include "fovea/kernels/matmul.hpp"
 #include "fovea/kernels/reduce.hpp"
-#include "kernels/transpose.hpp"
+#include "fovea/kernels/transpose.hpp"
 
 namespace fovea::autograd {
 namespace {

@@ -3,6 +3,7 @@
 #include "fovea/kernels/matmul.hpp"
 #include "fovea/kernels/reduce.hpp"
 #include "fovea/kernels/rnn.hpp"
+#include "fovea/kernels/transpose.hpp"
 
 namespace fovea::autograd {
 namespace {
@@ -97,6 +98,10 @@ Var gru(const Var& x, const Var& w, const Var& u, const Var& b, const Var& b_rec
                   pass.x.data(), w.value().data(), pass.gx.data());
   pass.gh = Tensor::empty({tokens, width});
   pass.h = Tensor::empty({tokens, hidden});
+  // Every step reads U with few rows: turned round once, [hidden, 3·hidden], it need not be packed by each.
+  const int64_t stride = kernels::transpose_stride(width);
+  Tensor turned = Tensor::empty({hidden, stride});
+  kernels::transpose(width, hidden, u.value().data(), hidden, turned.data(), stride);
   for_each_group(time, u.value(), [&](int64_t g) {
     for (int64_t t = 0; t < time.steps(g); ++t) {
       const int64_t first = time.begin(g, t);
@@ -104,9 +109,9 @@ Var gru(const Var& x, const Var& w, const Var& u, const Var& b, const Var& b_rec
       const float* h_prev = state_before(pass.h, pass.h0, time, g, t);
       float* gh = pass.gh.data() + first * width;
       // Without a state before it, the product is zero: k = 0 leaves the bias.
-      kernels::matmul({.m = alive, .n = width, .k = h_prev != nullptr ? hidden : 0, .transpose_b = true,
-                       .lda = hidden, .ldb = hidden, .bias = data_or_null(b_recurrent.value())},
-                      h_prev != nullptr ? h_prev : pass.h.data(), u.value().data(), gh);
+      kernels::matmul({.m = alive, .n = width, .k = h_prev != nullptr ? hidden : 0, .lda = hidden,
+                       .ldb = stride, .bias = data_or_null(b_recurrent.value())},
+                      h_prev != nullptr ? h_prev : pass.h.data(), turned.data(), gh);
       kernels::gru_cell_forward(alive, hidden, pass.gx.data() + first * width, gh, h_prev,
                                 pass.h.data() + first * hidden);
     }

@@ -3,6 +3,7 @@
 #include "fovea/kernels/matmul.hpp"
 #include "fovea/kernels/reduce.hpp"
 #include "fovea/kernels/rnn.hpp"
+#include "fovea/kernels/transpose.hpp"
 
 namespace fovea::autograd {
 namespace {
@@ -98,6 +99,10 @@ Var lstm(const Var& x, const Var& w, const Var& u, const Var& b, const Offsets& 
                   pass.x.data(), w.value().data(), pass.gates.data());
   pass.c = Tensor::empty({tokens, hidden});
   pass.h = Tensor::empty({tokens, hidden});
+  // Every step reads U with few rows: turned round once, [hidden, 4·hidden], it need not be packed by each.
+  const int64_t stride = kernels::transpose_stride(width);
+  Tensor turned = Tensor::empty({hidden, stride});
+  kernels::transpose(width, hidden, u.value().data(), hidden, turned.data(), stride);
   for_each_group(time, u.value(), [&](int64_t g) {
     for (int64_t t = 0; t < time.steps(g); ++t) {
       const int64_t first = time.begin(g, t);
@@ -105,8 +110,8 @@ Var lstm(const Var& x, const Var& w, const Var& u, const Var& b, const Offsets& 
       float* gates = pass.gates.data() + first * width;
       const float* h_prev = state_before(pass.h, pass.h0, time, g, t);
       if (h_prev != nullptr) {
-        kernels::matmul({.m = alive, .n = width, .k = hidden, .transpose_b = true, .accumulate = true}, h_prev,
-                        u.value().data(), gates);
+        kernels::matmul({.m = alive, .n = width, .k = hidden, .ldb = stride, .accumulate = true}, h_prev,
+                        turned.data(), gates);
       }
       kernels::lstm_cell_forward(alive, hidden, gates, state_before(pass.c, pass.c0, time, g, t),
                                  pass.c.data() + first * hidden, pass.h.data() + first * hidden);

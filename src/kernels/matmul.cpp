@@ -3,8 +3,8 @@
 #include <dnnl.h>
 
 #include "fovea/base/memory.hpp"
+#include "fovea/kernels/transpose.hpp"
 #include "kernels/matmul_blocks.hpp"
-#include "kernels/transpose.hpp"
 
 namespace fovea::kernels {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/transpose.hpp"
+#include "fovea/kernels/transpose.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/transpose.cpp"

@@ -1,7 +1,7 @@
 #include "fovea/kernels/matmul.hpp"
 
 #include "fovea/kernels/convert.hpp"
-#include "kernels/transpose.hpp"
+#include "fovea/kernels/transpose.hpp"
 #include "tests/kernels/kernel_test.hpp"
 #include "tests/reference/products.hpp"
 

@@ -14,7 +14,7 @@
 #include "fovea/kernels/reduce.hpp"
 #include "fovea/kernels/rnn.hpp"
 #include "fovea/kernels/softmax.hpp"
-#include "kernels/transpose.hpp"
+#include "fovea/kernels/transpose.hpp"
 #include "tests/kernels/kernel_test.hpp"
 
 namespace fovea::kernels {
