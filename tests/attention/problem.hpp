@@ -1,13 +1,12 @@
 // A random attention problem, run by the engine and by the reference, and the tolerances between them.
 //
-// Tolerances (ε = 2^-24 rounded up to 2^-23). With A = scale·max Σ|q_c k_c|, a score differs by at most
-// s = ε·(3√D + 6)·A + ε·(|softcap| + |bias|): rounding errors of a sum of D terms grow like √D, 3 standard
-// deviations are granted. A weight differs by the factor e^2s (score and lse) and 4ε (exp2). Then, with w =
-// 2s + 4ε + ε·|lse| + 3ε√Lk (sums over keys):
+// Tolerances (ε = 2^-23). Rounding errors of a sum of n terms grow like a random walk along its partial sums:
+// one standard deviation is about ε·Σ|terms|; three to four are granted. So, with A = scale·max Σ|q_c k_c|:
+//   a score: s = 6ε·A + ε·(softcap + |bias|)
+//   a weight: the factor w = 2s (score and lse) + 4ε (exp2) + ε·|lse| + 3ε·√Lk (sums over keys)
 //   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
-//   dS = P(dP − δ): with G = max_i Σ_c|dout_c|·max|v|·keep, differs by P·2G·(w + 3ε√Dv)
-//   dq: scale·max|k|·that summed over keys (ΣP = 1);   dk: scale·max|q|·that·(mass of the key, at most the
-//   queries)
+//   dS = P(dP − δ): P times e = w·(max|dP| + max|δ|) + 8ε·(max Σ|dout_c|)·max|v|·keep
+//   dq: scale·max|k|·e, summed over keys (ΣP = 1);   dk: scale·max|q|·e·(mass of the key)
 #pragma once
 
 #include <cstdint>
