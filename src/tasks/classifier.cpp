@@ -12,7 +12,7 @@ namespace {
 
 using models::ModelKind;
 
-constexpr int64_t kBatchTokens = 4096;
+constexpr size_t kBatchTokens = 4096;
 
 void softmax_into(std::span<const float> logits, std::vector<float>& out) {
   float top = logits[0];
@@ -68,31 +68,29 @@ std::vector<float> Classifier::probabilities(std::span<const std::string_view> t
     }
     return out;
   }
-  std::vector<std::vector<int32_t>> ids;
-  ids.reserve(texts.size());
-  for (const std::string_view text : texts) ids.push_back(encode(text).ids);
-  return probabilities_of_ids(ids);
+  std::vector<models::EncodedText> encoded;
+  encoded.reserve(texts.size());
+  for (const std::string_view text : texts) encoded.push_back(models::network_input(text, encode(text), network->config()));
+  return probabilities_of(encoded);
 }
 
-std::vector<float> Classifier::probabilities_of_ids(std::span<const std::vector<int32_t>> texts) const {
+std::vector<float> Classifier::probabilities_of(std::span<const models::EncodedText> texts) const {
   std::vector<float> out;
   out.reserve(texts.size() * classes.size());
   for (size_t begin = 0; begin < texts.size();) {
-    std::vector<int64_t> lengths;
-    std::vector<int32_t> ids;
-    size_t end = begin;
-    while (end < texts.size() &&
-           (end == begin || static_cast<int64_t>(ids.size() + texts[end].size()) <= kBatchTokens)) {
-      lengths.push_back(static_cast<int64_t>(texts[end].size()));
-      ids.insert(ids.end(), texts[end].begin(), texts[end].end());
-      ++end;
+    std::vector<const models::EncodedText*> batch;
+    size_t tokens = 0;
+    while (begin + batch.size() < texts.size()) {
+      const auto& text = texts[begin + batch.size()];
+      if (!batch.empty() && tokens + text.ids.size() > kBatchTokens) break;
+      tokens += text.ids.size();
+      batch.push_back(&text);
     }
     nn::Context context;
-    const auto logits = network->logits(Tensor::from<int32_t>(std::span<const int32_t>(ids), {static_cast<int64_t>(ids.size())}),
-                                        Offsets::from_lengths(lengths), context);
+    const auto logits = network->logits(models::make_batch(batch), context);
     const auto values = logits.value().span();
-    for (size_t n = 0; n < end - begin; ++n) softmax_into(values.subspan(n * classes.size(), classes.size()), out);
-    begin = end;
+    for (size_t n = 0; n < batch.size(); ++n) softmax_into(values.subspan(n * classes.size(), classes.size()), out);
+    begin += batch.size();
   }
   return out;
 }

@@ -22,14 +22,25 @@ Model Model::load(const std::filesystem::path& folder) {
   check_data(json.is_object() && json.contains("task") && json["task"].is_string(), path.string(),
              "expected a JSON object with a task, found something else; copy the model's folder again");
   model.task_ = json["task"].get<std::string>();
-  check_data(model.task_ == "text-classification", path.string(), "expected the task text-classification, found \"{}\"",
-             model.task_);
+  if (model.task_ == "language-model") {
+    model.generator_ = std::make_shared<const tasks::TextGenerator>(tasks::TextGenerator::load(folder));
+    return model;
+  }
+  check_data(model.task_ == "text-classification", path.string(),
+             "expected the task text-classification or language-model, found \"{}\"; it is of a later version", model.task_);
   model.classifier_ = std::make_shared<const tasks::Classifier>(tasks::Classifier::load(folder));
   return model;
 }
 
-models::ModelKind Model::kind() const { return classifier().kind; }
-int64_t Model::parameter_count() const { return classifier().parameter_count(); }
+models::ModelKind Model::kind() const { return classifier_ ? classifier_->kind : language_model().network->config().kind; }
+int64_t Model::parameter_count() const {
+  return classifier_ ? classifier_->parameter_count() : language_model().network->parameter_count();
+}
+
+const tasks::TextGenerator& Model::language_model() const {
+  check_argument(generator_ != nullptr, "model", "expected a language model, got one for {}", task_);
+  return *generator_;
+}
 
 const tasks::Classifier& Model::classifier() const {
   check_argument(classifier_ != nullptr, "model", "expected a text-classification model, got {}", task_);

@@ -1,5 +1,6 @@
 #include "fovea/tasks/task.hpp"
 
+#include "tasks/language_modeling.hpp"
 #include "tasks/text_classification.hpp"
 
 namespace fovea::tasks {
@@ -10,7 +11,8 @@ const char* to_string(Split split) {
 
 std::unique_ptr<TaskReader> read_task(const formats::Recipe& recipe) {
   recipe.required_text("task");
-  recipe.choice("task", "text-classification", {"text-classification"});
+  const auto task = recipe.choice("task", "text-classification", {"text-classification", "language-model"});
+  if (task == "language-model") return read_language_modeling(recipe);
   return read_text_classification(recipe);
 }
 

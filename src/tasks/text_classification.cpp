@@ -50,10 +50,13 @@ Settings read_settings(const formats::Recipe& recipe) {
   m.max_tokens = recipe.integer(key("model.max_tokens"), m.max_tokens, 1, 1 << 20);
   m.ngrams = recipe.integer(key("model.ngrams"), m.ngrams, 1, 8);
   m.ngram_buckets = recipe.integer(key("model.ngram_buckets"), m.ngram_buckets, 1, 1 << 26);
+  m.char_ngrams = recipe.integer(key("model.char_ngrams"), m.char_ngrams, 0, 32);
+  m.char_buckets = recipe.integer(key("model.char_buckets"), m.char_buckets, 1, 1 << 26);
   const auto rate = [&](const char* name, float& value) {
     value = static_cast<float>(recipe.number(key(std::string("model.") + name), static_cast<double>(value), 0.0, 0.99));
   };
   rate("token_dropout", m.token_dropout);
+  rate("word_dropout", m.word_dropout);
   rate("ngram_dropout", m.ngram_dropout);
   rate("embedding_dropout", m.embedding_dropout);
   rate("dropout", m.dropout);
@@ -123,8 +126,8 @@ class TextClassificationTask final : public Task {
   Classifier model_;
   std::vector<float> class_weights_;
   bool fitted_ = false;
-  std::array<std::vector<std::vector<int32_t>>, 3> ids_;  // unsampled
-  std::vector<std::vector<int32_t>> sampled_;             // of this epoch
+  std::array<std::vector<models::EncodedText>, 3> encoded_;  // unsampled
+  std::vector<models::EncodedText> sampled_;                 // of this epoch
   std::vector<int64_t> lengths_;
   TokenBatches batches_;
 };
@@ -162,15 +165,18 @@ void TextClassificationTask::open_network(const TaskOptions& options) {
   int64_t cut = 0;
   for (size_t split = 0; split < 3; ++split) {
     const auto& rows = rows_.splits[split];
-    ids_[split].resize(rows.size());
+    encoded_[split].resize(rows.size());
     parallel_for(static_cast<int64_t>(rows.size()), 64, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        ids_[split][static_cast<size_t>(i)] = model_.encode(rows[static_cast<size_t>(i)].text).ids;
+        const auto text = rows[static_cast<size_t>(i)].text;
+        encoded_[split][static_cast<size_t>(i)] = models::network_input(text, model_.encode(text), settings_.model);
       }
     });
-    for (const auto& ids : ids_[split]) cut += static_cast<int64_t>(ids.size()) == settings_.model.max_tokens ? 1 : 0;
+    for (const auto& text : encoded_[split]) {
+      cut += static_cast<int64_t>(text.ids.size()) == settings_.model.max_tokens ? 1 : 0;
+    }
   }
-  for (const auto& ids : ids_[0]) lengths_.push_back(static_cast<int64_t>(ids.size()));
+  for (const auto& text : encoded_[0]) lengths_.push_back(static_cast<int64_t>(text.ids.size()));
   if (cut > 0 && log_ != nullptr) {
     log_->log(LogLevel::kWarning, fmt::format("{} texts reach or exceed model.max_tokens = {} and are cut there", cut,
                                               settings_.model.max_tokens));
@@ -189,11 +195,11 @@ int64_t TextClassificationTask::start_epoch(int64_t epoch) {
         const auto bytes = static_cast<size_t>(settings_.model.max_tokens) * 16;
         const auto text = rows[row].text.substr(0, std::min(rows[row].text.size(), bytes));
         const RandomKey key{settings_.seed, (uint64_t{1} << 41) + static_cast<uint64_t>(epoch) * rows.size() + row};
-        auto ids = model_.tokenizer->encode(text, formats::Sampling{settings_.sampling, key}).ids;
-        if (static_cast<int64_t>(ids.size()) > settings_.model.max_tokens) {
-          ids.resize(static_cast<size_t>(settings_.model.max_tokens));
-        }
-        sampled_[row] = std::move(ids);
+        auto encoding = model_.tokenizer->encode(text, formats::Sampling{settings_.sampling, key});
+        const auto most = std::min(encoding.ids.size(), static_cast<size_t>(settings_.model.max_tokens));
+        encoding.ids.resize(most);
+        encoding.spans.resize(most);
+        sampled_[row] = models::network_input(text, encoding, settings_.model);
       }
     });
   }
@@ -201,28 +207,24 @@ int64_t TextClassificationTask::start_epoch(int64_t epoch) {
 }
 
 autograd::Var TextClassificationTask::loss(int64_t batch, nn::Context& context, int64_t& tokens) {
-  const auto& texts = settings_.sampling > 0 ? sampled_ : ids_[0];
+  const auto& texts = settings_.sampling > 0 ? sampled_ : encoded_[0];
   const auto rows = batches_.rows(batch);
-  tokens = 0;
-  for (const int32_t row : rows) tokens += static_cast<int64_t>(texts[static_cast<size_t>(row)].size());
-  Tensor ids = Tensor::empty({tokens}, DType::kI32);
+  std::vector<const models::EncodedText*> chosen;
+  chosen.reserve(rows.size());
   Tensor labels = Tensor::empty({static_cast<int64_t>(rows.size())}, DType::kI32);
-  std::vector<int64_t> lengths;
-  lengths.reserve(rows.size());
-  int32_t* to = ids.data<int32_t>();
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto& text = texts[static_cast<size_t>(rows[i])];
-    to = std::copy(text.begin(), text.end(), to);
-    lengths.push_back(static_cast<int64_t>(text.size()));
-    labels.data<int32_t>()[i] = rows_.splits[0][static_cast<size_t>(rows[i])].label;
+  for (const int32_t row : rows) {
+    labels.data<int32_t>()[chosen.size()] = rows_.splits[0][static_cast<size_t>(row)].label;
+    chosen.push_back(&texts[static_cast<size_t>(row)]);
   }
+  const auto input = models::make_batch(chosen);
+  tokens = input.offsets.total();
   autograd::CrossEntropyOptions options;
   options.label_smoothing = static_cast<float>(settings_.label_smoothing);
   if (!class_weights_.empty()) {
     options.class_weights =
         Tensor::from<float>(std::span<const float>(class_weights_), {static_cast<int64_t>(class_weights_.size())});
   }
-  return autograd::cross_entropy(model_.network->logits(ids, Offsets::from_lengths(lengths), context), labels, options);
+  return autograd::cross_entropy(model_.network->logits(input, context), labels, options);
 }
 
 void TextClassificationTask::fit() {
@@ -260,7 +262,7 @@ void TextClassificationTask::fit() {
 }
 
 Evaluation TextClassificationTask::evaluate(Split split) {
-  auto probabilities = model_.network ? model_.probabilities_of_ids(ids_[static_cast<size_t>(split)])
+  auto probabilities = model_.network ? model_.probabilities_of(encoded_[static_cast<size_t>(split)])
                                       : model_.probabilities(texts_of(split));
   return evaluate_classes(labels_of(split), std::move(probabilities), rows_.classes);
 }

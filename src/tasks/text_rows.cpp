@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/check.hpp"
-#include "fovea/base/random.hpp"
+#include "fovea/data/split.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -15,41 +15,22 @@ void say(LogSink* log, LogLevel level, const std::string& message) {
   if (log != nullptr) log->log(level, message);
 }
 
-// A number in [0, 1) that depends on the seed and the text alone, so that a group's split does not move when rows are
-// added to the file.
-double unit_hash(std::string_view text, uint64_t seed) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  const auto words = RandomKey{seed, h}.block(0);
-  return static_cast<double>(uint64_t{words[0]} << 20 | words[1] >> 12) * 0x1p-52;
-}
-
 // The split of each row of one table.
 std::vector<Split> split_of_rows(const data::Table& table, const TextDataSettings& s,
                                  std::span<const std::string_view> targets) {
-  const auto rows = static_cast<size_t>(table.rows());
-  std::vector<Split> result(rows, Split::kTrain);
-  if (s.split == "group") {
-    const auto groups = table.column(s.group);
-    for (size_t i = 0; i < rows; ++i) {
-      const double u = unit_hash(groups[i], s.split_seed);
-      result[i] = u < s.test_share ? Split::kTest : u < s.test_share + s.valid_share ? Split::kValid : Split::kTrain;
-    }
-    return result;
+  std::vector<Split> result(static_cast<size_t>(table.rows()), Split::kTrain);
+  std::vector<double> shares = {1 - s.valid_share - s.test_share};
+  std::vector<Split> names = {Split::kTrain};
+  for (const auto& [share, name] : {std::pair{s.valid_share, Split::kValid}, std::pair{s.test_share, Split::kTest}}) {
+    if (share <= 0) continue;
+    shares.push_back(share);
+    names.push_back(name);
   }
-  // Stratified: each class by itself; random: all rows as one class.
-  std::map<std::string_view, std::vector<size_t>> strata;
-  for (size_t i = 0; i < rows; ++i) strata[s.split == "stratified" ? targets[i] : std::string_view{}].push_back(i);
-  uint64_t stream = 0;
-  for (auto& [name, members] : strata) {
-    Random random(RandomKey{s.split_seed, stream++});
-    random.shuffle(members);
-    const auto count = static_cast<double>(members.size());
-    const auto test = static_cast<size_t>(count * s.test_share + 0.5);
-    const auto valid = static_cast<size_t>(count * s.valid_share + 0.5);
-    for (size_t i = 0; i < std::min(members.size(), test + valid); ++i) {
-      result[members[i]] = i < test ? Split::kTest : Split::kValid;
-    }
+  const auto parts = s.split == "group"        ? data::split_grouped(table.column(s.group), shares, s.split_seed)
+                     : s.split == "stratified" ? data::split_stratified(targets, shares, s.split_seed)
+                                               : data::split_random(table.rows(), shares, s.split_seed);
+  for (size_t part = 0; part < parts.size(); ++part) {
+    for (const int64_t row : parts[part]) result[static_cast<size_t>(row)] = names[part];
   }
   return result;
 }

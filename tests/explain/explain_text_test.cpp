@@ -30,7 +30,7 @@ models::TextClassifier small_model(models::ModelKind kind, const formats::Tokeni
   config.heads = 4;
   config.feed_forward = 64;
   config.max_tokens = 16;
-  return models::TextClassifier(config, 7);
+  return models::TextClassifier(config, 8);
 }
 
 double probability(const models::TextClassifier& model, const Tensor& ids, int64_t target) {

@@ -1,15 +1,20 @@
 // A network that reads a text and names its class: embedding, a body of one of three kinds, pooling, one linear layer.
-//   x = embedding(ids) [+ n-gram embeddings] + positions;  h = body(x);  logits = pool(h) Wᵀ + b
+//   x = token + character n-grams + token n-grams + position;  h = body(x);  logits = pool(h) Wᵀ + b
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "fovea/formats/tokenizer.hpp"
 #include "fovea/models/kind.hpp"
-#include "fovea/nn/context.hpp"
-#include "fovea/nn/module.hpp"
-#include "fovea/tensor/ragged.hpp"
+#include "fovea/nn/convolution.hpp"
+#include "fovea/nn/linear.hpp"
+#include "fovea/nn/pooling.hpp"
+#include "fovea/nn/positions.hpp"
+#include "fovea/nn/recurrent.hpp"
+#include "fovea/nn/transformer.hpp"
 
 namespace fovea::models {
 
@@ -26,9 +31,14 @@ struct TextClassifierConfig {
   // of seven words is told by its pairs, which two layers of attention would have to learn first. 1: none.
   int64_t ngrams = 1;
   int64_t ngram_buckets = 1 << 14;
+  // Character n-grams of 3 up to this many bytes of each token have hashed embeddings, whose mean joins the token's: a
+  // rare or unseen word is known by its parts (fastText; Bojanowski et al. 2017). 0: none.
+  int64_t char_ngrams = 0;
+  int64_t char_buckets = 1 << 15;
   // Probabilities of being dropped while training.
   float token_dropout = 0.1F;      // whole tokens: the strongest regulariser of bag-like tasks
-  float ngram_dropout = 0.3F;      // whole n-gram embeddings
+  float word_dropout = 0.0F;       // the token's own row, leaving its n-grams: teaches to read unknown words
+  float ngram_dropout = 0.3F;      // whole n-gram embeddings, of tokens and of characters
   float embedding_dropout = 0.1F;  // elements of the embeddings
   float dropout = 0.1F;            // elements of each branch before it joins the residual
   float attention_dropout = 0.0F;
@@ -39,6 +49,15 @@ struct TextClassifierConfig {
   static TextClassifierConfig parse(std::string_view json, std::string_view where);
 };
 
+// What a text classifier reads: packed tokens of N texts (each may be empty) and, for models with character n-grams,
+// the buckets of each token's n-grams.
+struct TextBatch {
+  Tensor ids;       // [T] int32
+  Offsets offsets;  // N texts in T tokens
+  Tensor chars;          // [G] int32, undefined without
+  Offsets char_offsets;  // T tokens in G n-grams
+};
+
 class TextClassifier : public nn::Module {
  public:
   // Parameters drawn from `seed`. ArgumentError for sizes below one or heads that do not divide the width.
@@ -47,38 +66,43 @@ class TextClassifier : public nn::Module {
   const TextClassifierConfig& config() const { return config_; }
   void visit(nn::ModuleVisitor& visitor) override;
 
-  // ids [T] int32, offsets of N texts (each may be empty) -> [N, classes].
+  // [N, classes]
+  autograd::Var logits(const TextBatch& batch, nn::Context& context) const {
+    return classify(embed(batch, context), batch.offsets, context);
+  }
+  // For models without character n-grams: the ids alone. ArgumentError for others.
   autograd::Var logits(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
-    return classify(embed(ids, offsets, context), offsets, context);
+    return logits(TextBatch{ids, offsets, {}, {}}, context);
+  }
+  autograd::Var embed(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
+    return embed(TextBatch{ids, offsets, {}, {}}, context);
   }
   // The two halves, for looking inside: [T, width] embeddings (retain_grad() them), and the rest.
-  autograd::Var embed(const Tensor& ids, const Offsets& offsets, nn::Context& context) const;
+  autograd::Var embed(const TextBatch& batch, nn::Context& context) const;
   autograd::Var classify(autograd::Var x, const Offsets& offsets, nn::Context& context) const;
 
  private:
-  // One pre-norm block: x += attention(norm(x)), x += feed_forward(norm(x)) (Xiong et al. 2020: trains without care).
-  struct Block {
-    autograd::Var attention_gain, attention_shift, qkv_weight, qkv_bias, output_weight, output_bias;
-    autograd::Var forward_gain, forward_shift, up_weight, up_bias, down_weight, down_bias;
-  };
-  // Bidirectional LSTM layer, hidden width/2 a direction.
-  struct Recurrent {
-    autograd::Var w[2], u[2], b[2];
-  };
-  // Kim's convolutions: windows of 2, 3 and 4 tokens (texts here may be short), `width` filters each.
-  struct Window {
-    autograd::Var weight, bias;
-  };
-  autograd::Var attention_body(autograd::Var x, const Offsets& offsets, nn::Context& context) const;
-  autograd::Var pooled(const autograd::Var& x, const Offsets& offsets, nn::Context& context) const;
-
   TextClassifierConfig config_;
-  autograd::Var tokens_, ngrams_, positions_;
-  std::vector<Block> blocks_;
-  std::vector<Recurrent> recurrents_;
-  std::vector<Window> windows_;
-  autograd::Var final_gain_, final_shift_, pool_query_;
-  autograd::Var class_weight_, class_bias_;
+  nn::Embedding tokens_, ngrams_, chars_, positions_;
+  nn::Transformer transformer_;
+  nn::RecurrentStack recurrent_;
+  std::vector<nn::Conv1d> convolutions_;  // Kim's windows, of 2, 3 and 4 tokens: texts may be short
+  nn::Pooling attention_pooling_;
+  nn::Linear classifier_;
 };
+
+// A text as the classifier reads it.
+struct EncodedText {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> chars;         // buckets of all tokens' character n-grams
+  std::vector<int32_t> char_counts;   // how many each token has; empty without
+};
+// Adds a token: its id and, where the model has character n-grams, their buckets (ASCII letters lowered, a mark at each
+// end: "<cat>"). `token` is the token's piece of the text.
+void append_token(int32_t id, std::string_view token, const TextClassifierConfig& config, EncodedText& text);
+// All tokens of a text that a tokenizer encoded.
+EncodedText network_input(std::string_view text, const formats::Encoding& encoding, const TextClassifierConfig& config);
+// Packs texts into a batch.
+TextBatch make_batch(std::span<const EncodedText* const> texts);
 
 }  // namespace fovea::models

@@ -40,7 +40,7 @@ struct Classifier {
   // result of a text does not depend on the others, but for the rounding of products of another number of rows.
   std::vector<float> probabilities(std::span<const std::string_view> texts) const;
   // The same of texts that are encoded already.
-  std::vector<float> probabilities_of_ids(std::span<const std::vector<int32_t>> texts) const;
+  std::vector<float> probabilities_of(std::span<const models::EncodedText> texts) const;
 
   // config.json (and tokenizer.json), model.safetensors. Atomic; DataError on a full disk.
   void save_description(const std::filesystem::path& folder) const;

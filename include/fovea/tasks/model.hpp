@@ -16,6 +16,7 @@
 
 #include "fovea/data/read.hpp"
 #include "fovea/tasks/classifier.hpp"
+#include "fovea/tasks/generation.hpp"
 #include "fovea/tasks/task.hpp"
 
 namespace fovea {
@@ -46,13 +47,20 @@ class Model {
   tasks::Evaluation evaluate(const data::Table& table, std::string_view text_column = {},
                              std::string_view target_column = {}) const;
 
+  // Language models; ArgumentError on a model of another task. See TextGenerator.
+  std::string generate(std::string_view prompt, const tasks::GenerateOptions& options = {}) const {
+    return language_model().generate(prompt, options);
+  }
+
   // The parts, for looking inside. ArgumentError on a model of another task.
   const tasks::Classifier& classifier() const;
+  const tasks::TextGenerator& language_model() const;
 
  private:
   std::filesystem::path folder_;
   std::string task_;
   std::shared_ptr<const tasks::Classifier> classifier_;
+  std::shared_ptr<const tasks::TextGenerator> generator_;
 };
 
 }  // namespace fovea

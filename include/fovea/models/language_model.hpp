@@ -1,0 +1,65 @@
+// A network that continues a text, token by token: P(token t | tokens before t). Attention (GPT-2's pre-norm decoder:
+// Radford et al. 2019) or LSTM. The output projection shares the embedding's weights (Press and Wolf 2017).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fovea/models/kind.hpp"
+#include "fovea/nn/positions.hpp"
+#include "fovea/nn/recurrent.hpp"
+#include "fovea/nn/transformer.hpp"
+
+namespace fovea::models {
+
+struct LanguageModelConfig {
+  ModelKind kind = ModelKind::kAttention;  // kAttention or kLstm
+  int64_t vocab_size = 0;
+  int64_t layers = 4;
+  int64_t width = 128;
+  int64_t heads = 4;
+  int64_t feed_forward = 512;
+  int64_t context = 256;  // tokens that a prediction may look back on
+  float dropout = 0.0F;   // of embeddings and branches
+  bool bias = false;      // in linear layers; without is a little faster and no worse (nanoGPT)
+
+  std::string to_json() const;
+  static LanguageModelConfig parse(std::string_view json, std::string_view where);
+};
+
+class LanguageModel final : public nn::Module {
+ public:
+  // Parameters drawn from `seed`, N(0, 0.02²) and smaller where a branch ends (GPT-2). ArgumentError for sizes below one,
+  // heads that do not divide the width, or another kind.
+  LanguageModel(const LanguageModelConfig& config, uint64_t seed);
+
+  const LanguageModelConfig& config() const { return config_; }
+  void visit(nn::ModuleVisitor& visitor) override;
+
+  // Mean −ln P(targets[t] | ids up to t) over the packed tokens; ids and targets [T] int32. No sequence may be longer
+  // than the context. Logits [T, V] are never held.
+  autograd::Var loss(const Tensor& ids, const Tensor& targets, const Offsets& offsets, nn::Context& context) const;
+  // Hidden states [T, width] and the logits of them [T, V], for looking inside.
+  autograd::Var hidden(const Tensor& ids, const Offsets& offsets, nn::Context& context) const;
+  autograd::Var logits(const autograd::Var& hidden) const;
+
+  // What generation keeps between tokens.
+  struct State {
+    nn::TransformerCache cache{1};
+    std::vector<autograd::RecurrentState> recurrent;
+    int64_t length = 0;  // tokens seen
+  };
+  // Appends tokens to the state and gives the logits [V] after the last. ArgumentError for none, or (attention) more than
+  // the context in all.
+  Tensor next(std::span<const int32_t> ids, State& state) const;
+
+ private:
+  LanguageModelConfig config_;
+  nn::TokenEmbedding embedding_;
+  nn::Transformer transformer_;
+  nn::RecurrentStack recurrent_;
+};
+
+}  // namespace fovea::models
