@@ -1,14 +1,12 @@
 #include "fovea/explain/explain_text.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "base/check.hpp"
 #include "explain/recorder.hpp"
+#include "explain/text_parts.hpp"
 #include "fovea/autograd/tape.hpp"
 #include "fovea/explain/relevance.hpp"
-#include "fovea/kernels/softmax.hpp"
 
 namespace fovea::explain {
 namespace {
@@ -17,32 +15,19 @@ bool is_blank(char c) {
   return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-std::vector<double> softmax_of(const float* logits, int64_t classes) {
-  std::vector<double> p(logits, logits + classes);
-  const double largest = *std::max_element(p.begin(), p.end());
-  double sum = 0;
-  for (double& x : p) sum += x = std::exp(x - largest);
-  for (double& x : p) x /= sum;
-  return p;
-}
-
 // Probability of `target` when only some of the tokens are read.
 std::vector<float> occluded(const models::TextClassifier& model, std::span<const int32_t> ids,
                             std::span<const int64_t> words, int64_t target) {
   const auto scores = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
-    std::vector<int64_t> lengths;
-    std::vector<int32_t> packed;
-    for (const std::vector<int64_t>& tokens : kept) {
-      lengths.push_back(static_cast<int64_t>(tokens.size()));
-      for (const int64_t t : tokens) packed.push_back(ids[static_cast<size_t>(t)]);
-    }
+    const Variants variants = variants_of(ids, kept);
     nn::Context context;
-    const Offsets offsets = Offsets::from_lengths(lengths);
-    const Tensor batch = Tensor::from<int32_t>(packed, {offsets.total()});
+    const Offsets offsets = Offsets::from_lengths(variants.lengths);
+    const Tensor batch = Tensor::from<int32_t>(variants.ids, {offsets.total()});
     const autograd::Var logits = model.logits(batch, offsets, context);
     for (size_t n = 0; n < out.size(); ++n) {
-      const float* row = logits.value().data() + static_cast<int64_t>(n) * logits.dim(1);
-      out[n] = softmax_of(row, logits.dim(1))[static_cast<size_t>(target)];
+      const auto row = logits.value().span().subspan(n * static_cast<size_t>(logits.dim(1)),
+                                                     static_cast<size_t>(logits.dim(1)));
+      out[n] = softmax_of(row)[static_cast<size_t>(target)];
     }
   };
   return occlusion(words, scores);
@@ -109,16 +94,9 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
     x = autograd::Var::parameter(model.embed(ids, offsets, context).value().clone());
     logits = model.classify(x, offsets, context);
   }
-  const std::vector<double> p = softmax_of(logits.value().data(), count);
-  std::vector<int64_t> order(p.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return p[static_cast<size_t>(a)] > p[static_cast<size_t>(b)];
-  });
-  for (size_t i = 0; i < order.size() && i < static_cast<size_t>(options.candidates); ++i) {
-    const auto c = static_cast<size_t>(order[i]);
-    example.prediction.push_back({classes[c], p[c]});
-  }
+  const std::vector<double> p = softmax_of(logits.value().span());
+  const std::vector<size_t> order = strongest(p, options.candidates);
+  for (const size_t c : order) example.prediction.push_back({classes[c], p[c]});
   if (tokens == 0) return example;
 
   if (!recorder.empty()) {
@@ -128,23 +106,20 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
   Tensor one_hot = Tensor::zeros({1, count});
   one_hot.data()[order[0]] = 1;
   tape.backward_from(logits, one_hot);
-  const std::string name = classes[static_cast<size_t>(order[0])];
+  const std::string name = classes[order[0]];
   if (x.grad().defined()) {
     example.relevance.push_back({"gradient × input",
                                  "First-order effect of each token's embedding on the score of " + name +
                                      ": positive speaks for it, negative against it.",
                                  gradient_times_input(x.value(), x.grad())});
   }
-  for (const nn::Parameter& parameter : model.parameters()) {
-    autograd::Var var = parameter.var;
-    var.clear_grad();
-  }
+  clear_gradients(model);
   if (options.occlusion) {
     std::vector<int64_t> words;
     for (const PageToken& token : example.tokens) words.push_back(token.word);
     example.relevance.push_back({"occlusion",
                                  "Fall of the probability of " + name + " when the token's word is left out.",
-                                 occluded(model, encoding.ids, words, order[0])});
+                                 occluded(model, encoding.ids, words, static_cast<int64_t>(order[0]))});
   }
   return example;
 }
