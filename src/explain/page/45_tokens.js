@@ -50,13 +50,13 @@ function shownAttention(tokens) {
 function makeStrip() {
   const e = example(), strip = $("#strip");
   makeUnits();
-  // Blocks of 128 that the browser may skip while they are out of sight: long inputs stay quick.
-  const blocks = [];
+  // Long inputs are cut into blocks that the browser may skip while they are out of sight.
+  const blocks = [], perBlock = units.length > 1500 ? 500 : units.length;
   chips = units.map((unit, u) => {
     const text = unit.map(t => e.tokens.text[t]).join("");
     const chip = h("span", {class: "tok" + (/^\s/.test(text) ? " gap" : ""), role: "option", "data-unit": u, id: "unit" + u, "aria-selected": "false", tabindex: "-1"},
-      h("b", {text: visible(text.replace(/^ +/, "")) || "·"}), h("i", {}));
-    if (u % 128 === 0) blocks.push(h("div", {class: "block", role: "presentation"}));
+      h("b", {text: visible(text.trim() === "" ? text : text.replace(/^ +/, ""))}), h("i", {}));
+    if (u % perBlock === 0) blocks.push(h("div", {class: "block", role: "presentation"}));
     blocks[blocks.length - 1].append(chip);
     if (/\n/.test(text)) blocks[blocks.length - 1].append(h("br", {}));
     return chip;
