@@ -24,8 +24,8 @@ std::vector<float> normals(int64_t n, uint64_t seed) {
 }
 
 // Some elements in float64, so that a wrong product is never timed.
-void check(const Matmul& s, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& c,
-           double tolerance) {
+void check(const Matmul& s, const std::vector<float>& a, const std::vector<float>& b,
+           const std::vector<float>& c, double tolerance) {
   for (int64_t sample = 0; sample < 64; ++sample) {
     const int64_t i = sample * 7919 % s.m, j = sample * 104729 % s.n;
     double want = 0.0;
@@ -44,7 +44,10 @@ void check(const Matmul& s, const std::vector<float>& a, const std::vector<float
 
 template <bool kBf16>
 void product(benchmark::State& state) {
-  const Matmul s{.m = state.range(0), .n = state.range(1), .k = state.range(2), .transpose_a = state.range(3) == 1,
+  const Matmul s{.m = state.range(0),
+                 .n = state.range(1),
+                 .k = state.range(2),
+                 .transpose_a = state.range(3) == 1,
                  .transpose_b = state.range(3) == 2};
   std::vector<float> a = normals(s.m * s.k, 1), b = normals(s.k * s.n, 2), c(static_cast<size_t>(s.m * s.n));
   std::vector<fovea::BFloat16> a16(a.size()), b16(b.size());

@@ -5,6 +5,7 @@
 #include "kernels/targets.hpp"
 
 #include <hwy/foreach_target.h>
+
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -89,27 +90,43 @@ using Unary = void(int64_t, const float*, float*);
 using Scalar = void(int64_t, float, const float*, float*);
 
 void run(Binary* body, int64_t n, const float* a, const float* b, float* out) {
-  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { body(end - begin, a + begin, b + begin, out + begin); });
+  parallel_for(n, kGrain,
+               [&](int64_t begin, int64_t end) { body(end - begin, a + begin, b + begin, out + begin); });
 }
 void run(Unary* body, int64_t grain, int64_t n, const float* x, float* out) {
   parallel_for(n, grain, [&](int64_t begin, int64_t end) { body(end - begin, x + begin, out + begin); });
 }
 void run(Scalar* body, int64_t n, float alpha, const float* x, float* out) {
-  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { body(end - begin, alpha, x + begin, out + begin); });
+  parallel_for(n, kGrain,
+               [&](int64_t begin, int64_t end) { body(end - begin, alpha, x + begin, out + begin); });
 }
 
 }  // namespace
 
-void add(int64_t n, const float* a, const float* b, float* out) { run(FOVEA_KERNEL(add_body), n, a, b, out); }
-void subtract(int64_t n, const float* a, const float* b, float* out) { run(FOVEA_KERNEL(subtract_body), n, a, b, out); }
-void multiply(int64_t n, const float* a, const float* b, float* out) { run(FOVEA_KERNEL(multiply_body), n, a, b, out); }
-void divide(int64_t n, const float* a, const float* b, float* out) { run(FOVEA_KERNEL(divide_body), n, a, b, out); }
-void maximum(int64_t n, const float* a, const float* b, float* out) { run(FOVEA_KERNEL(maximum_body), n, a, b, out); }
+void add(int64_t n, const float* a, const float* b, float* out) {
+  run(FOVEA_KERNEL(add_body), n, a, b, out);
+}
+void subtract(int64_t n, const float* a, const float* b, float* out) {
+  run(FOVEA_KERNEL(subtract_body), n, a, b, out);
+}
+void multiply(int64_t n, const float* a, const float* b, float* out) {
+  run(FOVEA_KERNEL(multiply_body), n, a, b, out);
+}
+void divide(int64_t n, const float* a, const float* b, float* out) {
+  run(FOVEA_KERNEL(divide_body), n, a, b, out);
+}
+void maximum(int64_t n, const float* a, const float* b, float* out) {
+  run(FOVEA_KERNEL(maximum_body), n, a, b, out);
+}
 void multiply_add(int64_t n, const float* a, const float* b, float* out) {
   run(FOVEA_KERNEL(multiply_add_body), n, a, b, out);
 }
-void axpy(int64_t n, float alpha, const float* x, float* y) { run(FOVEA_KERNEL(axpy_body), n, alpha, x, y); }
-void scale(int64_t n, float alpha, const float* x, float* out) { run(FOVEA_KERNEL(scale_body), n, alpha, x, out); }
+void axpy(int64_t n, float alpha, const float* x, float* y) {
+  run(FOVEA_KERNEL(axpy_body), n, alpha, x, y);
+}
+void scale(int64_t n, float alpha, const float* x, float* out) {
+  run(FOVEA_KERNEL(scale_body), n, alpha, x, out);
+}
 void add_scalar(int64_t n, float alpha, const float* x, float* out) {
   run(FOVEA_KERNEL(add_scalar_body), n, alpha, x, out);
 }
@@ -127,11 +144,18 @@ void copy(int64_t n, const float* x, float* out) {
 }
 void clamp(int64_t n, float low, float high, const float* x, float* out) {
   auto* body = FOVEA_KERNEL(clamp_body);
-  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { body(end - begin, low, high, x + begin, out + begin); });
+  parallel_for(n, kGrain,
+               [&](int64_t begin, int64_t end) { body(end - begin, low, high, x + begin, out + begin); });
 }
-void exp(int64_t n, const float* x, float* out) { run(FOVEA_KERNEL(exp_body), kCostlyGrain, n, x, out); }
-void log(int64_t n, const float* x, float* out) { run(FOVEA_KERNEL(log_body), kCostlyGrain, n, x, out); }
-void sqrt(int64_t n, const float* x, float* out) { run(FOVEA_KERNEL(sqrt_body), kGrain, n, x, out); }
+void exp(int64_t n, const float* x, float* out) {
+  run(FOVEA_KERNEL(exp_body), kCostlyGrain, n, x, out);
+}
+void log(int64_t n, const float* x, float* out) {
+  run(FOVEA_KERNEL(log_body), kCostlyGrain, n, x, out);
+}
+void sqrt(int64_t n, const float* x, float* out) {
+  run(FOVEA_KERNEL(sqrt_body), kGrain, n, x, out);
+}
 
 void add_row(int64_t rows, int64_t cols, const float* x, const float* bias, float* out) {
   auto* body = FOVEA_KERNEL(add_body);

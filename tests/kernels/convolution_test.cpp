@@ -9,10 +9,12 @@ namespace {
 
 TEST(Unfold, ReadsWindowsOfEachSequenceAndFoldIsItsTranspose) {
   const std::vector<int64_t> in = {0, 5, 5, 6, 20};
-  for (const Window& w : {Window{}, Window{3, 1, 1, 1, 1}, Window{3, 1, 2, 4, 0}, Window{4, 3, 1, 0, 2}, Window{7, 2, 1, 0, 0}}) {
+  for (const Window& w : {Window{}, Window{3, 1, 1, 1, 1}, Window{3, 1, 2, 4, 0}, Window{4, 3, 1, 0, 2},
+                          Window{7, 2, 1, 0, 0}}) {
     for (const int64_t channels : {1, 3, 16}) {
       std::vector<int64_t> out = {0};
-      for (size_t s = 0; s + 1 < in.size(); ++s) out.push_back(out.back() + window_count(w, in[s + 1] - in[s]));
+      for (size_t s = 0; s + 1 < in.size(); ++s)
+        out.push_back(out.back() + window_count(w, in[s + 1] - in[s]));
       const std::vector<float> x = normals(20 * channels, 1);
       const std::vector<float> g = normals(out.back() * w.width * channels, 2);
       std::vector<float> u(g.size(), 9.0f), dx(x.size());
@@ -50,9 +52,10 @@ TEST(Unfold, CountsWindows) {
 struct Plain {
   std::vector<double> y, dx, dw, db;
 };
-Plain plain(const Convolution2d& s, const std::vector<float>& x, const std::vector<float>& w, const std::vector<float>& b,
-            const std::vector<float>& dy) {
-  Plain p{std::vector<double>(dy.size()), std::vector<double>(x.size()), std::vector<double>(w.size()), std::vector<double>(b.size())};
+Plain plain(const Convolution2d& s, const std::vector<float>& x, const std::vector<float>& w,
+            const std::vector<float>& b, const std::vector<float>& dy) {
+  Plain p{std::vector<double>(dy.size()), std::vector<double>(x.size()), std::vector<double>(w.size()),
+          std::vector<double>(b.size())};
   size_t at = 0;
   for (int64_t n = 0; n < s.batch; ++n) {
     for (int64_t oy = 0; oy < s.out_height(); ++oy) {
@@ -66,7 +69,8 @@ Plain plain(const Convolution2d& s, const std::vector<float>& x, const std::vect
                 const int64_t iy = oy * s.stride_h + ky - s.pad_h, ix = ox * s.stride_w + kx - s.pad_w;
                 if (iy < 0 || iy >= s.height || ix < 0 || ix >= s.width) continue;
                 const auto i = static_cast<size_t>(((n * s.height + iy) * s.width + ix) * s.in_channels + c);
-                const auto k = static_cast<size_t>(((o * s.in_channels + c) * s.kernel_h + ky) * s.kernel_w + kx);
+                const auto k =
+                    static_cast<size_t>(((o * s.in_channels + c) * s.kernel_h + ky) * s.kernel_w + kx);
                 p.y[at] += static_cast<double>(x[i]) * static_cast<double>(w[k]);
                 p.dx[i] += static_cast<double>(dy[at]) * static_cast<double>(w[k]);
                 p.dw[k] += static_cast<double>(dy[at]) * static_cast<double>(x[i]);
@@ -81,8 +85,9 @@ Plain plain(const Convolution2d& s, const std::vector<float>& x, const std::vect
 }
 
 TEST(Conv2d, AgreesWithItsDefinition) {
-  for (const Convolution2d& s : {Convolution2d{2, 7, 9, 3, 5, 3, 3, 1, 1, 1, 1}, Convolution2d{3, 8, 8, 1, 4, 4, 4, 4, 4, 0, 0},
-                                 Convolution2d{1, 5, 6, 2, 3, 1, 2, 2, 1, 0, 1}, Convolution2d{1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}}) {
+  for (const Convolution2d& s :
+       {Convolution2d{2, 7, 9, 3, 5, 3, 3, 1, 1, 1, 1}, Convolution2d{3, 8, 8, 1, 4, 4, 4, 4, 4, 0, 0},
+        Convolution2d{1, 5, 6, 2, 3, 1, 2, 2, 1, 0, 1}, Convolution2d{1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}}) {
     const std::vector<float> x = normals(s.batch * s.height * s.width * s.in_channels, 1);
     const std::vector<float> w = normals(s.out_channels * s.in_channels * s.kernel_h * s.kernel_w, 2);
     const std::vector<float> b = normals(s.out_channels, 3);
@@ -103,7 +108,8 @@ TEST(Conv2d, AgreesWithItsDefinition) {
 
 TEST(Conv2d, SameBitsForAnyNumberOfThreads) {
   const Convolution2d s{8, 16, 16, 4, 8, 3, 3, 1, 1, 1, 1};
-  const std::vector<float> x = normals(8 * 256 * 4, 1), w = normals(8 * 4 * 9, 2), dy = normals(8 * 256 * 8, 3);
+  const std::vector<float> x = normals(8 * 256 * 4, 1), w = normals(8 * 4 * 9, 2),
+                           dy = normals(8 * 256 * 8, 3);
   expect_thread_independent(
       [&] {
         std::vector<float> y(dy.size()), dx(x.size()), dw(w.size()), db(8);

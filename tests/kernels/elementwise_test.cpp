@@ -31,7 +31,8 @@ const Operation kOperations[] = {
      [](double a, double, double) { return -3.5 * a; }},
     {"add_scalar", [](int64_t n, const float* a, const float*, float* out) { add_scalar(n, 2.25f, a, out); },
      [](double a, double, double) { return a + 2.25; }},
-    {"interpolate", [](int64_t n, const float* a, const float*, float* out) { interpolate(n, 0.125f, a, out); },
+    {"interpolate",
+     [](int64_t n, const float* a, const float*, float* out) { interpolate(n, 0.125f, a, out); },
      [](double a, double, double out) { return out + 0.125 * (a - out); }},
     {"fill", [](int64_t n, const float*, const float*, float* out) { fill(n, 1.5f, out); },
      [](double, double, double) { return 1.5; }},
@@ -52,7 +53,8 @@ TEST(Elementwise, AgreesWithFloat64AndStaysInsideItsArrays) {
     for (const Operation& op : kOperations) {
       for (const int64_t n : kSizes) {
         for (const int64_t shift : {0, 1, 3}) {  // misaligned by as many floats
-          std::vector<float> a = normals(n + shift, 1), b = normals(n + shift, 2), out = normals(n + shift + 1, 3);
+          std::vector<float> a = normals(n + shift, 1), b = normals(n + shift, 2),
+                             out = normals(n + shift + 1, 3);
           std::vector<double> want(out.begin() + shift, out.begin() + shift + n);
           for (int64_t i = 0; i < n; ++i) {
             const auto at = static_cast<size_t>(i + shift);
@@ -98,13 +100,15 @@ TEST(Elementwise, SameBitsForAnyNumberOfThreads) {
 TEST(Exp, IsAccurateOverItsRange) {
   std::vector<float> x;
   for (double v = -110.0; v < 95.0; v += 0.00137) x.push_back(static_cast<float>(v));
-  for (const float v : {0.0f, -0.0f, kInf, -kInf, kNan, 88.72f, 88.73f, -87.33f, -103.0f, -105.0f, 1e30f, -1e30f, 1e-30f}) {
+  for (const float v :
+       {0.0f, -0.0f, kInf, -kInf, kNan, 88.72f, 88.73f, -87.33f, -103.0f, -105.0f, 1e30f, -1e30f, 1e-30f}) {
     x.push_back(v);
   }
   std::vector<double> want;
   for (const float v : x) {
     const double y = std::exp(static_cast<double>(v));
-    want.push_back(y > static_cast<double>(std::numeric_limits<float>::max()) ? static_cast<double>(kInf) : y);
+    want.push_back(y > static_cast<double>(std::numeric_limits<float>::max()) ? static_cast<double>(kInf)
+                                                                              : y);
   }
   on_every_isa([&](const std::string& isa) {
     std::vector<float> y(x.size());
@@ -129,7 +133,8 @@ TEST(Rows, BroadcastsAndStridesAreAsStated) {
     for (const int64_t cols : kSizes) {
       const int64_t rows = 5;
       const std::vector<float> x = normals(rows * cols, 1), v = normals(cols, 2), s = normals(rows, 3);
-      std::vector<float> sum(x.size()), columns(x.size()), scaled(x.size()), wide(static_cast<size_t>(rows * (cols + 3)));
+      std::vector<float> sum(x.size()), columns(x.size()), scaled(x.size()),
+          wide(static_cast<size_t>(rows * (cols + 3)));
       add_row(rows, cols, x.data(), v.data(), sum.data());
       scale_columns(rows, cols, x.data(), v.data(), columns.data());
       scale_rows(rows, cols, x.data(), s.data(), scaled.data());
@@ -143,7 +148,8 @@ TEST(Rows, BroadcastsAndStridesAreAsStated) {
         ASSERT_EQ(scaled[at], x[at] * s[r]) << isa;
         ASSERT_EQ(wide[r * static_cast<size_t>(cols + 3) + c], 2.0f * x[at]) << isa;
       }
-      for (int64_t r = 0; r < rows; ++r) ASSERT_EQ(wide[static_cast<size_t>(r * (cols + 3) + cols)], 0.0f) << isa;
+      for (int64_t r = 0; r < rows; ++r)
+        ASSERT_EQ(wide[static_cast<size_t>(r * (cols + 3) + cols)], 0.0f) << isa;
     }
   });
 }

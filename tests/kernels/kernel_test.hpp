@@ -30,8 +30,8 @@ inline std::vector<double> widen(std::span<const float> x) {
 }
 
 // |got - want| <= relative·|want| + absolute at every index; NaN and infinity must match exactly.
-inline void expect_close(std::span<const float> got, std::span<const double> want, double relative, double absolute,
-                         const std::string& what) {
+inline void expect_close(std::span<const float> got, std::span<const double> want, double relative,
+                         double absolute, const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
   for (size_t i = 0; i < got.size(); ++i) {
     const auto g = static_cast<double>(got[i]);
@@ -61,7 +61,8 @@ inline void on_every_isa(const std::function<void(const std::string& name)>& bod
 }
 
 // Runs a computation with 1, 2, 3 and 8 threads and compares the bits of what it returns.
-inline void expect_thread_independent(const std::function<std::vector<float>()>& compute, const std::string& what) {
+inline void expect_thread_independent(const std::function<std::vector<float>()>& compute,
+                                      const std::string& what) {
   const int before = get_num_threads();
   set_num_threads(1);
   const std::vector<float> one = compute();

@@ -17,8 +17,8 @@ struct Case {
 
 std::string name(const Case& c) {
   return "m " + std::to_string(c.m) + " n " + std::to_string(c.n) + " k " + std::to_string(c.k) +
-         (c.ta ? " At" : "") + (c.tb ? " Bt" : "") + " pad " + std::to_string(c.pad) + (c.bias ? " bias" : "") +
-         (c.accumulate ? " +=" : "");
+         (c.ta ? " At" : "") + (c.tb ? " Bt" : "") + " pad " + std::to_string(c.pad) +
+         (c.bias ? " bias" : "") + (c.accumulate ? " +=" : "");
 }
 
 struct Operands {
@@ -28,7 +28,8 @@ struct Operands {
 
 Operands make(const Case& t) {
   Operands o;
-  o.spec = {.m = t.m, .n = t.n, .k = t.k, .transpose_a = t.ta, .transpose_b = t.tb, .accumulate = t.accumulate};
+  o.spec = {
+      .m = t.m, .n = t.n, .k = t.k, .transpose_a = t.ta, .transpose_b = t.tb, .accumulate = t.accumulate};
   o.spec.lda = (t.ta ? t.m : t.k) + t.pad;
   o.spec.ldb = (t.tb ? t.k : t.n) + t.pad;
   o.spec.ldc = t.n + t.pad;
@@ -50,7 +51,8 @@ void check(const Case& t) {
                     t.bias ? o.bias.data() : nullptr, t.accumulate, want.data(), bound.data(), o.spec.ldc);
   matmul(o.spec, o.a.data(), o.b.data(), o.c.data());
   for (size_t i = 0; i < want.size(); ++i) {
-    ASSERT_LE(std::abs(static_cast<double>(o.c[i]) - want[i]), bound[i] * static_cast<double>(t.k + 2) * 0x1p-24)
+    ASSERT_LE(std::abs(static_cast<double>(o.c[i]) - want[i]),
+              bound[i] * static_cast<double>(t.k + 2) * 0x1p-24)
         << name(t) << ", index " << i << ": got " << o.c[i] << ", expected " << want[i];
   }
 }
@@ -60,8 +62,8 @@ TEST(Matmul, AgreesWithFloat64AtAwkwardSizes) {
     for (const int64_t n : {1, 7, 16, 31, 64, 127}) {
       for (const int64_t k : {0, 1, 9, 32, 65}) {
         for (int options = 0; options < 16; ++options) {
-          check({m, n, k, (options & 1) != 0, (options & 2) != 0, (options & 4) != 0 ? 5 : 0, (options & 8) != 0,
-                 (options & 4) != 0});
+          check({m, n, k, (options & 1) != 0, (options & 2) != 0, (options & 4) != 0 ? 5 : 0,
+                 (options & 8) != 0, (options & 4) != 0});
           if (HasFatalFailure()) return;
         }
       }
@@ -70,10 +72,11 @@ TEST(Matmul, AgreesWithFloat64AtAwkwardSizes) {
 }
 
 TEST(Matmul, AgreesWithFloat64AtSizesThatAreCut) {
-  for (const Case& t : {Case{768, 384, 128}, Case{1000, 65, 127, false, true}, Case{128, 384, 768, true},
-                        Case{300, 70, 129, false, true, 5, true}, Case{200, 300, 33, true, true, 1, false, true},
-                        Case{384, 1152, 1000, true, false, 3, false, true}, Case{2, 4096, 512, false, true, 0, true},
-                        Case{1, 3000, 384, false, false, 0, true}}) {
+  for (const Case& t :
+       {Case{768, 384, 128}, Case{1000, 65, 127, false, true}, Case{128, 384, 768, true},
+        Case{300, 70, 129, false, true, 5, true}, Case{200, 300, 33, true, true, 1, false, true},
+        Case{384, 1152, 1000, true, false, 3, false, true}, Case{2, 4096, 512, false, true, 0, true},
+        Case{1, 3000, 384, false, false, 0, true}}) {
     check(t);
     if (HasFatalFailure()) return;
   }
@@ -87,8 +90,9 @@ TEST(Matmul, EmptySizesTouchNothing) {
 }
 
 TEST(Matmul, SameBitsForAnyNumberOfThreads) {
-  for (const Case& t : {Case{768, 384, 128}, Case{128, 512, 768, true}, Case{1000, 65, 127, false, true, 0, true},
-                        Case{1, 4096, 2048}, Case{3, 3000, 1000, false, true}, Case{2048, 384, 384}}) {
+  for (const Case& t :
+       {Case{768, 384, 128}, Case{128, 512, 768, true}, Case{1000, 65, 127, false, true, 0, true},
+        Case{1, 4096, 2048}, Case{3, 3000, 1000, false, true}, Case{2048, 384, 384}}) {
     Operands o = make(t);
     expect_thread_independent(
         [&] {
@@ -110,7 +114,8 @@ TEST(Transpose, MovesEveryElement) {
         transpose(rows, cols, x.data(), cols + 3, out.data(), rows + 5);
         for (int64_t r = 0; r < rows; ++r) {
           for (int64_t c = 0; c < cols; ++c) {
-            ASSERT_EQ(out[static_cast<size_t>(c * (rows + 5) + r)], x[static_cast<size_t>(r * (cols + 3) + c)])
+            ASSERT_EQ(out[static_cast<size_t>(c * (rows + 5) + r)],
+                      x[static_cast<size_t>(r * (cols + 3) + c)])
                 << isa << " " << rows << " x " << cols << " at " << r << ", " << c;
           }
         }
@@ -135,7 +140,8 @@ TEST(MatmulBf16, AgreesWithTheProductOfRoundedElements) {
     matmul_bf16(o.spec, a.data(), b.data(), o.c.data());
     for (size_t i = 0; i < want.size(); ++i) {
       // Products of bf16 are exact in float32; the sum errs as in float32.
-      ASSERT_LE(std::abs(static_cast<double>(o.c[i]) - want[i]), bound[i] * static_cast<double>(t.k + 2) * 0x1p-23)
+      ASSERT_LE(std::abs(static_cast<double>(o.c[i]) - want[i]),
+                bound[i] * static_cast<double>(t.k + 2) * 0x1p-23)
           << name(t) << ", index " << i;
     }
   }

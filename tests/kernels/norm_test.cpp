@@ -25,15 +25,19 @@ struct Outcome {
   std::vector<float> y, mean, rstd, dx, dgamma, dbeta;
 };
 
-Outcome run(const Sizes& s, bool centred, bool affine, const std::vector<float>& x, const std::vector<float>& gamma,
-        const std::vector<float>& beta, const std::vector<float>& dy, bool accumulate = false) {
-  Outcome r{std::vector<float>(x.size()), std::vector<float>(static_cast<size_t>(s.rows)),
-        std::vector<float>(static_cast<size_t>(s.rows)), std::vector<float>(x.size(), 0.5f),
-        std::vector<float>(static_cast<size_t>(s.cols), 1.0f), std::vector<float>(static_cast<size_t>(s.cols), 2.0f)};
+Outcome run(const Sizes& s, bool centred, bool affine, const std::vector<float>& x,
+            const std::vector<float>& gamma, const std::vector<float>& beta, const std::vector<float>& dy,
+            bool accumulate = false) {
+  Outcome r{std::vector<float>(x.size()),
+            std::vector<float>(static_cast<size_t>(s.rows)),
+            std::vector<float>(static_cast<size_t>(s.rows)),
+            std::vector<float>(x.size(), 0.5f),
+            std::vector<float>(static_cast<size_t>(s.cols), 1.0f),
+            std::vector<float>(static_cast<size_t>(s.cols), 2.0f)};
   const float* g = affine ? gamma.data() : nullptr;
   if (centred) {
-    layer_norm_forward(s.rows, s.cols, x.data(), g, affine ? beta.data() : nullptr, kEps, r.y.data(), r.mean.data(),
-                       r.rstd.data());
+    layer_norm_forward(s.rows, s.cols, x.data(), g, affine ? beta.data() : nullptr, kEps, r.y.data(),
+                       r.mean.data(), r.rstd.data());
     layer_norm_backward(s.rows, s.cols, x.data(), g, r.mean.data(), r.rstd.data(), dy.data(), r.dx.data(),
                         affine ? r.dgamma.data() : nullptr, affine ? r.dbeta.data() : nullptr, accumulate);
   } else {
@@ -58,11 +62,13 @@ TEST(Norm, ForwardAndBackwardAgreeWithFloat64) {
                                        static_cast<double>(kEps), centred);
         auto g = reference::norm_gradient(rows, cols, widen(x), wide_gamma, f, widen(dy), centred);
         const Outcome got = run(s, centred, affine, x, gamma, beta, dy, accumulate);
-        // Two values a row can lie so near that rstd reaches 316, which multiplies the rounding of x - mean (2^-24·3).
+        // Two values a row can lie so near that rstd reaches 316, which multiplies the rounding of x - mean
+        // (2^-24·3).
         double steepest = 1.0;
         for (const double r : f.rstd) steepest = std::max(steepest, r);
         const double absolute = 4e-6 * steepest;
-        const std::string what = isa + " cols " + std::to_string(s.cols) + " options " + std::to_string(options);
+        const std::string what =
+            isa + " cols " + std::to_string(s.cols) + " options " + std::to_string(options);
         expect_close(got.y, f.y, 2e-6, absolute, what + " y");
         expect_close(got.rstd, f.rstd, 2e-6 * steepest, 1e-6, what + " rstd");
         if (accumulate) {
@@ -71,10 +77,12 @@ TEST(Norm, ForwardAndBackwardAgreeWithFloat64) {
         expect_close(got.dx, g.dx, 4e-6, absolute * steepest, what + " dx");
         if (affine) {
           for (double& v : g.dgamma) v += 1.0;
-          expect_close(got.dgamma, g.dgamma, 4e-6, absolute * (1.0 + static_cast<double>(s.rows) / 16.0), what + " dgamma");
+          expect_close(got.dgamma, g.dgamma, 4e-6, absolute * (1.0 + static_cast<double>(s.rows) / 16.0),
+                       what + " dgamma");
           if (centred) {
             for (double& v : g.dbeta) v += 2.0;
-            expect_close(got.dbeta, g.dbeta, 4e-6, absolute * (1.0 + static_cast<double>(s.rows) / 16.0), what + " dbeta");
+            expect_close(got.dbeta, g.dbeta, 4e-6, absolute * (1.0 + static_cast<double>(s.rows) / 16.0),
+                         what + " dbeta");
           }
         }
         if (testing::Test::HasFatalFailure()) return;
@@ -86,17 +94,21 @@ TEST(Norm, ForwardAndBackwardAgreeWithFloat64) {
 TEST(Norm, FusedAdditionEqualsItsParts) {
   on_every_isa([](const std::string& isa) {
     for (const int64_t cols : {1, 7, 33, 128}) {
-      const std::vector<float> x = normals(6 * cols, 1), other = normals(6 * cols, 2), gamma = normals(cols, 3);
-      std::vector<float> total(x.size()), y(x.size()), sum(x.size()), fused(x.size()), rstd(6), rstd2(6), mean(6), mean2(6);
+      const std::vector<float> x = normals(6 * cols, 1), other = normals(6 * cols, 2),
+                               gamma = normals(cols, 3);
+      std::vector<float> total(x.size()), y(x.size()), sum(x.size()), fused(x.size()), rstd(6), rstd2(6),
+          mean(6), mean2(6);
       for (size_t i = 0; i < x.size(); ++i) total[i] = x[i] + other[i];
-      layer_norm_forward(6, cols, total.data(), gamma.data(), nullptr, kEps, y.data(), mean.data(), rstd.data());
-      add_layer_norm_forward(6, cols, x.data(), other.data(), gamma.data(), nullptr, kEps, sum.data(), fused.data(),
-                             mean2.data(), rstd2.data());
+      layer_norm_forward(6, cols, total.data(), gamma.data(), nullptr, kEps, y.data(), mean.data(),
+                         rstd.data());
+      add_layer_norm_forward(6, cols, x.data(), other.data(), gamma.data(), nullptr, kEps, sum.data(),
+                             fused.data(), mean2.data(), rstd2.data());
       expect_same_bits(sum, total, isa);
       expect_same_bits(fused, y, isa);
       expect_same_bits(mean, mean2, isa);
       rms_norm_forward(6, cols, total.data(), gamma.data(), kEps, y.data(), rstd.data());
-      add_rms_norm_forward(6, cols, x.data(), other.data(), gamma.data(), kEps, sum.data(), fused.data(), rstd2.data());
+      add_rms_norm_forward(6, cols, x.data(), other.data(), gamma.data(), kEps, sum.data(), fused.data(),
+                           rstd2.data());
       expect_same_bits(fused, y, isa);
       expect_same_bits(rstd, rstd2, isa);
     }
@@ -121,7 +133,8 @@ TEST(Norm, SameBitsForAnyNumberOfThreads) {
     expect_thread_independent(
         [&] {
           Outcome r = run(s, true, true, x, gamma, beta, dy);
-          for (const auto* part : {&r.dx, &r.dgamma, &r.dbeta}) r.y.insert(r.y.end(), part->begin(), part->end());
+          for (const auto* part : {&r.dx, &r.dgamma, &r.dbeta})
+            r.y.insert(r.y.end(), part->begin(), part->end());
           return r.y;
         },
         isa);

@@ -8,7 +8,8 @@ namespace {
 struct State {
   std::vector<float> p, g, m, v, average;
   OptimizerTensor tensor() {
-    return {static_cast<int64_t>(p.size()), p.data(), g.data(), m.data(), v.data(), average.data(), 0.1f, 0.5f};
+    return {
+        static_cast<int64_t>(p.size()), p.data(), g.data(), m.data(), v.data(), average.data(), 0.1f, 0.5f};
   }
 };
 
@@ -25,7 +26,12 @@ TEST(AdamStep, FollowsTheDefinitionForSeveralSteps) {
         auto p = widen(s.p), m = widen(s.m), v = widen(s.v), average = widen(s.average);
         for (int64_t step = 1; step <= 4; ++step) {
           const OptimizerTensor t = s.tensor();
-          adam_step({.learning_rate = 0.01f, .step = step, .decoupled = decoupled, .grad_scale = 0.5f, .average_decay = 0.9f}, {&t, 1});
+          adam_step({.learning_rate = 0.01f,
+                     .step = step,
+                     .decoupled = decoupled,
+                     .grad_scale = 0.5f,
+                     .average_decay = 0.9f},
+                    {&t, 1});
           for (size_t i = 0; i < p.size(); ++i) {
             const double lr = 0.005;
             const double g = 0.5 * static_cast<double>(s.g[i]) + (decoupled ? 0.0 : 0.1 * p[i]);
@@ -37,7 +43,8 @@ TEST(AdamStep, FollowsTheDefinitionForSeveralSteps) {
             average[i] = 0.9 * average[i] + 0.1 * p[i];
           }
         }
-        // 0.999f differs from 0.999 by 1.3e-8, of which 1 - β2 keeps 1.3e-5; v's root halves it. Steps are 0.005.
+        // 0.999f differs from 0.999 by 1.3e-8, of which 1 - β2 keeps 1.3e-5; v's root halves it. Steps are
+        // 0.005.
         expect_close(s.p, p, 1e-6, 1e-6, isa);
         expect_close(s.m, m, 2e-6, 1e-6, isa);
         expect_close(s.v, v, 5e-5, 1e-9, isa);
@@ -59,7 +66,9 @@ TEST(SgdStep, FollowsTheDefinition) {
           OptimizerTensor t = s.tensor();
           t.average = nullptr;
           if (options == 0) t.m = nullptr;
-          sgd_step({.learning_rate = 0.1f, .momentum = static_cast<float>(momentum), .nesterov = options == 2}, {&t, 1});
+          sgd_step(
+              {.learning_rate = 0.1f, .momentum = static_cast<float>(momentum), .nesterov = options == 2},
+              {&t, 1});
           for (size_t i = 0; i < p.size(); ++i) {
             const double g = static_cast<double>(s.g[i]) + 0.1 * p[i];
             m[i] = momentum * m[i] + g;

@@ -47,11 +47,13 @@ TEST(Reduce, ColumnsAndRowsAgreeWithFloat64) {
     for (const int64_t rows : {0, 1, 7, 63, 64, 65, 200}) {
       for (const int64_t cols : kSizes) {
         const std::vector<float> x = normals(rows * (cols + 2), 1), y = normals(rows * cols, 2);
-        std::vector<float> columns(static_cast<size_t>(cols), 1.0f), sums(static_cast<size_t>(rows)), dots = sums;
+        std::vector<float> columns(static_cast<size_t>(cols), 1.0f), sums(static_cast<size_t>(rows)),
+            dots = sums;
         column_sums(rows, cols, x.data(), columns.data(), true, cols + 2);
         row_sums(rows, cols, x.data(), sums.data());
         row_dots(rows, cols, x.data(), y.data(), dots.data());
-        std::vector<double> want(static_cast<size_t>(cols), 1.0), want_sums(sums.size()), want_dots(sums.size());
+        std::vector<double> want(static_cast<size_t>(cols), 1.0), want_sums(sums.size()),
+            want_dots(sums.size());
         for (int64_t r = 0; r < rows; ++r) {
           for (int64_t c = 0; c < cols; ++c) {
             want[static_cast<size_t>(c)] += static_cast<double>(x[static_cast<size_t>(r * (cols + 2) + c)]);

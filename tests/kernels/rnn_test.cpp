@@ -31,10 +31,11 @@ TEST(LstmCell, ForwardAndBackwardFollowTheDefinition) {
       const auto width = static_cast<size_t>(hidden);
       const std::vector<float> x = normals(rows * 4 * hidden, 1), before = normals(rows * hidden, 2);
       const std::vector<float> dh = normals(rows * hidden, 3), dc = normals(rows * hidden, 4);
-      std::vector<float> gates = x, c(before.size()), h(before.size()), dgates(x.size()), dbefore(before.size());
+      std::vector<float> gates = x, c(before.size()), h(before.size()), dgates(x.size()),
+                         dbefore(before.size());
       lstm_cell_forward(rows, hidden, gates.data(), before.data(), c.data(), h.data());
-      lstm_cell_backward(rows, hidden, gates.data(), before.data(), c.data(), dh.data(), dc.data(), dgates.data(),
-                         dbefore.data());
+      lstm_cell_backward(rows, hidden, gates.data(), before.data(), c.data(), dh.data(), dc.data(),
+                         dgates.data(), dbefore.data());
       for (size_t i = 0; i < before.size(); ++i) {
         const size_t r = i / width, j = i % width;
         double in[5] = {0, 0, 0, 0, static_cast<double>(before[i])};
@@ -49,8 +50,12 @@ TEST(LstmCell, ForwardAndBackwardFollowTheDefinition) {
           in[g] = centre - 1e-5;
           const LstmUnit down = lstm(in);
           in[g] = centre;
-          const double want = (static_cast<double>(dh[i]) * (up.h - down.h) + static_cast<double>(dc[i]) * (up.c - down.c)) / 2e-5;
-          ASSERT_NEAR(g < 4 ? dgates[(r * 4 + g) * width + j] : dbefore[i], want, 5e-6 + 2e-6 * std::abs(want)) << isa;
+          const double want =
+              (static_cast<double>(dh[i]) * (up.h - down.h) + static_cast<double>(dc[i]) * (up.c - down.c)) /
+              2e-5;
+          ASSERT_NEAR(g < 4 ? dgates[(r * 4 + g) * width + j] : dbefore[i], want,
+                      5e-6 + 2e-6 * std::abs(want))
+              << isa;
         }
       }
     }

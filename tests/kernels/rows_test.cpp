@@ -45,7 +45,8 @@ TEST(Embedding, SameBitsForAnyNumberOfThreads) {
 }
 
 TEST(Dropout, FollowsTheStreamsWords) {
-  // A block index that wraps the counter's low word cannot be reached with few elements; seeds of all bits can.
+  // A block index that wraps the counter's low word cannot be reached with few elements; seeds of all bits
+  // can.
   const RandomKey key{0xFEDCBA9876543210u, 0x0123456789ABCDEFu};
   on_every_isa([&](const std::string& isa) {
     for (const int64_t n : kSizes) {
@@ -60,7 +61,8 @@ TEST(Dropout, FollowsTheStreamsWords) {
         const float want = word >= least ? x[i] * (1.0f / (1.0f - 0.3f)) : 0.0f;
         ASSERT_EQ(out[i], want) << isa << " " << i;
         ASSERT_EQ(added[i], want + residual[i]) << isa << " " << i;
-        ASSERT_NEAR(uniform[i], -1.0f + 2.0f * (static_cast<float>(word >> 8) * 0x1p-24f), 1e-7f) << isa << " " << i;
+        ASSERT_NEAR(uniform[i], -1.0f + 2.0f * (static_cast<float>(word >> 8) * 0x1p-24f), 1e-7f)
+            << isa << " " << i;
       }
     }
   });
@@ -111,7 +113,8 @@ TEST_P(Segments, PoolAndSpreadAsDefined) {
   const auto width = static_cast<size_t>(cols);
   std::vector<float> sums(dy.size()), means(dy.size()), maxima(dy.size()), weighted(dy.size());
   std::vector<int64_t> argmax(dy.size());
-  std::vector<float> dsum(x.size(), 1.0f), dmean(x.size(), 1.0f), dmax(x.size(), 1.0f), dweighted(x.size()), dw(11);
+  std::vector<float> dsum(x.size(), 1.0f), dmean(x.size(), 1.0f), dmax(x.size(), 1.0f), dweighted(x.size()),
+      dw(11);
   segment_sum_forward(4, cols, offsets.data(), x.data(), sums.data());
   segment_mean_forward(4, cols, offsets.data(), x.data(), means.data());
   segment_max_forward(4, cols, offsets.data(), x.data(), maxima.data(), argmax.data());
@@ -119,7 +122,8 @@ TEST_P(Segments, PoolAndSpreadAsDefined) {
   segment_sum_backward(4, cols, offsets.data(), dy.data(), dsum.data());
   segment_mean_backward(4, cols, offsets.data(), dy.data(), dmean.data(), true);
   segment_max_backward(4, cols, offsets.data(), dy.data(), argmax.data(), dmax.data(), true);
-  segment_weighted_sum_backward(4, cols, offsets.data(), w.data(), x.data(), dy.data(), dweighted.data(), dw.data());
+  segment_weighted_sum_backward(4, cols, offsets.data(), w.data(), x.data(), dy.data(), dweighted.data(),
+                                dw.data());
   for (size_t s = 0; s < 4; ++s) {
     const auto first = static_cast<size_t>(offsets[s]), last = static_cast<size_t>(offsets[s + 1]);
     for (size_t c = 0; c < width; ++c) {
@@ -146,7 +150,8 @@ TEST_P(Segments, PoolAndSpreadAsDefined) {
     }
     for (size_t r = first; r < last; ++r) {
       double dot = 0.0;
-      for (size_t c = 0; c < width; ++c) dot += static_cast<double>(x[r * width + c]) * static_cast<double>(dy[s * width + c]);
+      for (size_t c = 0; c < width; ++c)
+        dot += static_cast<double>(x[r * width + c]) * static_cast<double>(dy[s * width + c]);
       ASSERT_NEAR(dw[r], dot, 1e-4);
     }
   }

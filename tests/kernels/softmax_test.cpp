@@ -122,11 +122,13 @@ TEST(CrossEntropy, AgreesWithFloat64) {
           const auto target = static_cast<size_t>(targets[static_cast<size_t>(r)]);
           want_loss[static_cast<size_t>(r)] = reference::cross_entropy(
               row.size(), row.data(), target, static_cast<double>(spec.label_smoothing),
-              spec.class_weights == nullptr ? std::vector<double>{} : widen(weights), want_dx.data() + r * classes);
+              spec.class_weights == nullptr ? std::vector<double>{} : widen(weights),
+              want_dx.data() + r * classes);
           weight += spec.class_weights == nullptr ? 1.0 : static_cast<double>(weights[target]);
         }
         for (double& v : want_dx) v *= 0.25;
-        const std::string what = isa + " classes " + std::to_string(classes) + " options " + std::to_string(options);
+        const std::string what =
+            isa + " classes " + std::to_string(classes) + " options " + std::to_string(options);
         EXPECT_DOUBLE_EQ(cross_entropy_weight(spec, targets.data()), weight);
         EXPECT_DOUBLE_EQ(cross_entropy_weight(spec, narrow.data()), weight);
         std::vector<float> loss(6), lse(6), dx(x.size()), loss2(6), dx2 = x;
@@ -139,7 +141,8 @@ TEST(CrossEntropy, AgreesWithFloat64) {
         expect_same_bits(loss, loss2, what);
         expect_same_bits(dx, dx2, what);
         const std::vector<float> row_scale = {2.0f, 2.0f, 2.0f, 2.0f, 2.0f, 2.0f};
-        cross_entropy_backward(spec, x.data(), narrow.data(), lse.data(), 0.125f, row_scale.data(), dx2.data());
+        cross_entropy_backward(spec, x.data(), narrow.data(), lse.data(), 0.125f, row_scale.data(),
+                               dx2.data());
         expect_close(dx2, want_dx, 4e-6, 1e-6, what);
         if (testing::Test::HasFatalFailure()) return;
       }
@@ -155,8 +158,8 @@ TEST(Softmax, SameBitsForAnyNumberOfThreads) {
         [&] {
           std::vector<float> y(x.size()), loss(2000), dx(x.size());
           softmax(2000, 65, x.data(), y.data());
-          cross_entropy_forward_backward({.rows = 2000, .classes = 65}, x.data(), targets.data(), 1.0f, loss.data(),
-                                         dx.data());
+          cross_entropy_forward_backward({.rows = 2000, .classes = 65}, x.data(), targets.data(), 1.0f,
+                                         loss.data(), dx.data());
           y.insert(y.end(), loss.begin(), loss.end());
           y.insert(y.end(), dx.begin(), dx.end());
           return y;

@@ -12,26 +12,40 @@ namespace reference {
 
 using Vec = std::vector<double>;
 
-inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-inline double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::numbers::sqrt2); }
-inline double normal_density(double x) { return std::exp(-x * x / 2.0) / std::sqrt(2.0 * std::numbers::pi); }
+inline double sigmoid(double x) {
+  return 1.0 / (1.0 + std::exp(-x));
+}
+inline double normal_cdf(double x) {
+  return 0.5 * std::erfc(-x / std::numbers::sqrt2);
+}
+inline double normal_density(double x) {
+  return std::exp(-x * x / 2.0) / std::sqrt(2.0 * std::numbers::pi);
+}
 
 // name: relu gelu gelu_tanh silu sigmoid tanh, by index 0…5.
 inline double activation(int act, double x) {
   switch (act) {
-    case 0: return x > 0.0 ? x : 0.0;
-    case 1: return x * normal_cdf(x);
-    case 2: return x * sigmoid(2.0 * std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x));
-    case 3: return x * sigmoid(x);
-    case 4: return sigmoid(x);
-    default: return std::tanh(x);
+    case 0:
+      return x > 0.0 ? x : 0.0;
+    case 1:
+      return x * normal_cdf(x);
+    case 2:
+      return x * sigmoid(2.0 * std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x));
+    case 3:
+      return x * sigmoid(x);
+    case 4:
+      return sigmoid(x);
+    default:
+      return std::tanh(x);
   }
 }
 
 inline double activation_slope(int act, double x) {
   switch (act) {
-    case 0: return x > 0.0 ? 1.0 : 0.0;
-    case 1: return normal_cdf(x) + x * normal_density(x);
+    case 0:
+      return x > 0.0 ? 1.0 : 0.0;
+    case 1:
+      return normal_cdf(x) + x * normal_density(x);
     case 2: {
       const double c = std::sqrt(2.0 / std::numbers::pi);
       const double s = sigmoid(2.0 * c * (x + 0.044715 * x * x * x));
@@ -41,8 +55,10 @@ inline double activation_slope(int act, double x) {
       const double s = sigmoid(x);
       return s + x * s * (1.0 - s);
     }
-    case 4: return sigmoid(x) * (1.0 - sigmoid(x));
-    default: return 1.0 - std::tanh(x) * std::tanh(x);
+    case 4:
+      return sigmoid(x) * (1.0 - sigmoid(x));
+    default:
+      return 1.0 - std::tanh(x) * std::tanh(x);
   }
 }
 
@@ -51,7 +67,8 @@ struct Norm {
 };
 
 // LayerNorm when centred, else RMSNorm; gamma and beta may be empty.
-inline Norm norm(size_t rows, size_t cols, const Vec& x, const Vec& gamma, const Vec& beta, double eps, bool centred) {
+inline Norm norm(size_t rows, size_t cols, const Vec& x, const Vec& gamma, const Vec& beta, double eps,
+                 bool centred) {
   Norm out{Vec(rows * cols), Vec(rows), Vec(rows)};
   for (size_t r = 0; r < rows; ++r) {
     double mean = 0.0, variance = 0.0;
@@ -110,7 +127,8 @@ inline Vec softmax(size_t rows, size_t cols, const Vec& x) {
   Vec y(rows * cols);
   for (size_t r = 0; r < rows; ++r) {
     const double lse = log_sum_exp(cols, x.data() + r * cols);
-    for (size_t c = 0; c < cols; ++c) y[r * cols + c] = std::isinf(lse) ? 0.0 : std::exp(x[r * cols + c] - lse);
+    for (size_t c = 0; c < cols; ++c)
+      y[r * cols + c] = std::isinf(lse) ? 0.0 : std::exp(x[r * cols + c] - lse);
   }
   return y;
 }
@@ -122,7 +140,8 @@ inline double cross_entropy(size_t cols, const double* x, size_t target, double 
   const auto weight = [&](size_t c) { return weights.empty() ? 1.0 : weights[c]; };
   double loss = 0.0, mass = 0.0;
   for (size_t c = 0; c < cols; ++c) {
-    const double share = weight(c) * ((c == target ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(cols));
+    const double share =
+        weight(c) * ((c == target ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(cols));
     loss += share * (lse - x[c]);
     mass += share;
     dx[c] = -share;

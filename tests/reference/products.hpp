@@ -7,8 +7,9 @@
 namespace reference {
 
 // c = op(a)·op(b) (+ bias) (+ c); bound collects Σ|a·b| + |bias| + |c|, what an error bound is relative to.
-inline void matmul(int64_t m, int64_t n, int64_t k, const float* a, bool ta, int64_t lda, const float* b, bool tb,
-                   int64_t ldb, const float* bias, bool accumulate, double* c, double* bound, int64_t ldc) {
+inline void matmul(int64_t m, int64_t n, int64_t k, const float* a, bool ta, int64_t lda, const float* b,
+                   bool tb, int64_t ldb, const float* bias, bool accumulate, double* c, double* bound,
+                   int64_t ldc) {
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0.0;
