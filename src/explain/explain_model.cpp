@@ -101,23 +101,35 @@ PageModel page_model(const Model& model) {
   return page;
 }
 
+std::string title_of(const fs::path& folder, const std::string& task) {
+  fs::path name = folder.lexically_normal();
+  if (name.filename().empty()) name = name.parent_path();
+  return fmt::format("{} · {}", name.filename().string(), task);
+}
+
+PageExample explain_example(const Model& model, std::string_view text, const ExplainOptions& options) {
+  if (model.task() == "language-model") {
+    const tasks::TextGenerator& generator = model.language_model();
+    return explain_text(*generator.network, *generator.tokenizer, text, options);
+  }
+  const tasks::Classifier& classifier = model.classifier();
+  return classifier.network
+             ? explain_text(*classifier.network, *classifier.tokenizer, classifier.classes, text, options)
+             : explain_words(classifier, text, options);
+}
+
 }  // namespace
 
 PageData explain_model(const Model& model, const std::vector<ModelExample>& examples,
                        const tasks::Evaluation* held_back, std::string_view split,
                        const ExplainOptions& options) {
-  const tasks::Classifier& classifier = model.classifier();
   PageData data;
   data.model = page_model(model);
-  fs::path folder = model.folder().lexically_normal();
-  if (folder.filename().empty()) folder = folder.parent_path();
-  data.title = fmt::format("{} · {}", folder.filename().string(), model.task());
+  data.title = title_of(model.folder(), model.task());
   for (const ModelExample& example : examples) {
     ExplainOptions each = options;
     each.truth = example.truth;
-    data.examples.push_back(classifier.network ? explain_text(*classifier.network, *classifier.tokenizer,
-                                                              classifier.classes, example.text, each)
-                                               : explain_words(classifier, example.text, each));
+    data.examples.push_back(explain_example(model, example.text, each));
   }
   data.quality = held_back != nullptr && !held_back->truth.empty()
                      ? classification_quality(held_back->classes, held_back->truth, held_back->probabilities,

@@ -16,14 +16,24 @@ bool is_blank(char c) {
 }
 
 // Probability of `target` when only some of the tokens are read.
-std::vector<float> occluded(const models::TextClassifier& model, std::span<const int32_t> ids,
-                            std::span<const int64_t> words, int64_t target) {
+std::vector<float> occluded(const models::TextClassifier& model, std::string_view text,
+                            const formats::Encoding& encoding, std::span<const int64_t> words,
+                            int64_t target) {
   const auto scores = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
-    const Variants variants = variants_of(ids, kept);
+    std::vector<models::EncodedText> variants(kept.size());
+    std::vector<const models::EncodedText*> pointers;
+    for (size_t v = 0; v < kept.size(); ++v) {
+      for (const int64_t t : kept[v]) {
+        const formats::Span span = encoding.spans[static_cast<size_t>(t)];
+        models::append_token(
+            encoding.ids[static_cast<size_t>(t)],
+            text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)),
+            model.config(), variants[v]);
+      }
+      pointers.push_back(&variants[v]);
+    }
     nn::Context context;
-    const Offsets offsets = Offsets::from_lengths(variants.lengths);
-    const Tensor batch = Tensor::from<int32_t>(variants.ids, {offsets.total()});
-    const autograd::Var logits = model.logits(batch, offsets, context);
+    const autograd::Var logits = model.logits(models::make_batch(pointers), context);
     for (size_t n = 0; n < out.size(); ++n) {
       const auto row = logits.value().span().subspan(n * static_cast<size_t>(logits.dim(1)),
                                                      static_cast<size_t>(logits.dim(1)));
@@ -82,8 +92,9 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
   example.truth = options.truth;
   example.tokens = page_tokens(text, encoding, tokenizer);
   const size_t tokens = encoding.ids.size();
-  const Tensor ids = Tensor::from<int32_t>(encoding.ids, {static_cast<int64_t>(tokens)});
-  const Offsets offsets = Offsets::single(static_cast<int64_t>(tokens));
+  const models::EncodedText read = models::network_input(text, encoding, model.config());
+  const models::EncodedText* const one[] = {&read};
+  const models::TextBatch batch = models::make_batch(one);
 
   AttentionRecorder recorder;
   nn::Context context(&recorder);
@@ -91,8 +102,8 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
   autograd::Var logits, x;
   {
     const autograd::TapeScope scope(tape);
-    x = autograd::Var::parameter(model.embed(ids, offsets, context).value().clone());
-    logits = model.classify(x, offsets, context);
+    x = autograd::Var::parameter(model.embed(batch, context).value().clone());
+    logits = model.classify(x, batch.offsets, context);
   }
   const std::vector<double> p = softmax_of(logits.value().span());
   const std::vector<size_t> order = strongest(p, options.candidates);
@@ -119,7 +130,7 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
     for (const PageToken& token : example.tokens) words.push_back(token.word);
     example.relevance.push_back({"occlusion",
                                  "Fall of the probability of " + name + " when the token's word is left out.",
-                                 occluded(model, encoding.ids, words, static_cast<int64_t>(order[0]))});
+                                 occluded(model, text, encoding, words, static_cast<int64_t>(order[0]))});
   }
   return example;
 }

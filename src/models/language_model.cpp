@@ -53,8 +53,11 @@ void LanguageModel::visit(nn::ModuleVisitor& visitor) {
   }
 }
 
-Var LanguageModel::hidden(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
-  const Var x = embedding_.forward(context, ids, offsets);
+Var LanguageModel::embed(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
+  return embedding_.forward(context, ids, offsets);
+}
+
+Var LanguageModel::hidden_of(const Var& x, const Offsets& offsets, nn::Context& context) const {
   if (config_.kind == ModelKind::kAttention) return transformer_.forward(context, x, offsets);
   const Var h = recurrent_.forward(context, x, offsets);
   return autograd::dropout(h, context.rate(config_.dropout), context.next_key());

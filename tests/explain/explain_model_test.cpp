@@ -59,5 +59,29 @@ TEST_P(ExplainModel, FillsAPageFromATrainedFolder) {
 INSTANTIATE_TEST_SUITE_P(Kinds, ExplainModel,
                          testing::Values("attention", "lstm", "cnn", "linear", "majority"));
 
+TEST(ExplainLanguageModel, FillsAPageFromATrainedFolder) {
+  const test::Folder folder;
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += i % 3 == 0 ? "the quiet marvel\n" : "until dawn they argued\n";
+  test::write_file(folder.path() / "text.txt", text);
+  auto recipe = formats::Recipe::parse("task = \"language-model\"\n", "recipe.toml");
+  recipe.set("data.file", (folder.path() / "text.txt").string());
+  recipe.set("tokenizer.kind", "characters");
+  recipe.set("model.width", int64_t{16});
+  recipe.set("model.heads", int64_t{2});
+  recipe.set("model.layers", int64_t{2});
+  recipe.set("model.context", int64_t{32});
+  recipe.set("train.steps", int64_t{20});
+  recipe.set("train.batch_tokens", int64_t{256});
+  const auto result = train::train(recipe, {.out = folder.path() / "model"});
+  const PageData page = explain_model(Model::load(result.folder), {{"until dawn they"}}, nullptr, "valid");
+  EXPECT_EQ(page.model.task, "language-model");
+  EXPECT_EQ(page.examples.at(0).attention.layers, 2);
+  EXPECT_EQ(page.examples.at(0).next.size(), page.examples.at(0).tokens.size());
+  ASSERT_FALSE(page.quality.metrics.empty());
+  EXPECT_FALSE(page.quality.curves.empty());
+  EXPECT_THAT(render_page(page), testing::HasSubstr("page-data"));
+}
+
 }  // namespace
 }  // namespace fovea::explain

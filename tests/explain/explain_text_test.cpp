@@ -133,6 +133,27 @@ TEST(ExplainTextEdges, EmptyAndOverlongTexts) {
   EXPECT_THROW(explain_text(model, *tokenizer, {"one"}, text), ArgumentError);
 }
 
+TEST(ExplainTextEdges, ModelWithCharacterNgramsIsReadAsItPredicts) {
+  const auto tokenizer = words();
+  models::TextClassifierConfig config = small_model(models::ModelKind::kAttention, *tokenizer).config();
+  config.char_ngrams = 5;
+  config.char_buckets = 256;
+  models::TextClassifier model(config, 3);
+  const PageExample e = explain_text(model, *tokenizer, kClasses, kText);
+  const formats::Encoding encoding = tokenizer->encode(kText);
+  const models::EncodedText read = models::network_input(kText, encoding, config);
+  const models::EncodedText* const one[] = {&read};
+  nn::Context context;
+  const Tensor logits = model.logits(models::make_batch(one), context).value();
+  double sum = 0, largest = 0;
+  for (const float x : logits.span()) {
+    sum += std::exp(static_cast<double>(x));
+    largest = std::max(largest, std::exp(static_cast<double>(x)));
+  }
+  EXPECT_NEAR(e.prediction[0].probability, largest / sum, 1e-6);
+  EXPECT_EQ(e.relevance.size(), 3U);
+}
+
 TEST(PageTokens, JoinIntoTheTextAndCountWords) {
   const auto tokenizer = words();
   const std::string text = "a quiet marvel, it never";

@@ -20,10 +20,10 @@ struct ModelExample {
 };
 
 // Explains each text. Networks as explain_text says; the linear and the majority model by occlusion of words
-// alone. Training curves come from the folder's metrics.jsonl, the seed from its recipe.toml, where they are
-// there. Scores come from `held_back` (Model::evaluate on rows that training did not see), and from
-// metrics.json without it. DataError: a damaged file in the folder. ArgumentError: a model of a task that has
-// no page.
+// alone; a language model by what each text leads it to expect. Training curves come from the folder's
+// metrics.jsonl, the seed from its recipe.toml, where they are there. Scores come from `held_back`
+// (Model::evaluate on rows that training did not see), and from metrics.json without it. DataError: a damaged
+// file in the folder.
 PageData explain_model(const Model& model, const std::vector<ModelExample>& examples,
                        const tasks::Evaluation* held_back = nullptr, std::string_view split = "test",
                        const ExplainOptions& options = {});

@@ -9,6 +9,7 @@
 
 #include "fovea/explain/page.hpp"
 #include "fovea/formats/tokenizer.hpp"
+#include "fovea/models/language_model.hpp"
 #include "fovea/models/text_classifier.hpp"
 
 namespace fovea::explain {
@@ -35,5 +36,12 @@ std::vector<PageToken> page_tokens(std::string_view text, const formats::Encodin
 PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer& tokenizer,
                          const std::vector<std::string>& classes, std::string_view text,
                          const ExplainOptions& options = {});
+
+// Reads a text (cut at the model's context) and explains the token that the model holds most likely to follow
+// it. As above, with rollout from the last token, gradient × input of the token's logit, occlusion of its
+// probability, and for every position the likeliest next tokens beside the one that does follow. A text
+// without tokens gives an empty example.
+PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer& tokenizer,
+                         std::string_view text, const ExplainOptions& options = {});
 
 }  // namespace fovea::explain

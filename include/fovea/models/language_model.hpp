@@ -42,7 +42,12 @@ class LanguageModel final : public nn::Module {
   // than the context. Logits [T, V] are never held.
   autograd::Var loss(const Tensor& ids, const Tensor& targets, const Offsets& offsets, nn::Context& context) const;
   // Hidden states [T, width] and the logits of them [T, V], for looking inside.
-  autograd::Var hidden(const Tensor& ids, const Offsets& offsets, nn::Context& context) const;
+  autograd::Var hidden(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
+    return hidden_of(embed(ids, offsets, context), offsets, context);
+  }
+  // hidden() in two halves: the embeddings [T, width], whose gradients explanations ask for, and the rest.
+  autograd::Var embed(const Tensor& ids, const Offsets& offsets, nn::Context& context) const;
+  autograd::Var hidden_of(const autograd::Var& x, const Offsets& offsets, nn::Context& context) const;
   autograd::Var logits(const autograd::Var& hidden) const;
 
   // What generation keeps between tokens.

@@ -1,0 +1,150 @@
+// Explaining a language model's guess of the token that follows a text.
+#include <algorithm>
+
+#include "base/check.hpp"
+#include "explain/recorder.hpp"
+#include "explain/text_parts.hpp"
+#include "fovea/autograd/functions/rows.hpp"
+#include "fovea/autograd/tape.hpp"
+#include "fovea/explain/explain_text.hpp"
+#include "fovea/explain/relevance.hpp"
+
+namespace fovea::explain {
+namespace {
+
+constexpr int64_t kNextCandidates = 8;  // at each position; every reader looks at few, every position pays
+constexpr int64_t kLogitRows = 64;      // positions whose logits [rows, V] are held at a time
+
+// A token as part of a text: what it decodes to, with SentencePiece's mark for a blank turned into one.
+std::string token_text(const formats::Tokenizer& tokenizer, int64_t id) {
+  const auto token = static_cast<int32_t>(id);
+  const std::string piece = tokenizer.piece(token);
+  constexpr std::string_view kBlank = "\u2581";
+  if (piece.find(kBlank) != std::string::npos) {
+    std::string text;
+    for (size_t at = 0; at < piece.size();) {
+      const bool blank = piece.compare(at, kBlank.size(), kBlank) == 0;
+      text += blank ? ' ' : piece[at];
+      at += blank ? kBlank.size() : 1;
+    }
+    return text;
+  }
+  const std::string decoded = tokenizer.decode(std::span(&token, 1));
+  return decoded.empty() || decoded == "\uFFFD" ? piece : decoded;
+}
+
+std::vector<PageCandidate> candidates(const formats::Tokenizer& tokenizer, std::span<const double> p,
+                                      int64_t count) {
+  std::vector<PageCandidate> list;
+  for (const size_t id : strongest(p, count))
+    list.push_back({token_text(tokenizer, static_cast<int64_t>(id)), p[id]});
+  return list;
+}
+
+std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
+                                       const formats::Tokenizer& tokenizer, const Tensor& hidden,
+                                       std::span<const int32_t> ids) {
+  std::vector<PageNextToken> next;
+  const int64_t tokens = hidden.dim(0);
+  for (int64_t begin = 0; begin < tokens; begin += kLogitRows) {
+    const int64_t end = std::min(begin + kLogitRows, tokens);
+    const autograd::Var logits = model.logits(hidden.rows(begin, end));
+    const auto vocabulary = static_cast<size_t>(logits.dim(1));
+    for (int64_t t = begin; t < end; ++t) {
+      const std::vector<double> p =
+          softmax_of(logits.value().span().subspan(static_cast<size_t>(t - begin) * vocabulary, vocabulary));
+      PageNextToken& position = next.emplace_back();
+      position.candidates = candidates(tokenizer, p, kNextCandidates);
+      if (t + 1 < tokens) position.actual = p[static_cast<size_t>(ids[static_cast<size_t>(t) + 1])];
+    }
+  }
+  return next;
+}
+
+// Probability that `target` follows when only some of the tokens are read. Of nothing read, nothing is known:
+// 1/V.
+std::vector<float> occluded(const models::LanguageModel& model, std::span<const int32_t> ids,
+                            std::span<const int64_t> words, size_t target) {
+  const auto scores = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+    const Variants variants = variants_of(ids, kept);
+    const Offsets offsets = Offsets::from_lengths(variants.lengths);
+    nn::Context context;
+    Tensor last = Tensor::empty({offsets.count()}, DType::kI32);  // −1 for an empty variant: a row of zeros
+    for (int64_t n = 0; n < offsets.count(); ++n) {
+      last.data<int32_t>()[n] = offsets.length(n) > 0 ? static_cast<int32_t>(offsets.end(n) - 1) : -1;
+    }
+    const Tensor batch = Tensor::from<int32_t>(variants.ids, {offsets.total()});
+    const autograd::Var logits =
+        model.logits(autograd::gather_rows(model.hidden(batch, offsets, context), last));
+    const auto vocabulary = static_cast<size_t>(logits.dim(1));
+    for (size_t n = 0; n < out.size(); ++n) {
+      out[n] = variants.lengths[n] == 0
+                   ? 1.0 / static_cast<double>(vocabulary)
+                   : softmax_of(logits.value().span().subspan(n * vocabulary, vocabulary))[target];
+    }
+  };
+  return occlusion(words, scores);
+}
+
+}  // namespace
+
+PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer& tokenizer,
+                         std::string_view text, const ExplainOptions& options) {
+  formats::Encoding encoding = tokenizer.encode(text);
+  const auto longest = static_cast<size_t>(model.config().context);
+  if (encoding.ids.size() > longest) {
+    encoding.ids.resize(longest);
+    encoding.spans.resize(longest);
+  }
+  PageExample example;
+  example.text = std::string(text);
+  example.truth = options.truth;
+  example.tokens = page_tokens(text, encoding, tokenizer);
+  const auto tokens = static_cast<int64_t>(encoding.ids.size());
+  if (tokens == 0) return example;
+  const Tensor ids = Tensor::from<int32_t>(encoding.ids, {tokens});
+  const Offsets offsets = Offsets::single(tokens);
+
+  AttentionRecorder recorder;
+  nn::Context context(&recorder);
+  autograd::Tape tape;
+  autograd::Var x, hidden, logits;
+  {
+    const autograd::TapeScope scope(tape);
+    x = autograd::Var::parameter(model.embed(ids, offsets, context).value().clone());
+    hidden = model.hidden_of(x, offsets, context);
+    logits = model.logits(autograd::slice_rows(hidden, tokens - 1, tokens));
+  }
+  example.next = next_tokens(model, tokenizer, hidden.value(), encoding.ids);
+  const std::vector<double> p = softmax_of(logits.value().span());
+  const size_t target = strongest(p, 1)[0];
+  example.prediction = candidates(tokenizer, p, options.candidates);
+  const std::string name = "“" + example.prediction[0].name + "”";
+
+  if (!recorder.empty()) {
+    std::vector<float> start(static_cast<size_t>(tokens));
+    start.back() = 1;
+    example.attention = recorder.page_attention();
+    example.relevance.push_back(recorder.rollout(start));
+  }
+  Tensor one_hot = Tensor::zeros(logits.shape());
+  one_hot.data()[target] = 1;
+  tape.backward_from(logits, one_hot);
+  if (x.grad().defined()) {
+    example.relevance.push_back({"gradient × input",
+                                 "First-order effect of each token's embedding on the score of " + name +
+                                     " as the next token: positive speaks for it, negative against it.",
+                                 gradient_times_input(x.value(), x.grad())});
+  }
+  clear_gradients(model);
+  if (options.occlusion) {
+    std::vector<int64_t> words;
+    for (const PageToken& token : example.tokens) words.push_back(token.word);
+    example.relevance.push_back({"occlusion",
+                                 "Fall of the probability of " + name + " when the token's word is left out.",
+                                 occluded(model, encoding.ids, words, target)});
+  }
+  return example;
+}
+
+}  // namespace fovea::explain
