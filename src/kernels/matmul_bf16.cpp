@@ -128,7 +128,13 @@ void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b,
 }  // namespace
 
 bool matmul_bf16_is_native() {
-  return cpu_features().avx512_bf16;
+  // What oneDNN may use, which ONEDNN_MAX_CPU_ISA can lower below what the processor has; its values nest as bits.
+  static const bool native = [] {
+    const int have = static_cast<int>(dnnl::get_effective_cpu_isa());
+    const int wanted = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);
+    return cpu_features().avx512_bf16 && (have == 0 || (have & wanted) == wanted);
+  }();
+  return native;
 }
 
 void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float* c) {
