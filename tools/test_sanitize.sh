@@ -32,6 +32,7 @@ if [ -f tests/fuzz/CMakeLists.txt ]; then
   echo "== Fuzzing"
   cmake --preset fuzz >/dev/null
   cmake --build build-fuzz -j "$jobs"
+  build-fuzz/bin/make_corpus build-fuzz/corpus
   for program in build-fuzz/bin/*fuzz*; do
     [ -x "$program" ] || continue
     echo "-- $program"

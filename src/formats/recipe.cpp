@@ -27,12 +27,20 @@ namespace {
 constexpr int64_t kMaxRecipeBytes = 1'000'000;
 constexpr int kMaxDepth = 16;
 
+// Keys are asked for by their dotted names, so a part may not hold a dot, nor anything that needs quotes.
+bool is_plain_key(std::string_view part) {
+  return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
 std::vector<std::string> split_key(std::string_view key, std::string_view call) {
   std::vector<std::string> parts;
   size_t begin = 0;
   while (true) {
     const size_t end = std::min(key.find('.', begin), key.size());
-    check_argument(end > begin, call, "expected a key such as model.width, got \"{}\"", key);
+    check_argument(is_plain_key(key.substr(begin, end - begin)), call,
+                   "expected a key such as model.width, got \"{}\"", key);
     parts.emplace_back(key.substr(begin, end - begin));
     if (end == key.size()) break;
     begin = end + 1;
@@ -130,9 +138,24 @@ void merge_defaults(toml::table& into, const toml::table& defaults) {
   }
 }
 
+void check_keys(const toml::node& node, std::string_view source) {
+  if (const toml::array* list = node.as_array(); list != nullptr) {
+    for (const toml::node& item : *list) check_keys(item, source);
+  }
+  const toml::table* table = node.as_table();
+  if (table == nullptr) return;
+  for (const auto& [name, inner] : *table) {
+    check_data(is_plain_key(name.str()), fmt::format("{}:{}", source, name.source().begin.line),
+               "expected keys of letters, digits, '_' and '-', found \"{}\"", name.str());
+    check_keys(inner, source);
+  }
+}
+
 toml::table parse_toml(std::string_view text, std::string_view source) {
   try {
-    return toml::parse(text, source);
+    toml::table table = toml::parse(text, source);
+    check_keys(table, source);
+    return table;
   } catch (const toml::parse_error& error) {
     throw_data(fmt::format("{}:{}", source, error.source().begin.line), "expected TOML, found a mistake: {}",
                error.description());
@@ -182,6 +205,11 @@ void Recipe::set(std::string_view key_and_value) {
     parsed.clear();
   }
   if (parsed.empty()) parsed.insert("value", std::string(value));
+  try {
+    check_keys(parsed, kCall);
+  } catch (const DataError& error) {
+    throw_argument(kCall, "{}", error.what());
+  }
   check_argument(put(state_->table, parts, *parsed.get("value")), kCall,
                  "expected a table on the way to \"{}\", got a value", key);
   state_->overridden.emplace(key);

@@ -152,6 +152,18 @@ TEST(Recipe, DefaultsThatWereAskedForCanBeWritten) {
   EXPECT_EQ(Recipe::parse(recipe.to_toml(), "again.toml").has("model.heads"), false);
 }
 
+// Found by the fuzzer: the library writes a key that holds a tab without quotes, and reads it back without
+// the tab.
+TEST(Recipe, KeysNeedNoQuotes) {
+  EXPECT_EQ(error_of([] { Recipe::parse("a = 1\n[t]\n\"x.y\" = 2\n", "r.toml"); }),
+            "r.toml:3: expected keys of letters, digits, '_' and '-', found \"x.y\"");
+  EXPECT_NE(error_of([] { Recipe::parse("\"\\tb\" = 2\n", "r.toml"); }), "");
+  Recipe recipe;
+  EXPECT_THROW(recipe.set("a\tb=1"), ArgumentError);
+  EXPECT_THROW(recipe.set("#a=1"), ArgumentError);
+  EXPECT_THROW(recipe.set("a=[{\"\\tb\"=1}]"), ArgumentError);
+}
+
 TEST(Recipe, CopyIsIndependent) {
   Recipe recipe = Recipe::parse(kText, "r.toml");
   Recipe copy = recipe;

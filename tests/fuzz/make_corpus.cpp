@@ -6,6 +6,7 @@
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/safetensors.hpp"
 #include "fovea/formats/tokenizer.hpp"
+#include "tests/fuzz/small_run.hpp"
 
 namespace {
 
@@ -62,5 +63,12 @@ int main(int argc, char** argv) {
       {"task = \"text-classification\"\n[model]\nwidth = 128\nlayers = [1, 2]\n# end\nmodel.kind=lstm",
        "[data]\ntext = [\"a\", \"b\"]\nday = 2024-02-29\nrate = 1e-3\nx = \"\"\"\ntwo\nlines\"\"\"\nseed=[1,",
        "a = = 1"});
+  std::filesystem::create_directories(root / "fuzz_checkpoint");
+  fovea::fuzz::SmallRun run;
+  fovea::train::save_checkpoint(root / "fuzz_checkpoint" / "whole", run.state(), {});
+  // The same without its checksum, so that changes reach what lies behind it.
+  std::string checkpoint = formats::read_file(root / "fuzz_checkpoint" / "whole");
+  checkpoint.replace(checkpoint.find("fovea.crc32c"), 12, "other.crc32c");
+  write(root / "fuzz_checkpoint", {checkpoint});
   return 0;
 }
