@@ -65,6 +65,7 @@ std::vector<Word> words_that_mattered(const explain::PageExample& example, size_
 }
 
 std::string example_text(const explain::PageExample& example, size_t words) {
+  if (example.prediction.empty()) return "(a text without tokens)\n";
   const explain::PageCandidate& best = example.prediction.front();
   std::string text = fmt::format("{}  {} %{}  {}\n", best.name, percent(best.probability),
                                  example.truth.empty()        ? ""
@@ -84,10 +85,12 @@ std::string example_json(const explain::PageExample& example, size_t words) {
   for (const Word& word : words_that_mattered(example, words)) {
     mattered.push_back({{"word", word.text}, {"weight", word.weight}});
   }
-  ordered_json json{{"text", example.text},
-                    {"label", example.prediction.front().name},
-                    {"probability", example.prediction.front().probability},
-                    {"words", mattered}};
+  ordered_json json{{"text", example.text}};
+  if (!example.prediction.empty()) {
+    json["label"] = example.prediction.front().name;
+    json["probability"] = example.prediction.front().probability;
+  }
+  json["words"] = mattered;
   if (!example.truth.empty()) json["truth"] = example.truth;
   return dump_line(json);
 }
@@ -95,11 +98,13 @@ std::string example_json(const explain::PageExample& example, size_t words) {
 // With a table that has the training table's target column, the true classes come along.
 std::vector<explain::ModelExample> read_examples(const ExplainArguments& arguments, const Model& model) {
   std::vector<explain::ModelExample> examples;
-  const std::string column = arguments.column.empty() ? model.classifier().text_column : arguments.column;
+  const bool classifies = model.task() == "text-classification";
+  std::string column = arguments.column;
+  if (column.empty()) column = classifies ? model.classifier().text_column : "text";
   if (arguments.file != "-") {
     const data::Table table = data::read_table(arguments.file, arguments.read.options()).table;
     const auto texts = text_column(table, column);
-    const int64_t target = table.find_column(model.classifier().target_column);
+    const int64_t target = classifies ? table.find_column(model.classifier().target_column) : -1;
     for (size_t i = 0; i < std::min(arguments.limit, texts.size()); ++i) {
       examples.push_back({std::string(texts[i]),
                           target < 0 ? "" : std::string(table.cell(static_cast<int64_t>(i), target))});
@@ -132,7 +137,7 @@ std::vector<explain::ModelExample> draw_examples(const LabelledTexts& rows, cons
 std::optional<LabelledTexts> test_rows(const ExplainArguments& arguments, const Model& model,
                                        Console& console) {
   if (arguments.test) return read_test_rows(arguments.model, model.classifier());
-  if (arguments.report.empty()) return std::nullopt;
+  if (arguments.report.empty() || model.task() != "text-classification") return std::nullopt;
   try {
     return read_test_rows(arguments.model, model.classifier());
   } catch (const DataError& error) {
@@ -142,7 +147,11 @@ std::optional<LabelledTexts> test_rows(const ExplainArguments& arguments, const 
 }
 
 int explain_texts(const ExplainArguments& arguments, const CommonOptions& common, Console& console) {
-  require_task(arguments.model, "explain", {"text-classification"});
+  if (arguments.test) {
+    require_task(arguments.model, "explain --test", {"text-classification"});
+  } else {
+    require_task(arguments.model, "explain", {"text-classification", "language-model"});
+  }
   const Model model = Model::load(arguments.model);
   const std::optional<LabelledTexts> rows = test_rows(arguments, model, console);
   const std::vector<explain::ModelExample> examples =
