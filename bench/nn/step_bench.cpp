@@ -1,6 +1,6 @@
-// Training steps of whole models made of modules: a GPT of nanoGPT's shapes, and encoder, LSTM and GRU classifiers over
-// ragged batches. Each must learn before it is timed. Then the processor time of each function's backward pass, and
-// the time of a step.
+// Training steps of whole models made of modules: a GPT of nanoGPT's shapes, and encoder, LSTM and GRU
+// classifiers over ragged batches. Each must learn before it is timed. Then the processor time of each
+// function's backward pass, and the time of a step.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -51,21 +51,23 @@ class Model final : public nn::Module {
   explicit Model(const ModelShape& s) : shape_(s) {
     Random random(1);
     const bool transformer = s.body == Body::kTransformer;
-    embedding_ = nn::TokenEmbedding({.vocabulary = s.vocabulary,
-                                     .width = s.width,
-                                     .positions = transformer ? nn::Positions::kLearned : nn::Positions::kNone,
-                                     .max_length = 256,
-                                     .deviation = transformer ? 0.02 : 0.5},
-                                    random);
+    embedding_ =
+        nn::TokenEmbedding({.vocabulary = s.vocabulary,
+                            .width = s.width,
+                            .positions = transformer ? nn::Positions::kLearned : nn::Positions::kNone,
+                            .max_length = 256,
+                            .deviation = transformer ? 0.02 : 0.5},
+                           random);
     if (transformer) {
-      stack_ = nn::Transformer({.width = s.width, .layers = s.layers, .heads = s.heads, .causal = s.language_model},
-                               random);
+      stack_ = nn::Transformer(
+          {.width = s.width, .layers = s.layers, .heads = s.heads, .causal = s.language_model}, random);
     } else {
-      recurrent_ = nn::RecurrentStack({.kind = s.body == Body::kLstm ? nn::RecurrentKind::kLstm : nn::RecurrentKind::kGru,
-                                       .in = s.width,
-                                       .hidden = s.width,
-                                       .layers = s.layers},
-                                      random);
+      recurrent_ = nn::RecurrentStack(
+          {.kind = s.body == Body::kLstm ? nn::RecurrentKind::kLstm : nn::RecurrentKind::kGru,
+           .in = s.width,
+           .hidden = s.width,
+           .layers = s.layers},
+          random);
     }
     head_ = nn::Linear(s.width, s.vocabulary, random);
   }
@@ -106,7 +108,8 @@ Batch make_batch(const ModelShape& s, uint64_t seed) {
   const auto next = [&](int32_t id) { return static_cast<int32_t>((id * 7 + 3) % s.vocabulary); };
   b.targets = Tensor::empty({s.language_model ? b.offsets.total() : b.offsets.count()}, DType::kI32);
   if (s.language_model) {
-    for (int64_t t = 0; t < b.offsets.total(); ++t) b.targets.data<int32_t>()[t] = next(b.ids.data<int32_t>()[t]);
+    for (int64_t t = 0; t < b.offsets.total(); ++t)
+      b.targets.data<int32_t>()[t] = next(b.ids.data<int32_t>()[t]);
   } else {
     for (int64_t n = 0; n < b.offsets.count(); ++n) {
       b.targets.data<int32_t>()[n] = b.ids.data<int32_t>()[b.offsets.begin(n)] % 4;
@@ -117,7 +120,8 @@ Batch make_batch(const ModelShape& s, uint64_t seed) {
 
 struct Trainer {
   explicit Trainer(const ModelShape& shape)
-      : model(shape), optimizer(optim::make_adamw(optim::decay_groups(model.parameters(), 0.1), {.beta2 = 0.99F})) {}
+      : model(shape),
+        optimizer(optim::make_adamw(optim::decay_groups(model.parameters(), 0.1), {.beta2 = 0.99F})) {}
   float step(const Batch& batch) {
     const autograd::TapeScope scope(tape);
     Var loss = model.loss(batch);
@@ -139,12 +143,13 @@ const std::vector<ModelShape>& shapes() {
     for (int64_t i = 0; i < 32; ++i) ragged.push_back(8 + 248 * i * i / (31 * 31));
     const std::vector<int64_t> small(12, 64);
     const std::vector<int64_t> large(8, 256);
-    return std::vector<ModelShape>{{"gpt_4x128", Body::kTransformer, true, 4, 4, 128, 65, small},
-                              {"gpt_6x384", Body::kTransformer, true, 6, 6, 384, 65, large},
-                              {"lstm_2x128", Body::kLstm, true, 2, 0, 128, 65, small},
-                              {"ragged_encoder_2x128", Body::kTransformer, false, 2, 4, 128, 1000, ragged},
-                              {"ragged_lstm_1x128", Body::kLstm, false, 1, 0, 128, 1000, ragged},
-                              {"ragged_gru_1x128", Body::kGru, false, 1, 0, 128, 1000, ragged}};
+    return std::vector<ModelShape>{
+        {"gpt_4x128", Body::kTransformer, true, 4, 4, 128, 65, small},
+        {"gpt_6x384", Body::kTransformer, true, 6, 6, 384, 65, large},
+        {"lstm_2x128", Body::kLstm, true, 2, 0, 128, 65, small},
+        {"ragged_encoder_2x128", Body::kTransformer, false, 2, 4, 128, 1000, ragged},
+        {"ragged_lstm_1x128", Body::kLstm, false, 1, 0, 128, 1000, ragged},
+        {"ragged_gru_1x128", Body::kGru, false, 1, 0, 128, 1000, ragged}};
   }();
   return all;
 }
@@ -192,8 +197,8 @@ void print_profile(const ModelShape& shape) {
     backward += c - b;
     update += processor_seconds() - c;
   }
-  fmt::print("\n{}, one thread, ms: forward {:.2f}, backward {:.2f}, update {:.2f}; peak {:.1f} MB\n", shape.name,
-             forward / kSteps * 1e3, backward / kSteps * 1e3, update / kSteps * 1e3,
+  fmt::print("\n{}, one thread, ms: forward {:.2f}, backward {:.2f}, update {:.2f}; peak {:.1f} MB\n",
+             shape.name, forward / kSteps * 1e3, backward / kSteps * 1e3, update / kSteps * 1e3,
              static_cast<double>(memory_stats().peak_bytes_in_use) / 1e6);
   for (const auto& [name, seconds] : profile.seconds) {
     fmt::print("  backward of {:22} {:8.3f}\n", name, seconds / kSteps * 1e3);

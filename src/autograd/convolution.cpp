@@ -12,9 +12,13 @@ namespace {
 
 kernels::Window window_of(const char* op, int64_t width, const Conv1dOptions& o) {
   check_argument(width >= 1 && o.stride >= 1 && o.dilation >= 1 && o.pad_left >= 0 && o.pad_right >= 0, op,
-                 "expected width, stride and dilation >= 1 and pads >= 0, got {}, {}, {}, {}, {}", width, o.stride,
-                 o.dilation, o.pad_left, o.pad_right);
-  return {.width = width, .stride = o.stride, .dilation = o.dilation, .pad_left = o.pad_left, .pad_right = o.pad_right};
+                 "expected width, stride and dilation >= 1 and pads >= 0, got {}, {}, {}, {}, {}", width,
+                 o.stride, o.dilation, o.pad_left, o.pad_right);
+  return {.width = width,
+          .stride = o.stride,
+          .dilation = o.dilation,
+          .pad_left = o.pad_left,
+          .pad_right = o.pad_right};
 }
 
 // A window of one token in place is the token itself: nothing to unfold.
@@ -32,11 +36,13 @@ class Conv1dFunction final : public Function {
         window_(window) {}
   const char* name() const override { return "conv1d"; }
 
-  static Tensor unfolded(const Tensor& x, const kernels::Window& window, const Offsets& in, const Offsets& out) {
+  static Tensor unfolded(const Tensor& x, const kernels::Window& window, const Offsets& in,
+                         const Offsets& out) {
     if (is_identity(window)) return x;
     const int64_t channels = x.dim(1);
     Tensor rows = Tensor::empty({out.total(), window.width * channels});
-    kernels::unfold(window, in.count(), in.values().data(), out.values().data(), channels, x.data(), rows.data());
+    kernels::unfold(window, in.count(), in.values().data(), out.values().data(), channels, x.data(),
+                    rows.data());
     return rows;
   }
 
@@ -47,8 +53,8 @@ class Conv1dFunction final : public Function {
     if (needs(1)) {
       const Tensor windows = unfolded(x_, window_, offsets_, out_offsets_);
       auto [dw, accumulate] = target(1);
-      kernels::matmul({.m = out, .n = columns, .k = rows, .transpose_a = true, .accumulate = accumulate}, dy.data(),
-                      windows.data(), dw.data());
+      kernels::matmul({.m = out, .n = columns, .k = rows, .transpose_a = true, .accumulate = accumulate},
+                      dy.data(), windows.data(), dw.data());
     }
     if (needs(2)) {
       auto [db, accumulate] = target(2);
@@ -62,8 +68,8 @@ class Conv1dFunction final : public Function {
         return;
       }
       auto [dx, accumulate] = target(0);
-      kernels::fold(window_, offsets_.count(), offsets_.values().data(), out_offsets_.values().data(), x_.dim(1),
-                    dwindows.data(), dx.data(), accumulate);
+      kernels::fold(window_, offsets_.count(), offsets_.values().data(), out_offsets_.values().data(),
+                    x_.dim(1), dwindows.data(), dx.data(), accumulate);
     }
   }
 
@@ -100,7 +106,8 @@ class Conv2dFunction final : public Function {
 
 class MaxPool2dFunction final : public Function {
  public:
-  MaxPool2dFunction(const kernels::Convolution2d& spec, Tensor argmax) : spec_(spec), argmax_(std::move(argmax)) {}
+  MaxPool2dFunction(const kernels::Convolution2d& spec, Tensor argmax)
+      : spec_(spec), argmax_(std::move(argmax)) {}
   const char* name() const override { return "max_pool2d"; }
   void backward(Tensor dy) override {
     Tensor dx = Tensor::empty({spec_.batch, spec_.height, spec_.width, spec_.in_channels});
@@ -116,11 +123,13 @@ class MaxPool2dFunction final : public Function {
 kernels::Convolution2d image_spec(const char* op, const Var& x, int64_t kernel_h, int64_t kernel_w,
                                   const Conv2dOptions& o) {
   check_rank(op, "x", x, 4);
-  check_argument(kernel_h >= 1 && kernel_w >= 1 && o.stride_h >= 1 && o.stride_w >= 1 && o.pad_h >= 0 && o.pad_w >= 0,
-                 op, "expected kernel and stride >= 1 and pads >= 0, got {} × {}, {} × {}, {} × {}", kernel_h, kernel_w,
-                 o.stride_h, o.stride_w, o.pad_h, o.pad_w);
+  check_argument(
+      kernel_h >= 1 && kernel_w >= 1 && o.stride_h >= 1 && o.stride_w >= 1 && o.pad_h >= 0 && o.pad_w >= 0,
+      op, "expected kernel and stride >= 1 and pads >= 0, got {} × {}, {} × {}, {} × {}", kernel_h, kernel_w,
+      o.stride_h, o.stride_w, o.pad_h, o.pad_w);
   check_argument(x.dim(1) + 2 * o.pad_h >= kernel_h && x.dim(2) + 2 * o.pad_w >= kernel_w, op,
-                 "expected images of at least {} × {} with their pads, got {}", kernel_h, kernel_w, to_string(x.shape()));
+                 "expected images of at least {} × {} with their pads, got {}", kernel_h, kernel_w,
+                 to_string(x.shape()));
   return {.batch = x.dim(0),
           .height = x.dim(1),
           .width = x.dim(2),
@@ -156,8 +165,8 @@ Var conv1d(const Var& x, const Var& weight, const Var& b, const Offsets& offsets
   check_optional_vector("conv1d", "b", b.value(), out);
   check_offsets("conv1d", offsets, x.dim(0));
   const kernels::Window window = window_of("conv1d", weight.dim(1), options);
-  check_argument(out_offsets.count() == offsets.count(), "conv1d", "expected output offsets of {} sequences, got {}",
-                 offsets.count(), out_offsets.count());
+  check_argument(out_offsets.count() == offsets.count(), "conv1d",
+                 "expected output offsets of {} sequences, got {}", offsets.count(), out_offsets.count());
   for (int64_t n = 0; n < offsets.count(); ++n) {
     check_argument(out_offsets.length(n) == kernels::window_count(window, offsets.length(n)), "conv1d",
                    "expected {} windows of sequence {}, got {}; take the offsets from the options",
@@ -166,20 +175,25 @@ Var conv1d(const Var& x, const Var& weight, const Var& b, const Offsets& offsets
   Tensor y = Tensor::empty({out_offsets.total(), out});
   {
     const Tensor windows = Conv1dFunction::unfolded(x.value(), window, offsets, out_offsets);
-    kernels::matmul({.m = out_offsets.total(), .n = out, .k = window.width * in, .transpose_b = true,
+    kernels::matmul({.m = out_offsets.total(),
+                     .n = out,
+                     .k = window.width * in,
+                     .transpose_b = true,
                      .bias = data_or_null(b.value())},
                     windows.data(), weight.value().data(), y.data());
   }
   if (!recording({&x, &weight, &b})) return Var(std::move(y));
-  return record<Conv1dFunction>(std::move(y), {x, weight, b}, x.value(), weight.value(), offsets, out_offsets, window);
+  return record<Conv1dFunction>(std::move(y), {x, weight, b}, x.value(), weight.value(), offsets, out_offsets,
+                                window);
 }
 
 Var conv2d(const Var& x, const Var& weight, const Var& b, const Conv2dOptions& options) {
   check_rank("conv2d", "weight", weight, 4);
   kernels::Convolution2d spec = image_spec("conv2d", x, weight.dim(2), weight.dim(3), options);
   spec.out_channels = weight.dim(0);
-  check_argument(weight.dim(1) == spec.in_channels, "conv2d", "expected weight of shape [out, {}, kh, kw], got {}",
-                 spec.in_channels, to_string(weight.shape()));
+  check_argument(weight.dim(1) == spec.in_channels, "conv2d",
+                 "expected weight of shape [out, {}, kh, kw], got {}", spec.in_channels,
+                 to_string(weight.shape()));
   check_optional_vector("conv2d", "b", b.value(), spec.out_channels);
   Tensor y = Tensor::empty({spec.batch, spec.out_height(), spec.out_width(), spec.out_channels});
   kernels::conv2d_forward(spec, x.value().data(), weight.value().data(), data_or_null(b.value()), y.data());

@@ -8,7 +8,8 @@
 namespace fovea::autograd {
 namespace {
 
-// All matrices are in the order of TimeSteps: row begin(g, t) + r is step t of the sequence of rank r in group g.
+// All matrices are in the order of TimeSteps: row begin(g, t) + r is step t of the sequence of rank r in
+// group g.
 struct Pass {
   Tensor x;   // [T, in]
   Tensor gx;  // [T, 3·hidden] r | z | n, activated
@@ -65,8 +66,9 @@ class GruFunction final : public Function {
  private:
   void weight_gradient(int i, int64_t rows, int64_t columns, const Tensor& dgates, const Tensor& input) {
     auto [dw, accumulate] = target(i);
-    kernels::matmul({.m = rows, .n = columns, .k = time_.tokens(), .transpose_a = true, .accumulate = accumulate},
-                    dgates.data(), input.data(), dw.data());
+    kernels::matmul(
+        {.m = rows, .n = columns, .k = time_.tokens(), .transpose_a = true, .accumulate = accumulate},
+        dgates.data(), input.data(), dw.data());
   }
   void bias_gradient(int i, int64_t width, const Tensor& dgates) {
     auto [db, accumulate] = target(i);
@@ -80,8 +82,8 @@ class GruFunction final : public Function {
 
 }  // namespace
 
-Var gru(const Var& x, const Var& w, const Var& u, const Var& b, const Var& b_recurrent, const Offsets& offsets,
-        const RecurrentOptions& options) {
+Var gru(const Var& x, const Var& w, const Var& u, const Var& b, const Var& b_recurrent,
+        const Offsets& offsets, const RecurrentOptions& options) {
   const auto [in, hidden] = check_recurrent("gru", 3, x, w, u, offsets);
   const int64_t width = 3 * hidden;
   check_optional_vector("gru", "b", b.value(), width);
@@ -109,8 +111,12 @@ Var gru(const Var& x, const Var& w, const Var& u, const Var& b, const Var& b_rec
       const float* h_prev = state_before(pass.h, pass.h0, time, g, t);
       float* gh = pass.gh.data() + first * width;
       // Without a state before it, the product is zero: k = 0 leaves the bias.
-      kernels::matmul({.m = alive, .n = width, .k = h_prev != nullptr ? hidden : 0, .lda = hidden,
-                       .ldb = stride, .bias = data_or_null(b_recurrent.value())},
+      kernels::matmul({.m = alive,
+                       .n = width,
+                       .k = h_prev != nullptr ? hidden : 0,
+                       .lda = hidden,
+                       .ldb = stride,
+                       .bias = data_or_null(b_recurrent.value())},
                       h_prev != nullptr ? h_prev : pass.h.data(), turned.data(), gh);
       kernels::gru_cell_forward(alive, hidden, pass.gx.data() + first * width, gh, h_prev,
                                 pass.h.data() + first * hidden);

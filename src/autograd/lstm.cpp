@@ -8,13 +8,14 @@
 namespace fovea::autograd {
 namespace {
 
-// All matrices are in the order of TimeSteps: row begin(g, t) + r is step t of the sequence of rank r in group g.
+// All matrices are in the order of TimeSteps: row begin(g, t) + r is step t of the sequence of rank r in
+// group g.
 struct Pass {
-  Tensor x;      // [T, in]
-  Tensor gates;  // [T, 4·hidden], activated
-  Tensor c;      // [T, hidden]
-  Tensor h;      // [T, hidden]
-  Tensor h0, c0; // in rank order, undefined: zeros
+  Tensor x;       // [T, in]
+  Tensor gates;   // [T, 4·hidden], activated
+  Tensor c;       // [T, hidden]
+  Tensor h;       // [T, hidden]
+  Tensor h0, c0;  // in rank order, undefined: zeros
 };
 
 class LstmFunction final : public Function {
@@ -40,7 +41,8 @@ class LstmFunction final : public Function {
         const int64_t alive = time_.alive(g, t);
         float* dg = dgates.data() + first * width;
         kernels::lstm_cell_backward(alive, hidden, dg, state_before(pass_.c, pass_.c0, time_, g, t),
-                                    pass_.c.data() + first * hidden, dh.data() + first * hidden, dc_group, dg, dc_group);
+                                    pass_.c.data() + first * hidden, dh.data() + first * hidden, dc_group, dg,
+                                    dc_group);
         if (t == 0) continue;
         kernels::matmul({.m = alive, .n = hidden, .k = width, .accumulate = true}, dg, u_.data(),
                         dh.data() + time_.begin(g, t - 1) * hidden);
@@ -55,8 +57,9 @@ class LstmFunction final : public Function {
     }
     if (needs(1)) {
       auto [dw, accumulate] = target(1);
-      kernels::matmul({.m = width, .n = w_.dim(1), .k = tokens, .transpose_a = true, .accumulate = accumulate},
-                      dgates.data(), pass_.x.data(), dw.data());
+      kernels::matmul(
+          {.m = width, .n = w_.dim(1), .k = tokens, .transpose_a = true, .accumulate = accumulate},
+          dgates.data(), pass_.x.data(), dw.data());
     }
     if (needs(3)) {
       auto [db, accumulate] = target(3);
@@ -124,7 +127,8 @@ Var lstm(const Var& x, const Var& w, const Var& u, const Var& b, const Offsets& 
     options.final->c = final_state(pass.c, pass.c0, time, hidden);
   }
   if (!recording({&x, &w, &u, &b})) return Var(std::move(y));
-  return record<LstmFunction>(std::move(y), {x, w, u, b}, std::move(pass), w.value(), u.value(), std::move(time));
+  return record<LstmFunction>(std::move(y), {x, w, u, b}, std::move(pass), w.value(), u.value(),
+                              std::move(time));
 }
 
 }  // namespace fovea::autograd

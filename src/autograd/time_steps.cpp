@@ -5,8 +5,8 @@
 namespace fovea::autograd {
 namespace {
 
-// Each step of a group reads the recurrent weights once, so groups of few sequences waste their bandwidth; but two
-// groups are needed for two threads.
+// Each step of a group reads the recurrent weights once, so groups of few sequences waste their bandwidth;
+// but two groups are needed for two threads.
 int64_t group_count(int64_t sequences) {
   return sequences < 8 ? 1 : std::clamp<int64_t>(sequences / 16, 2, 16);
 }

@@ -13,18 +13,21 @@ namespace {
 using autograd::Var;
 
 MultiHeadAttentionOptions resolved(MultiHeadAttentionOptions o) {
-  check_argument(o.width >= 1 && o.heads >= 1, "multi_head_attention", "expected width and heads >= 1, got {} and {}",
-                 o.width, o.heads);
+  check_argument(o.width >= 1 && o.heads >= 1, "multi_head_attention",
+                 "expected width and heads >= 1, got {} and {}", o.width, o.heads);
   if (o.key_heads == 0) o.key_heads = o.heads;
   check_argument(o.heads % o.key_heads == 0, "multi_head_attention",
-                 "expected key heads that divide the heads, got {} heads and {} key heads", o.heads, o.key_heads);
+                 "expected key heads that divide the heads, got {} heads and {} key heads", o.heads,
+                 o.key_heads);
   check_argument(o.head_width > 0 || o.width % o.heads == 0, "multi_head_attention",
-                 "expected heads that divide the width (or a head width), got width {} and {} heads", o.width, o.heads);
+                 "expected heads that divide the width (or a head width), got width {} and {} heads", o.width,
+                 o.heads);
   if (o.head_width == 0) o.head_width = o.width / o.heads;
   if (o.value_width == 0) o.value_width = o.head_width;
   check_argument(o.dropout >= 0.0F && o.dropout < 1.0F, "multi_head_attention",
                  "expected a dropout in [0, 1), got {}", o.dropout);
-  check_argument(!(o.alibi && o.relative), "multi_head_attention", "expected ALiBi or a relative bias, got both");
+  check_argument(!(o.alibi && o.relative), "multi_head_attention",
+                 "expected ALiBi or a relative bias, got both");
   check_argument(o.memory_width == 0 || !o.rotary, "multi_head_attention",
                  "expected no rotary positions in cross-attention: its two sides count apart");
   return o;
@@ -80,7 +83,8 @@ void MultiHeadAttention::visit(ModuleVisitor& visitor) {
 
 namespace {
 
-// One attention call, told to the sink of the context if there is one. `call` runs it with the options it is given.
+// One attention call, told to the sink of the context if there is one. `call` runs it with the options it is
+// given.
 template <class Call>
 Var observed(Context& context, autograd::AttentionOptions& options, Call&& call) {
   AttentionSink* sink = context.sink();
@@ -97,9 +101,11 @@ Var observed(Context& context, autograd::AttentionOptions& options, Call&& call)
 
 }  // namespace
 
-Var MultiHeadAttention::forward(Context& context, const Var& x, const Offsets& offsets, KeyValueCache* cache) const {
+Var MultiHeadAttention::forward(Context& context, const Var& x, const Offsets& offsets,
+                                KeyValueCache* cache) const {
   const MultiHeadAttentionOptions& o = options_;
-  check_argument(o.memory_width == 0, "multi_head_attention", "expected a memory for cross-attention, got none");
+  check_argument(o.memory_width == 0, "multi_head_attention",
+                 "expected a memory for cross-attention, got none");
   if (cache != nullptr) return incremental(x, offsets, *cache);
   Var projected = qkv.forward(x);
   if (o.value_width == o.head_width && !o.query_key_norm) {
@@ -118,7 +124,8 @@ Var MultiHeadAttention::forward(Context& context, const Var& x, const Offsets& o
 Var MultiHeadAttention::forward(Context& context, const Var& x, const Offsets& offsets,
                                 const autograd::RaggedVar& attended, Var* projected) const {
   const MultiHeadAttentionOptions& o = options_;
-  check_argument(o.memory_width > 0, "multi_head_attention", "expected no memory for self-attention, got one");
+  check_argument(o.memory_width > 0, "multi_head_attention",
+                 "expected no memory for self-attention, got one");
   Var kv;
   if (projected != nullptr && projected->defined()) {
     kv = *projected;
@@ -173,8 +180,8 @@ Var MultiHeadAttention::incremental(const Var& x, const Offsets& offsets, KeyVal
   check_argument(offsets.count() == cache.sequences(), "multi_head_attention",
                  "expected new tokens for the {} sequences of the cache, got {} sequences", cache.sequences(),
                  offsets.count());
-  check_argument(offsets.total() == x.dim(0), "multi_head_attention", "expected offsets that end at the {} tokens of x, got {}",
-                 x.dim(0), offsets.total());
+  check_argument(offsets.total() == x.dim(0), "multi_head_attention",
+                 "expected offsets that end at the {} tokens of x, got {}", x.dim(0), offsets.total());
   const autograd::NoTape pause;
   const int64_t k_begin = o.heads * o.head_width;
   const int64_t v_begin = k_begin + o.key_heads * o.head_width;
@@ -191,7 +198,8 @@ Var MultiHeadAttention::incremental(const Var& x, const Offsets& offsets, KeyVal
     const int64_t length = offsets.length(n);
     if (length == 0) continue;
     const auto heads = [&](auto* data, int64_t count, int64_t width) {
-      return heads_of_columns(data + offsets.begin(n) * count * width, length, count * width, 0, count, width);
+      return heads_of_columns(data + offsets.begin(n) * count * width, length, count * width, 0, count,
+                              width);
     };
     const HeadsView<float> qn = heads(q.data(), o.heads, o.head_width);
     const HeadsView<float> kn = heads(k.data(), o.key_heads, o.head_width);
@@ -208,7 +216,8 @@ Var MultiHeadAttention::incremental(const Var& x, const Offsets& offsets, KeyVal
     if (slopes_.defined()) inputs.alibi_slopes = slopes_.value().span();
     if (sinks_.defined()) inputs.sinks = sinks_.value().span();
     if (o.relative) {
-      inputs.relative = {relative_.value().data(), o.relative->buckets, o.relative->max_distance, !o.spec.causal};
+      inputs.relative = {relative_.value().data(), o.relative->buckets, o.relative->max_distance,
+                         !o.spec.causal};
     }
     AttentionSpec spec = o.spec;
     spec.dropout = 0.0F;

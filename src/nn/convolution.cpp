@@ -9,8 +9,8 @@ using autograd::Var;
 
 Conv1d::Conv1d(const Conv1dLayerOptions& o, Random& random) {
   check_argument(o.in >= 1 && o.out >= 1 && o.width >= 1 && o.stride >= 1 && o.dilation >= 1, "conv1d",
-                 "expected in, out, width, stride and dilation >= 1, got {}, {}, {}, {}, {}", o.in, o.out, o.width,
-                 o.stride, o.dilation);
+                 "expected in, out, width, stride and dilation >= 1, got {}, {}, {}, {}, {}", o.in, o.out,
+                 o.width, o.stride, o.dilation);
   weight = Var::parameter(kaiming_normal({o.out, o.width, o.in}, random));
   if (o.bias) bias = Var::parameter(Tensor::zeros({o.out}));
   options_ = {.stride = o.stride, .dilation = o.dilation};
@@ -35,7 +35,8 @@ autograd::RaggedVar Conv1d::forward(const Var& x, const Offsets& offsets) const 
 
 Conv2d::Conv2d(const Conv2dLayerOptions& o, Random& random) : options_(o.window) {
   check_argument(o.in >= 1 && o.out >= 1 && o.kernel_h >= 1 && o.kernel_w >= 1, "conv2d",
-                 "expected in, out and kernel >= 1, got {}, {}, {} × {}", o.in, o.out, o.kernel_h, o.kernel_w);
+                 "expected in, out and kernel >= 1, got {}, {}, {} × {}", o.in, o.out, o.kernel_h,
+                 o.kernel_w);
   weight = Var::parameter(kaiming_normal({o.out, o.in, o.kernel_h, o.kernel_w}, random));
   if (o.bias) bias = Var::parameter(Tensor::zeros({o.out}));
 }

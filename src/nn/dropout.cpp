@@ -24,8 +24,8 @@ Var token_dropout(Context& context, Var x, float p) {
 Var stochastic_depth(Context& context, const Var& x, const Offsets& offsets, float p) {
   if (context.rate(p) == 0.0F) return x;
   check_argument(p > 0.0F && p < 1.0F, "stochastic_depth", "expected a probability in [0, 1), got {}", p);
-  check_argument(offsets.total() == x.dim(0), "stochastic_depth", "expected offsets that end at the {} tokens of x, got {}",
-                 x.dim(0), offsets.total());
+  check_argument(offsets.total() == x.dim(0), "stochastic_depth",
+                 "expected offsets that end at the {} tokens of x, got {}", x.dim(0), offsets.total());
   const RandomKey key = context.next_key();
   const double limit = std::ldexp(static_cast<double>(p), 32);
   const float kept = 1.0F / (1.0F - p);

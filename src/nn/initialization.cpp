@@ -36,7 +36,8 @@ Tensor uniform_tensor(const Shape& shape, Random& random, double bound) {
 }
 
 Tensor xavier_uniform(const Shape& shape, Random& random, double gain) {
-  check_argument(shape.rank() >= 2, "xavier_uniform", "expected at least two dimensions, got {}", to_string(shape));
+  check_argument(shape.rank() >= 2, "xavier_uniform", "expected at least two dimensions, got {}",
+                 to_string(shape));
   double window = 1;
   for (int i = 1; i + 1 < shape.rank(); ++i) window *= static_cast<double>(shape[i]);
   const double in = window * static_cast<double>(shape.dim(-1));
@@ -45,17 +46,22 @@ Tensor xavier_uniform(const Shape& shape, Random& random, double gain) {
 }
 
 Tensor kaiming_normal(const Shape& shape, Random& random) {
-  check_argument(shape.rank() >= 2, "kaiming_normal", "expected at least two dimensions, got {}", to_string(shape));
+  check_argument(shape.rank() >= 2, "kaiming_normal", "expected at least two dimensions, got {}",
+                 to_string(shape));
   const double in = static_cast<double>(shape.numel()) / static_cast<double>(std::max<int64_t>(shape[0], 1));
   return normal_tensor(shape, random, std::sqrt(2.0 / std::max(in, 1.0)));
 }
 
 Tensor initialized(const Shape& shape, Initialization how, Random& random) {
   switch (how) {
-    case Initialization::kXavierUniform: return xavier_uniform(shape, random);
-    case Initialization::kKaimingNormal: return kaiming_normal(shape, random);
-    case Initialization::kTruncatedNormal: return truncated_normal_tensor(shape, random, kDeviation);
-    case Initialization::kNormal: return normal_tensor(shape, random, kDeviation);
+    case Initialization::kXavierUniform:
+      return xavier_uniform(shape, random);
+    case Initialization::kKaimingNormal:
+      return kaiming_normal(shape, random);
+    case Initialization::kTruncatedNormal:
+      return truncated_normal_tensor(shape, random, kDeviation);
+    case Initialization::kNormal:
+      return normal_tensor(shape, random, kDeviation);
   }
   return {};
 }

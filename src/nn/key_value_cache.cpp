@@ -15,7 +15,8 @@ void reserve(Tensor& store, int64_t length, int64_t used, int64_t heads, int64_t
   const int64_t capacity = store.defined() ? store.dim(0) : 0;
   if (length <= capacity) return;
   Tensor larger = Tensor::empty({std::max({length, 2 * capacity, kFirstCapacity}), heads, width});
-  if (used > 0) std::memcpy(larger.raw(), store.raw(), static_cast<size_t>(used * heads * width) * sizeof(float));
+  if (used > 0)
+    std::memcpy(larger.raw(), store.raw(), static_cast<size_t>(used * heads * width) * sizeof(float));
   store = std::move(larger);
 }
 
@@ -43,14 +44,15 @@ int64_t KeyValueCache::nbytes() const {
 }
 
 void KeyValueCache::append(int64_t n, const HeadsView<const float>& k, const HeadsView<const float>& v) {
-  check_argument(n >= 0 && n < sequences(), "key_value_cache", "expected a sequence in [0, {}), got {}", sequences(), n);
+  check_argument(n >= 0 && n < sequences(), "key_value_cache", "expected a sequence in [0, {}), got {}",
+                 sequences(), n);
   Sequence& s = sequences_[static_cast<size_t>(n)];
   const auto fits = [](const Tensor& store, const HeadsView<const float>& x) {
     return !store.defined() || (store.dim(1) == x.dim(1) && store.dim(2) == x.dim(2));
   };
   check_argument(k.dim(0) == v.dim(0) && fits(s.k, k) && fits(s.v, v), "key_value_cache",
-                 "expected as many values as keys, with the heads of those before, got {} keys and {} values", k.dim(0),
-                 v.dim(0));
+                 "expected as many values as keys, with the heads of those before, got {} keys and {} values",
+                 k.dim(0), v.dim(0));
   const int64_t length = s.length + k.dim(0);
   reserve(s.k, length, s.length, k.dim(1), k.dim(2));
   reserve(s.v, length, s.length, v.dim(1), v.dim(2));
@@ -70,8 +72,8 @@ HeadsView<const float> KeyValueCache::values(int64_t n) const {
 }
 
 void KeyValueCache::truncate(int64_t n, int64_t length) {
-  check_argument(length >= 0 && length <= this->length(n), "key_value_cache", "expected a length in [0, {}], got {}",
-                 this->length(n), length);
+  check_argument(length >= 0 && length <= this->length(n), "key_value_cache",
+                 "expected a length in [0, {}], got {}", this->length(n), length);
   sequences_[static_cast<size_t>(n)].length = length;
 }
 
@@ -79,8 +81,8 @@ void KeyValueCache::reorder(std::span<const int64_t> from) {
   std::vector<Sequence> next;
   next.reserve(from.size());
   for (const int64_t n : from) {
-    check_argument(n >= 0 && n < sequences(), "key_value_cache", "expected a sequence in [0, {}), got {}", sequences(),
-                   n);
+    check_argument(n >= 0 && n < sequences(), "key_value_cache", "expected a sequence in [0, {}), got {}",
+                   sequences(), n);
     const Sequence& s = sequences_[static_cast<size_t>(n)];
     next.push_back(s.k.defined() ? Sequence{s.k.clone(), s.v.clone(), s.length} : Sequence{});
   }

@@ -73,17 +73,20 @@ void Module::load_state(const std::vector<NamedTensor>& tensors) {
     const auto found = given.find(p.name);
     if (found == given.end()) continue;
     const Tensor& tensor = *found->second;
-    check_argument(tensor.defined() && tensor.shape() == p.var.shape() && tensor.dtype() == p.var.value().dtype(),
-                   "load_state", "expected {} of shape {} ({}), got {} ({})", p.name, to_string(p.var.shape()),
-                   to_string(p.var.value().dtype()), to_string(tensor.shape()), to_string(tensor.dtype()));
+    check_argument(
+        tensor.defined() && tensor.shape() == p.var.shape() && tensor.dtype() == p.var.value().dtype(),
+        "load_state", "expected {} of shape {} ({}), got {} ({})", p.name, to_string(p.var.shape()),
+        to_string(p.var.value().dtype()), to_string(tensor.shape()), to_string(tensor.dtype()));
     source.emplace(p.var.node().get(), &tensor);
   }
   for (const NamedTensor& t : tensors) {
-    check_argument(known.contains(t.name), "load_state", "expected only this module's parameters, got {}", t.name);
+    check_argument(known.contains(t.name), "load_state", "expected only this module's parameters, got {}",
+                   t.name);
   }
   const Parameters unique = parameters();
   for (const Parameter& p : unique) {
-    check_argument(source.contains(p.var.node().get()), "load_state", "expected a tensor {}, got none", p.name);
+    check_argument(source.contains(p.var.node().get()), "load_state", "expected a tensor {}, got none",
+                   p.name);
   }
   for (const Parameter& p : unique) {
     Tensor value = p.var.value();

@@ -22,13 +22,19 @@ void Pooling::visit(ModuleVisitor& visitor) {
 
 Var Pooling::forward(Context& context, const Var& x, const Offsets& offsets) const {
   switch (kind_) {
-    case PoolingKind::kFirst: return autograd::first_token(x, offsets);
-    case PoolingKind::kLast: return autograd::last_token(x, offsets);
-    case PoolingKind::kMean: return autograd::mean_pool(x, offsets);
-    case PoolingKind::kMax: return autograd::max_pool(x, offsets);
-    case PoolingKind::kAttention: break;
+    case PoolingKind::kFirst:
+      return autograd::first_token(x, offsets);
+    case PoolingKind::kLast:
+      return autograd::last_token(x, offsets);
+    case PoolingKind::kMean:
+      return autograd::mean_pool(x, offsets);
+    case PoolingKind::kMax:
+      return autograd::max_pool(x, offsets);
+    case PoolingKind::kAttention:
+      break;
   }
-  const Var hidden = autograd::linear_activation(x, hidden_.weight, hidden_.bias, autograd::Activation::kTanh);
+  const Var hidden =
+      autograd::linear_activation(x, hidden_.weight, hidden_.bias, autograd::Activation::kTanh);
   const Var scores = autograd::reshape(query_.forward(hidden), {x.dim(0)});
   if (context.sink() == nullptr) return autograd::attention_pool(x, scores, offsets);
   Tensor weights;

@@ -17,8 +17,8 @@ Tensor sinusoidal_table(int64_t length, int64_t width) {
   Tensor table = Tensor::empty({length, width});
   for (int64_t p = 0; p < length; ++p) {
     for (int64_t c = 0; c < width; ++c) {
-      const double angle =
-          static_cast<double>(p) / std::pow(10000.0, static_cast<double>(c / 2 * 2) / static_cast<double>(width));
+      const double angle = static_cast<double>(p) /
+                           std::pow(10000.0, static_cast<double>(c / 2 * 2) / static_cast<double>(width));
       table.data()[p * width + c] = static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
     }
   }
@@ -33,7 +33,8 @@ Tensor alibi_slopes(int64_t heads) {
   };
   Tensor slopes = Tensor::empty({heads});
   for (int64_t h = 0; h < heads; ++h) {
-    slopes.data()[h] = static_cast<float>(h < power ? slope(h + 1, power) : slope(2 * (h - power) + 1, 2 * power));
+    slopes.data()[h] =
+        static_cast<float>(h < power ? slope(h + 1, power) : slope(2 * (h - power) + 1, 2 * power));
   }
   return slopes;
 }
@@ -44,14 +45,15 @@ Tensor positions_of(const Offsets& offsets, std::span<const int64_t> first) {
   Tensor positions = Tensor::empty({offsets.total()}, DType::kI32);
   for (int64_t n = 0; n < offsets.count(); ++n) {
     int64_t p = first.empty() ? 0 : first[static_cast<size_t>(n)];
-    for (int64_t t = offsets.begin(n); t < offsets.end(n); ++t) positions.data<int32_t>()[t] = static_cast<int32_t>(p++);
+    for (int64_t t = offsets.begin(n); t < offsets.end(n); ++t)
+      positions.data<int32_t>()[t] = static_cast<int32_t>(p++);
   }
   return positions;
 }
 
 Embedding::Embedding(int64_t count, int64_t width, Random& random, double deviation) {
-  check_argument(count >= 1 && width >= 1, "embedding", "expected a table of at least [1, 1], got [{}, {}]", count,
-                 width);
+  check_argument(count >= 1 && width >= 1, "embedding", "expected a table of at least [1, 1], got [{}, {}]",
+                 count, width);
   weight = Var::parameter(normal_tensor({count, width}, random, deviation));
 }
 
@@ -66,7 +68,8 @@ Var Embedding::forward(const Tensor& ids) const {
 TokenEmbedding::TokenEmbedding(const TokenEmbeddingOptions& options, Random& random)
     : tokens(options.vocabulary, options.width, random, options.deviation), options_(options) {
   if (options.positions == Positions::kLearned) {
-    positions_ = Var::parameter(normal_tensor({options.max_length, options.width}, random, options.deviation));
+    positions_ =
+        Var::parameter(normal_tensor({options.max_length, options.width}, random, options.deviation));
   } else if (options.positions == Positions::kSinusoidal) {
     positions_ = Var(sinusoidal_table(options.max_length, options.width));
   }
@@ -86,8 +89,8 @@ Var TokenEmbedding::forward(Context& context, const Tensor& ids, const Offsets& 
   if (positions_.defined()) {
     for (int64_t n = 0; n < offsets.count(); ++n) {
       const int64_t end = offsets.length(n) + (first.empty() ? 0 : first[static_cast<size_t>(n)]);
-      check_argument(end <= options_.max_length, "positions", "expected sequences of at most {} tokens, got {}",
-                     options_.max_length, end);
+      check_argument(end <= options_.max_length, "positions",
+                     "expected sequences of at most {} tokens, got {}", options_.max_length, end);
     }
     x = autograd::add_embedding(x, positions_, positions_of(offsets, first));
   }

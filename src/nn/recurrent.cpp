@@ -15,7 +15,8 @@ using autograd::RecurrentState;
 using autograd::Var;
 
 RecurrentCell::RecurrentCell(RecurrentKind kind, int64_t in, int64_t hidden, Random& random) : kind_(kind) {
-  check_argument(in >= 1 && hidden >= 1, "recurrent", "expected widths >= 1, got in {} and hidden {}", in, hidden);
+  check_argument(in >= 1 && hidden >= 1, "recurrent", "expected widths >= 1, got in {} and hidden {}", in,
+                 hidden);
   const int64_t gates = kind == RecurrentKind::kLstm ? 4 : 3;
   Tensor w = Tensor::empty({gates * hidden, in});  // each gate is a layer of its own for Xavier's bound
   for (int64_t g = 0; g < gates; ++g) {
@@ -37,7 +38,8 @@ void RecurrentCell::visit(ModuleVisitor& visitor) {
   visitor.parameter("recurrent_bias", recurrent_bias, Decay::kNo);
 }
 
-Var RecurrentCell::forward(const Var& x, const Offsets& offsets, const autograd::RecurrentOptions& options) const {
+Var RecurrentCell::forward(const Var& x, const Offsets& offsets,
+                           const autograd::RecurrentOptions& options) const {
   if (kind_ == RecurrentKind::kLstm) {
     return autograd::lstm(x, input_weight, recurrent_weight, bias, offsets, options);
   }
@@ -77,8 +79,8 @@ Var RecurrentStack::forward(Context& context, const Var& x, const Offsets& offse
       h = std::move(forward);
       continue;
     }
-    const std::array<Var, 2> both{std::move(forward), layers_[i].backward.forward(
-                                                          h, offsets, {.direction = Direction::kBackward})};
+    const std::array<Var, 2> both{
+        std::move(forward), layers_[i].backward.forward(h, offsets, {.direction = Direction::kBackward})};
     h = autograd::concat_columns(both);
   }
   return h;

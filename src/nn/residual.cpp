@@ -19,7 +19,8 @@ Var ResidualStream::normalised(const Norm& norm) {
   return std::move(both.norm);
 }
 
-void ResidualStream::add(Context& context, Var branch, const Offsets& offsets, const ResidualOptions& options) {
+void ResidualStream::add(Context& context, Var branch, const Offsets& offsets,
+                         const ResidualOptions& options) {
   (void)value();
   branch = dropout(context, std::move(branch), options.dropout);
   branch_ = stochastic_depth(context, branch, offsets, options.stochastic_depth);

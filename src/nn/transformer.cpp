@@ -94,7 +94,8 @@ Transformer::Transformer(const TransformerOptions& options, Random& random) : op
   layers.reserve(static_cast<size_t>(options.layers));
   for (int64_t i = 0; i < options.layers; ++i) {
     layers.emplace_back(options, i, random);
-    if (options.positions == Positions::kRelative) layers.back().attention.share_relative(layers.front().attention);
+    if (options.positions == Positions::kRelative)
+      layers.back().attention.share_relative(layers.front().attention);
   }
   if (options.order == NormOrder::kPre) {
     norm = Norm(options.width, {.kind = options.norm, .epsilon = options.norm_epsilon, .bias = options.bias});
@@ -114,8 +115,8 @@ Var Transformer::forward(Context& context, const Var& x, const Offsets& offsets,
   if (cache != nullptr) {
     check_argument(options_.causal, "transformer", "expected a causal stack for a cache: others look ahead");
     check_argument(offsets.count() == cache->sequences, "transformer",
-                   "expected new tokens for the {} sequences of the cache, got {} sequences", cache->sequences,
-                   offsets.count());
+                   "expected new tokens for the {} sequences of the cache, got {} sequences",
+                   cache->sequences, offsets.count());
     while (cache->layers.size() < layers.size()) cache->layers.emplace_back(cache->sequences);
     if (memory != nullptr) cache->memory_keys.resize(layers.size());
   }
@@ -145,8 +146,8 @@ RaggedVar EncoderDecoder::encode(Context& context, const Var& source, const Offs
   return {encoder.forward(context, source, offsets), offsets};
 }
 
-Var EncoderDecoder::decode(Context& context, const Var& target, const Offsets& offsets, const RaggedVar& memory,
-                           TransformerCache* cache) const {
+Var EncoderDecoder::decode(Context& context, const Var& target, const Offsets& offsets,
+                           const RaggedVar& memory, TransformerCache* cache) const {
   const LayerScope scope(context, "decoder");
   return decoder.forward(context, target, offsets, &memory, cache);
 }

@@ -10,8 +10,10 @@ class Adam final : public Optimizer {
  public:
   Adam(std::vector<ParameterGroup> groups, const AdamOptions& options, WeightDecay decay)
       : Optimizer(std::move(groups), {"first_moment", "second_moment"}), options_(options), decay_(decay) {
-    check_argument(options.beta1 >= 0 && options.beta1 < 1, name(), "expected 0 <= beta1 < 1, got {}", options.beta1);
-    check_argument(options.beta2 >= 0 && options.beta2 < 1, name(), "expected 0 <= beta2 < 1, got {}", options.beta2);
+    check_argument(options.beta1 >= 0 && options.beta1 < 1, name(), "expected 0 <= beta1 < 1, got {}",
+                   options.beta1);
+    check_argument(options.beta2 >= 0 && options.beta2 < 1, name(), "expected 0 <= beta2 < 1, got {}",
+                   options.beta2);
     check_argument(options.epsilon > 0, name(), "expected epsilon > 0, got {}", options.epsilon);
   }
 

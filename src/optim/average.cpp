@@ -19,13 +19,14 @@ void MovingAverage::update() {
   const auto t = static_cast<double>(++updates_);
   const double decay = std::min(decay_, (1.0 + t) / (10.0 + t));
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    kernels::interpolate(averages_[i].numel(), static_cast<float>(1.0 - decay), parameters_[i].var.value().data(),
-                         averages_[i].data());
+    kernels::interpolate(averages_[i].numel(), static_cast<float>(1.0 - decay),
+                         parameters_[i].var.value().data(), averages_[i].data());
   }
 }
 
 void MovingAverage::swap() {
-  // Elements change places, not handles: the model, the optimiser and tied layers all share the parameter's tensor.
+  // Elements change places, not handles: the model, the optimiser and tied layers all share the parameter's
+  // tensor.
   for (size_t i = 0; i < parameters_.size(); ++i) {
     float* value = parameters_[i].var.value().data();
     std::swap_ranges(value, value + averages_[i].numel(), averages_[i].data());

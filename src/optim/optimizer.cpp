@@ -11,7 +11,8 @@ namespace fovea::optim {
 std::vector<ParameterGroup> decay_groups(const nn::Parameters& parameters, double weight_decay) {
   std::vector<ParameterGroup> groups(2);
   groups[0].weight_decay = weight_decay;
-  for (const nn::Parameter& p : parameters) groups[p.decay == nn::Decay::kYes ? 0 : 1].parameters.push_back(p);
+  for (const nn::Parameter& p : parameters)
+    groups[p.decay == nn::Decay::kYes ? 0 : 1].parameters.push_back(p);
   return groups;
 }
 
@@ -26,8 +27,8 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, std::vector<std::string
     for (nn::Parameter& p : group.parameters) {
       check_argument(p.var.requires_grad() && p.var.value().dtype() == DType::kF32, "optimizer",
                      "expected a trainable float32 parameter, got {}", p.name);
-      check_argument(seen.insert(p.var.node().get()).second, "optimizer", "expected each parameter once, got {} again",
-                     p.name);
+      check_argument(seen.insert(p.var.node().get()).second, "optimizer",
+                     "expected each parameter once, got {} again", p.name);
       for (size_t i = 0; i < moment_names_.size(); ++i) moments_.push_back(Tensor::zeros(p.var.shape()));
       parameters_.push_back(std::move(p));
       weight_decay_.push_back(static_cast<float>(group.weight_decay));
@@ -38,8 +39,8 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, std::vector<std::string
 }
 
 void Optimizer::step(double learning_rate) {
-  check_argument(std::isfinite(learning_rate) && learning_rate >= 0, "optimizer", "expected a learning rate >= 0, got {}",
-                 learning_rate);
+  check_argument(std::isfinite(learning_rate) && learning_rate >= 0, "optimizer",
+                 "expected a learning rate >= 0, got {}", learning_rate);
   items_.clear();
   const size_t count = moment_names_.size();
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -66,8 +67,9 @@ std::vector<NamedTensor> Optimizer::named_moments() const {
   std::vector<NamedTensor> named;
   named.reserve(moments_.size());
   for (size_t i = 0; i < moments_.size(); ++i) {
-    named.push_back({parameters_[i / moment_names_.size()].name + "." + moment_names_[i % moment_names_.size()],
-                     moments_[i]});
+    named.push_back(
+        {parameters_[i / moment_names_.size()].name + "." + moment_names_[i % moment_names_.size()],
+         moments_[i]});
   }
   return named;
 }

@@ -24,7 +24,8 @@ bool ends(ScheduleKind kind) {
 }  // namespace
 
 void Schedule::validate() const {
-  check_argument(std::isfinite(peak) && peak >= 0, "schedule", "expected a peak learning rate >= 0, got {}", peak);
+  check_argument(std::isfinite(peak) && peak >= 0, "schedule", "expected a peak learning rate >= 0, got {}",
+                 peak);
   check_argument(std::isfinite(final_fraction) && final_fraction >= 0, "schedule",
                  "expected a final fraction >= 0, got {}", final_fraction);
   check_argument(warm_up_steps >= 0, "schedule", "expected warm-up steps >= 0, got {}", warm_up_steps);
@@ -48,7 +49,8 @@ double Schedule::operator()(int64_t step) const {
   const auto warm = static_cast<double>(warm_up_steps);
   switch (kind) {
     case ScheduleKind::kConstant:
-    case ScheduleKind::kOneCycle: return peak;
+    case ScheduleKind::kOneCycle:
+      return peak;
     case ScheduleKind::kInverseSquareRoot: {
       const double w = std::max(warm, 1.0);
       return peak * std::sqrt(w / std::max(s + 1.0, w));

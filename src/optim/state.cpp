@@ -22,7 +22,8 @@ void load_tensors(std::string_view call, const std::vector<NamedTensor>& targets
     std::unordered_map<std::string_view, bool> known;
     for (const NamedTensor& target : targets) known.emplace(target.name, true);
     for (const NamedTensor& source : sources) {
-      check_argument(known.contains(source.name), call, "expected only this optimiser's tensors, got {}", source.name);
+      check_argument(known.contains(source.name), call, "expected only this optimiser's tensors, got {}",
+                     source.name);
     }
   }
   for (const NamedTensor& target : targets) {

@@ -8,8 +8,8 @@
 
 namespace fovea::optim {
 
-// Copies each source into the target of its name. ArgumentError, before anything is written, names a target without
-// source, a source without target, or two shapes that differ.
+// Copies each source into the target of its name. ArgumentError, before anything is written, names a target
+// without source, a source without target, or two shapes that differ.
 void load_tensors(std::string_view call, const std::vector<NamedTensor>& targets,
                   const std::vector<NamedTensor>& sources);
 

@@ -16,7 +16,8 @@ std::vector<int64_t> numbers(const Offsets& o) {
   return {o.values().begin(), o.values().end()};
 }
 
-// The longest sequence has 64 steps, each with sums over kIn + hidden products and about 16 roundings of its own.
+// The longest sequence has 64 steps, each with sums over kIn + hidden products and about 16 roundings of its
+// own.
 double depth(int64_t hidden) {
   return 64.0 * static_cast<double>(kIn + hidden + 16);
 }
@@ -38,16 +39,16 @@ FOVEA_GRADIENT_CASES(lstm) {
     for (const bool backwards : {false, true}) {
       const Offsets offsets = awkward_offsets(n);
       const RecurrentOptions options{.direction = backwards ? Direction::kBackward : Direction::kForward};
-      cases.push_back(
-          {.label = std::to_string(n) + " tokens, hidden " + std::to_string(h) + (backwards ? ", backward" : ""),
-           .inputs = {random_array({n, kIn}, 1), random_array({4 * h, kIn}, 2), random_array({4 * h, h}, 3, -.5, .5),
-                      random_array({4 * h}, 4)},
-           .op = [=](auto& in) { return lstm(in[0], in[1], in[2], in[3], offsets, options); },
-           .reference =
-               [=](const auto& in) {
-                 return reference::lstm(in[0], in[1], in[2], &in[3], numbers(offsets), backwards);
-               },
-           .depth = depth(h)});
+      cases.push_back({.label = std::to_string(n) + " tokens, hidden " + std::to_string(h) +
+                                (backwards ? ", backward" : ""),
+                       .inputs = {random_array({n, kIn}, 1), random_array({4 * h, kIn}, 2),
+                                  random_array({4 * h, h}, 3, -.5, .5), random_array({4 * h}, 4)},
+                       .op = [=](auto& in) { return lstm(in[0], in[1], in[2], in[3], offsets, options); },
+                       .reference =
+                           [=](const auto& in) {
+                             return reference::lstm(in[0], in[1], in[2], &in[3], numbers(offsets), backwards);
+                           },
+                       .depth = depth(h)});
     }
   }
   return cases;
@@ -60,9 +61,11 @@ FOVEA_GRADIENT_CASES(gru) {
       const Offsets offsets = awkward_offsets(n);
       const RecurrentOptions options{.direction = backwards ? Direction::kBackward : Direction::kForward};
       cases.push_back(
-          {.label = std::to_string(n) + " tokens, hidden " + std::to_string(h) + (backwards ? ", backward" : ""),
-           .inputs = {random_array({n, kIn}, 1), random_array({3 * h, kIn}, 2), random_array({3 * h, h}, 3, -.5, .5),
-                      random_array({3 * h}, 4), random_array({3 * h}, 5)},
+          {.label =
+               std::to_string(n) + " tokens, hidden " + std::to_string(h) + (backwards ? ", backward" : ""),
+           .inputs = {random_array({n, kIn}, 1), random_array({3 * h, kIn}, 2),
+                      random_array({3 * h, h}, 3, -.5, .5), random_array({3 * h}, 4),
+                      random_array({3 * h}, 5)},
            .op = [=](auto& in) { return gru(in[0], in[1], in[2], in[3], in[4], offsets, options); },
            .reference =
                [=](const auto& in) {
@@ -90,8 +93,8 @@ TEST(Recurrent, GroupedSequencesEqualThemselvesAlone) {
     for (int64_t n = 0; n < 70; ++n) {
       const RecurrentState mine{initial.h.rows(n, n + 1), initial.c.rows(n, n + 1)};
       RecurrentState end;
-      const Tensor alone = lstm(x.rows(offsets.begin(n), offsets.end(n)), w, u, {}, Offsets::single(lengths[static_cast<size_t>(n)]),
-                                {direction, &mine, &end})
+      const Tensor alone = lstm(x.rows(offsets.begin(n), offsets.end(n)), w, u, {},
+                                Offsets::single(lengths[static_cast<size_t>(n)]), {direction, &mine, &end})
                                .value();
       for (int64_t i = 0; i < alone.numel(); ++i) {
         EXPECT_NEAR(alone.data()[i], y.data()[offsets.begin(n) * h + i], 1e-6) << "sequence " << n;
@@ -119,8 +122,10 @@ TEST(Recurrent, StateContinuesWhereItStopped) {
   Tensor x1 = Tensor::empty({6, kIn});
   x1.rows(0, 2).copy_from(x.rows(0, 2));
   x1.rows(2, 6).copy_from(x.rows(5, 9));
-  const auto run = [&](bool is_lstm, const Tensor& input, const Offsets& offsets, const RecurrentOptions& options) {
-    return is_lstm ? lstm(input, w, u, {}, offsets, options).value() : gru(input, gw, gu, {}, {}, offsets, options).value();
+  const auto run = [&](bool is_lstm, const Tensor& input, const Offsets& offsets,
+                       const RecurrentOptions& options) {
+    return is_lstm ? lstm(input, w, u, {}, offsets, options).value()
+                   : gru(input, gw, gu, {}, {}, offsets, options).value();
   };
   for (const bool is_lstm : {true, false}) {
     const Tensor want = run(is_lstm, x, whole, {});
@@ -129,8 +134,8 @@ TEST(Recurrent, StateContinuesWhereItStopped) {
     const Tensor got = run(is_lstm, x.rows(2, 5), second, {.initial = &state, .final = &state});
     for (int64_t i = 0; i < 3 * h; ++i) EXPECT_NEAR(got.data()[i], want.data()[2 * h + i], 1e-6) << i;
     for (int64_t j = 0; j < h; ++j) {
-      EXPECT_NEAR(state.h.data()[j], want.data()[4 * h + j], 1e-6);          // sequence 0 ends in the second part
-      EXPECT_EQ(state.h.data()[h + j], 0.0F);                                // sequence 1 is empty
+      EXPECT_NEAR(state.h.data()[j], want.data()[4 * h + j], 1e-6);  // sequence 0 ends in the second part
+      EXPECT_EQ(state.h.data()[h + j], 0.0F);                        // sequence 1 is empty
       EXPECT_NEAR(state.h.data()[2 * h + j], want.data()[8 * h + j], 1e-6);  // sequence 2 ended in the first
     }
   }
@@ -177,10 +182,12 @@ TEST(Recurrent, MisuseIsNamed) {
     EXPECT_STREQ(e.what(), "[lstm] expected w of shape [8, 3], got [8, 4]");
   }
   EXPECT_THROW(lstm(x, Tensor::zeros({8, 3}), Tensor::zeros({6, 2}), {}, Offsets::single(2)), ArgumentError);
-  EXPECT_THROW(gru(x, Tensor::zeros({6, 3}), Tensor::zeros({6, 2}), {}, {}, Offsets::single(3)), ArgumentError);
-  const RecurrentState wrong{Tensor::zeros({2, 2}), {}};
-  EXPECT_THROW(gru(x, Tensor::zeros({6, 3}), Tensor::zeros({6, 2}), {}, {}, Offsets::single(2), {.initial = &wrong}),
+  EXPECT_THROW(gru(x, Tensor::zeros({6, 3}), Tensor::zeros({6, 2}), {}, {}, Offsets::single(3)),
                ArgumentError);
+  const RecurrentState wrong{Tensor::zeros({2, 2}), {}};
+  EXPECT_THROW(
+      gru(x, Tensor::zeros({6, 3}), Tensor::zeros({6, 2}), {}, {}, Offsets::single(2), {.initial = &wrong}),
+      ArgumentError);
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ Moments moments_of(const Tensor& t) {
   return m;
 }
 
-// 40,000 draws: the deviation errs by 1/√(2n) = 0.35 %, the mean by half a percent of the deviation; 5 σ of each.
+// 40,000 draws: the deviation errs by 1/√(2n) = 0.35 %, the mean by half a percent of the deviation; 5 σ of
+// each.
 constexpr double kFew = 0.02;
 
 TEST(Initialization, HasTheVarianceOfItsPaper) {
@@ -122,7 +123,8 @@ TEST(Dropout, KeepsTheExpectedShareAndSequencesWhole) {
   }
   EXPECT_NEAR(static_cast<double>(kept), 750, 5 * std::sqrt(1000 * 0.25 * 0.75));
   const Tensor tokens = token_dropout(context, x, 0.5F).value();
-  for (int64_t t = 0; t < 2000; ++t) EXPECT_TRUE(tokens.data()[t * 4] == 0.0F || tokens.data()[t * 4] == 2.0F);
+  for (int64_t t = 0; t < 2000; ++t)
+    EXPECT_TRUE(tokens.data()[t * 4] == 0.0F || tokens.data()[t * 4] == 2.0F);
   Context still;
   EXPECT_EQ(dropout(still, x, 0.5F).value().data(), x.data());  // inference: the very same tensor
   EXPECT_THROW(stochastic_depth(context, x, offsets, 1.0F), ArgumentError);
@@ -159,7 +161,8 @@ TEST(RecurrentStack, ForgetGateBeginsOpenAndDirectionsStandSideBySide) {
   }
   const Parameters p = lstm.parameters();
   const auto array = [](const Tensor& t) {
-    return reference::Array{{t.shape().dims().begin(), t.shape().dims().end()}, {t.span().begin(), t.span().end()}};
+    return reference::Array{{t.shape().dims().begin(), t.shape().dims().end()},
+                            {t.span().begin(), t.span().end()}};
   };
   Tensor x = normal_tensor({9, 3}, random, 1);
   const std::vector<int64_t> cuts{0, 4, 4, 9};
@@ -203,7 +206,8 @@ TEST(Conv1d, SamePaddingKeepsTheTokensAndCausalOnesLookBack) {
   const Conv1d same({.in = 3, .out = 5, .width = 4}, random);
   const Offsets offsets({0, 1, 1, 7});
   EXPECT_EQ(same.forward(Tensor::zeros({7, 3}), offsets).offsets, offsets);
-  const Conv1d causal({.in = 3, .out = 5, .width = 3, .padding = Conv1dPadding::kCausal, .dilation = 2}, random);
+  const Conv1d causal({.in = 3, .out = 5, .width = 3, .padding = Conv1dPadding::kCausal, .dilation = 2},
+                      random);
   Tensor x = normal_tensor({7, 3}, random, 1);
   const Tensor before = causal.forward(x, offsets).tokens.value();
   x.data()[6 * 3] += 1;  // the last token
@@ -222,7 +226,8 @@ TEST(KeyValueCache, GrowsTruncatesAndReorders) {
   const Tensor k = normal_tensor({100, 2, 3}, random, 1);
   const Tensor v = normal_tensor({100, 2, 5}, random, 1);
   const auto view = [](const Tensor& t, int64_t begin, int64_t end) {
-    return contiguous_view<const float, 3>(t.data() + begin * t.dim(1) * t.dim(2), {end - begin, t.dim(1), t.dim(2)});
+    return contiguous_view<const float, 3>(t.data() + begin * t.dim(1) * t.dim(2),
+                                           {end - begin, t.dim(1), t.dim(2)});
   };
   for (int64_t t = 0; t < 100; ++t) cache.append(1, view(k, t, t + 1), view(v, t, t + 1));
   EXPECT_EQ(cache.length(0), 0);
@@ -246,7 +251,11 @@ TEST(RecurrentStack, TrainsWithTheSameBitsForAnyNumberOfThreads) {
   for (const int threads : {1, 2, 3, 8}) {
     set_num_threads(threads);
     Random random(2);
-    RecurrentStack stack({.kind = RecurrentKind::kGru, .in = 8, .hidden = 32, .layers = 2, .bidirectional = true,
+    RecurrentStack stack({.kind = RecurrentKind::kGru,
+                          .in = 8,
+                          .hidden = 32,
+                          .layers = 2,
+                          .bidirectional = true,
                           .dropout = 0.2F},
                          random);
     Linear head(64, 4, random);
@@ -256,7 +265,8 @@ TEST(RecurrentStack, TrainsWithTheSameBitsForAnyNumberOfThreads) {
     const Offsets offsets = Offsets::from_lengths(std::vector<int64_t>{30, 2, 0, 17, 30, 5});
     const Tensor x = normal_tensor({offsets.total(), 8}, random, 1);
     Tensor targets = Tensor::empty({offsets.total()}, DType::kI32);
-    for (int64_t t = 0; t < offsets.total(); ++t) targets.data<int32_t>()[t] = static_cast<int32_t>(random.below(4));
+    for (int64_t t = 0; t < offsets.total(); ++t)
+      targets.data<int32_t>()[t] = static_cast<int32_t>(random.below(4));
     Tape tape;
     float start = 0;
     float end = 0;
@@ -272,7 +282,8 @@ TEST(RecurrentStack, TrainsWithTheSameBitsForAnyNumberOfThreads) {
     }
     EXPECT_LT(end, 0.5F * start);
     std::vector<float> all;
-    for (const Parameter& p : parameters) all.insert(all.end(), p.var.value().span().begin(), p.var.value().span().end());
+    for (const Parameter& p : parameters)
+      all.insert(all.end(), p.var.value().span().begin(), p.var.value().span().end());
     if (first.empty()) first = all;
     EXPECT_EQ(std::memcmp(all.data(), first.data(), all.size() * sizeof(float)), 0) << threads << " threads";
   }

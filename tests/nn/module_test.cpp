@@ -32,8 +32,8 @@ TEST(Module, NamesAreStable) {
                           "layers.0.attention_norm.weight", "layers.0.attention_norm.bias",
                           "layers.0.feed_forward.up.weight", "layers.0.feed_forward.up.bias",
                           "layers.0.feed_forward.down.weight", "layers.0.feed_forward.down.bias",
-                          "layers.0.feed_forward_norm.weight", "layers.0.feed_forward_norm.bias", "norm.weight",
-                          "norm.bias"));
+                          "layers.0.feed_forward_norm.weight", "layers.0.feed_forward_norm.bias",
+                          "norm.weight", "norm.bias"));
   TransformerOptions o = small();
   o.memory_width = 6;
   o.bias = false;

@@ -93,14 +93,16 @@ double loss_of(const Var& y) {
 
 Tensor loss_gradient(const Shape& shape) {
   Tensor dy = Tensor::empty(shape);
-  for (int64_t i = 0; i < dy.numel(); ++i) dy.data()[i] = static_cast<float>(std::cos(static_cast<double>(i)));
+  for (int64_t i = 0; i < dy.numel(); ++i)
+    dy.data()[i] = static_cast<float>(std::cos(static_cast<double>(i)));
   return dy;
 }
 
-// The gradient along a random direction through each parameter against central differences of the float32 forward
-// pass, with step h an element, 1e-2 along the whole direction. A loss of some hundred outputs near 1 errs by about
-// 2e-5, so a difference by 2e-5/h; the sum of many elements' gradients, each within 2^-24 of partial sums a hundred
-// times larger, and what Richardson's step leaves of the third derivative, by less than 2e-3 of the gradient's length.
+// The gradient along a random direction through each parameter against central differences of the float32
+// forward pass, with step h an element, 1e-2 along the whole direction. A loss of some hundred outputs near 1
+// errs by about 2e-5, so a difference by 2e-5/h; the sum of many elements' gradients, each within 2^-24 of
+// partial sums a hundred times larger, and what Richardson's step leaves of the third derivative, by less
+// than 2e-3 of the gradient's length.
 void expect_gradient(Module& module, const std::function<Var()>& forward, const std::string& label) {
   Parameters parameters = module.parameters();
   for (Parameter& p : parameters) p.var.clear_grad();
@@ -200,10 +202,12 @@ TEST(Transformer, PackedEqualsOneByOne) {
     for (int64_t n = 0; n < offsets.count(); ++n) {
       if (offsets.length(n) == 0) continue;
       const Tensor alone =
-          stack.forward(context, x.rows(offsets.begin(n), offsets.end(n)), Offsets::single(offsets.length(n))).value();
+          stack.forward(context, x.rows(offsets.begin(n), offsets.end(n)), Offsets::single(offsets.length(n)))
+              .value();
       const float* want = packed.data() + offsets.begin(n) * options.width;
       // Products of other sizes may sum in another order: some 2^-24 of values near 1, through two layers.
-      for (int64_t i = 0; i < alone.numel(); ++i) ASSERT_NEAR(alone.data()[i], want[i], 2e-5) << label << " at " << i;
+      for (int64_t i = 0; i < alone.numel(); ++i)
+        ASSERT_NEAR(alone.data()[i], want[i], 2e-5) << label << " at " << i;
     }
   }
 }
@@ -264,8 +268,8 @@ class Classifier final : public Module {
  public:
   explicit Classifier(uint64_t seed) {
     Random random(seed);
-    embedding = TokenEmbedding({.vocabulary = 50, .width = 32, .max_length = 64, .token_dropout = 0.1F, .dropout = 0.1F},
-                               random);
+    embedding = TokenEmbedding(
+        {.vocabulary = 50, .width = 32, .max_length = 64, .token_dropout = 0.1F, .dropout = 0.1F}, random);
     TransformerOptions o{.width = 32, .layers = 2, .heads = 4};
     o.attention_dropout = o.residual_dropout = 0.1F;
     o.stochastic_depth = 0.1F;
@@ -402,7 +406,8 @@ TEST(Transformer, MisuseIsNamed) {
     return "";
   };
   EXPECT_EQ(message([&] { Transformer({.width = 10, .heads = 4}, random); }),
-            "[multi_head_attention] expected heads that divide the width (or a head width), got width 10 and 4 heads");
+            "[multi_head_attention] expected heads that divide the width (or a head width), got width 10 and "
+            "4 heads");
   const Transformer encoder({.width = 8, .heads = 2}, random);
   Context context;
   TransformerCache cache(1);

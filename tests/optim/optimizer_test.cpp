@@ -38,10 +38,12 @@ std::vector<float> five_updates(const Var& p, Optimizer& optimizer, double rate)
   return {p.value().data(), p.value().data() + 4};
 }
 
-Var start() { return Var::parameter(Tensor::from({.5F, -1.F, 2.F, .25F}, {4})); }
+Var start() {
+  return Var::parameter(Tensor::from({.5F, -1.F, 2.F, .25F}, {4}));
+}
 
-// The goldens were printed by PyTorch 2.13 for the same gradients. Five updates of a few roundings each, values around
-// 1: 5 · 8 · 2^-24 < 3e-6; Adam divides by √v, which doubles it.
+// The goldens were printed by PyTorch 2.13 for the same gradients. Five updates of a few roundings each,
+// values around 1: 5 · 8 · 2^-24 < 3e-6; Adam divides by √v, which doubles it.
 void expect_near(const std::vector<float>& got, const std::vector<float>& golden) {
   for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(got[i], golden[i], 6e-6F) << i;
 }
@@ -134,7 +136,8 @@ TEST(Optimizer, SameBitsForAnyNumberOfThreadsAndNoAllocation) {
     }
     EXPECT_EQ(memory_stats().system_allocations, allocations);
     std::vector<float> all;
-    for (const nn::Parameter& p : parameters) all.insert(all.end(), p.var.value().span().begin(), p.var.value().span().end());
+    for (const nn::Parameter& p : parameters)
+      all.insert(all.end(), p.var.value().span().begin(), p.var.value().span().end());
     if (first.empty()) first = all;
     EXPECT_TRUE(first == all) << threads;
   }

@@ -6,8 +6,9 @@
 namespace fovea::reference {
 
 // Each sequence alone, one step after another. b may be null. h0, c0 [N, hidden] or null.
-inline Array lstm(const Array& x, const Array& w, const Array& u, const Array* b, const std::vector<int64_t>& offsets,
-                  bool backwards, const Array* h0 = nullptr, const Array* c0 = nullptr) {
+inline Array lstm(const Array& x, const Array& w, const Array& u, const Array* b,
+                  const std::vector<int64_t>& offsets, bool backwards, const Array* h0 = nullptr,
+                  const Array* c0 = nullptr) {
   const int64_t hidden = u.dim(1);
   Array y = zeros({x.dim(0), hidden});
   for (size_t n = 0; n + 1 < offsets.size(); ++n) {
@@ -106,9 +107,11 @@ struct Window2d {
   int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
 };
 
-// Calls visit(image, output row, output column, kernel row, kernel column, input row, input column), inside only.
+// Calls visit(image, output row, output column, kernel row, kernel column, input row, input column), inside
+// only.
 template <class Visit>
-void visit_windows(const Array& x, int64_t kh, int64_t kw, const Window2d& o, int64_t* oh, int64_t* ow, Visit visit) {
+void visit_windows(const Array& x, int64_t kh, int64_t kw, const Window2d& o, int64_t* oh, int64_t* ow,
+                   Visit visit) {
   *oh = (x.dim(1) + 2 * o.pad_h - kh) / o.stride_h + 1;
   *ow = (x.dim(2) + 2 * o.pad_w - kw) / o.stride_w + 1;
   for (int64_t n = 0; n < x.dim(0); ++n) {
