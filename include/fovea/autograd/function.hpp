@@ -49,10 +49,10 @@ class Function {
 
  protected:
   bool needs(int i) const { return static_cast<bool>(inputs_[static_cast<size_t>(i)]); }
-  // See Node::target and Node::give. Only for inputs that needs(i).
   // Whether nothing has arrived at input i yet and a tensor given to it would be adopted: then a gradient
   // made in place of a unique dy costs neither memory nor a pass.
   bool fresh(int i) const { return inputs_[static_cast<size_t>(i)]->fresh(); }
+  // See Node::target and Node::give. Like fresh, only for inputs that needs(i).
   Node::Target target(int i) { return inputs_[static_cast<size_t>(i)]->target(); }
   void give(int i, Tensor contribution) { inputs_[static_cast<size_t>(i)]->give(std::move(contribution)); }
 
