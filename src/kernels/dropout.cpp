@@ -129,7 +129,7 @@ uint32_t drop_below(float p) {
 
 void dropout(int64_t n, float p, RandomKey key, const float* x, float* out) {
   if (p <= 0.0f) {
-    if (out != x) std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
+    if (out != x && n > 0) std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
     return;
   }
   auto* body = FOVEA_KERNEL(dropout_body);
@@ -147,6 +147,7 @@ void dropout_add(int64_t n, float p, RandomKey key, const float* x, const float*
 }
 
 void dropout_rows(int64_t rows, int64_t cols, float p, RandomKey key, const float* x, float* out) {
+  if (cols <= 0) return;
   const float keep = p <= 0.0f ? 1.0f : 1.0f / (1.0f - p);
   const uint32_t least = p <= 0.0f ? 0u : drop_below(p);
   parallel_for(rows, row_grain(cols), [&](int64_t begin, int64_t end) {

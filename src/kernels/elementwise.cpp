@@ -137,7 +137,7 @@ void fill(int64_t n, float value, float* out) {
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, value); });
 }
 void copy(int64_t n, const float* x, float* out) {
-  if (x == out) return;
+  if (x == out || n <= 0) return;
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     std::memcpy(out + begin, x + begin, static_cast<size_t>(end - begin) * sizeof(float));
   });
@@ -176,6 +176,7 @@ void scale_rows(int64_t rows, int64_t cols, const float* x, const float* scale, 
   });
 }
 void copy_rows(int64_t rows, int64_t cols, const float* x, int64_t x_stride, float* out, int64_t out_stride) {
+  if (cols <= 0) return;
   parallel_for(rows, row_grain(cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       std::memcpy(out + r * out_stride, x + r * x_stride, static_cast<size_t>(cols) * sizeof(float));

@@ -11,6 +11,7 @@ namespace {
 
 template <class Index>
 void gather(int64_t n, int64_t cols, const float* table, const Index* ids, float* out) {
+  if (cols <= 0) return;
   const auto bytes = static_cast<size_t>(cols) * sizeof(float);
   parallel_for(n, row_grain(cols), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

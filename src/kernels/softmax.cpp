@@ -56,6 +56,7 @@ HWY_INLINE float row_lse(int64_t cols, const float* x) {
 }
 
 void softmax_body(int64_t rows, int64_t cols, const float* x, float* y) {
+  if (cols <= 0) return;
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
     const float top = row_max(cols, x);
     if (top == -std::numeric_limits<float>::infinity() && !has_nan(cols, x)) {
