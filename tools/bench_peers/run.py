@@ -39,7 +39,7 @@ class Peer:
 
 
 def run_fovea(shape, steps, threads, environment):
-    command = [str(ROOT / "build/bin/step_bench"), shape, str(steps), str(threads)]
+    command = [str(ROOT / "build/bin/peer_step_bench"), shape, str(steps), str(threads)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 

@@ -1,4 +1,4 @@
-"""The shapes that both sides train. bench/nn/step_bench.cpp holds the same ones, and the same token and length formulas."""
+"""The shapes that both sides train. bench/nn/peer_step_bench.cpp holds the same ones, and the same token and length formulas."""
 
 # classes 0: a language model with a tied output projection; otherwise an encoder with mean pooling.
 SHAPES = {
