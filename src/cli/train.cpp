@@ -95,6 +95,14 @@ void train_each(const TrainArguments& arguments, const formats::Recipe& recipe,
   print_result(common.json ? train::comparison_json(results) : train::comparison_table(results));
 }
 
+// The command line that goes on where this one stopped.
+std::string continuing(const TrainArguments& arguments) {
+  std::string line = arguments.command_line;
+  const std::string begin_anew = " --overwrite";
+  if (const size_t at = line.find(begin_anew); at != std::string::npos) line.erase(at, begin_anew.size());
+  return arguments.resume ? line : line + " --resume";
+}
+
 int run_training(const TrainArguments& arguments, const CommonOptions& common, Console& console) {
   const formats::Recipe recipe = read_recipe(arguments, common);
   const train::TrainOptions options{.out = model_folder(arguments),
