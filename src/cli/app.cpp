@@ -129,6 +129,7 @@ int run(int argc, const char* const* argv) {
   add_train(app, invocation);
   add_evaluate(app, invocation);
   add_predict(app, invocation);
+  add_generate(app, invocation);
   add_explain(app, invocation);
   add_data(app, invocation);
   add_info(app, invocation);

@@ -29,6 +29,7 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 void add_train(CLI::App& app, Invocation& invocation);
 void add_evaluate(CLI::App& app, Invocation& invocation);
 void add_predict(CLI::App& app, Invocation& invocation);
+void add_generate(CLI::App& app, Invocation& invocation);
 void add_explain(CLI::App& app, Invocation& invocation);
 void add_data(CLI::App& app, Invocation& invocation);
 void add_info(CLI::App& app, Invocation& invocation);

@@ -117,9 +117,8 @@ int run_training(const TrainArguments& arguments, const CommonOptions& common, C
       train_each(arguments, recipe, options, common, console);
     }
   } catch (const Interrupted&) {
-    throw Interrupted(fmt::format("stopped, the state is saved in {}; continue with: {}{}",
-                                  options.out.string(), arguments.command_line,
-                                  arguments.resume ? "" : " --resume"));
+    throw Interrupted(fmt::format("stopped, the state is saved in {}; continue with: {}",
+                                  options.out.string(), continuing(arguments)));
   }
   return kDone;
 }

@@ -1,0 +1,91 @@
+// fovea generate: a language model continues a text.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+
+#include "base/check.hpp"
+#include "cli/app.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/model_folder.hpp"
+#include "fovea/tasks/generation.hpp"
+
+namespace fovea::cli {
+namespace {
+
+struct GenerateArguments {
+  std::string model;
+  std::string prompt;
+  tasks::GenerateOptions options;
+};
+
+constexpr size_t kMaxPromptBytes = size_t{16} << 20;
+
+std::string read_prompt(const std::string& prompt) {
+  if (prompt != "-") return prompt;
+  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  check_data(text.size() <= kMaxPromptBytes, "standard input",
+             "expected a prompt of at most {} bytes, found {}", kMaxPromptBytes, text.size());
+  return text;
+}
+
+int generate(const GenerateArguments& arguments, const CommonOptions& common) {
+  require_task(arguments.model, "generate", {"language-model"});
+  const auto generator = tasks::TextGenerator::load(arguments.model);
+  tasks::GenerateOptions options = arguments.options;
+  if (common.seed_given) options.seed = static_cast<uint64_t>(common.seed);
+  const std::string prompt = read_prompt(arguments.prompt);
+  if (common.json) {
+    const std::string text = generator.generate(prompt, options);
+    print_result(dump_line({{"prompt", prompt}, {"text", text}, {"seed", options.seed}}));
+    return kDone;
+  }
+  fmt::print("{}", prompt);
+  size_t shown = 0;
+  bool stopped = false;
+  const std::string text = generator.generate(prompt, options, [&](std::string_view so_far) {
+    // A character may be made of several tokens: what may still grow waits for the next one.
+    const size_t whole = so_far.size() > 3 ? so_far.size() - 3 : 0;
+    size_t end = so_far.size();
+    while (end > whole && (static_cast<unsigned char>(so_far[end - 1]) & 0x80U) != 0) --end;
+    if (end > shown) {
+      fmt::print("{}", so_far.substr(shown, end - shown));
+      std::fflush(stdout);
+      shown = end;
+    }
+    stopped = interrupt_requested();
+    return !stopped;
+  });
+  if (text.size() > shown) fmt::print("{}", std::string_view(text).substr(shown));
+  fmt::print("\n");
+  return stopped ? kInterrupted : kDone;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = add_command(app, "generate", "A language model continues a text",
+                                  {"fovea generate out/shakespeare --prompt 'To be'",
+                                   "fovea generate out/shakespeare --temperature 0.8 --top-k 20 --seed 7"});
+  auto arguments = std::make_shared<GenerateArguments>();
+  command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
+  command->add_option("--prompt", arguments->prompt,
+                      "Text to continue, or - for standard input (default: none)");
+  command->add_option("--tokens", arguments->options.max_tokens, "Tokens to write (default: 256)")
+      ->check(CLI::Range(0, 1'000'000));
+  command->add_option("--temperature", arguments->options.sampler.temperature,
+                      "Below 1 surer, above 1 wilder, 0 always the likeliest token (default: 1)");
+  command->add_option("--top-k", arguments->options.sampler.top_k,
+                      "Only the K likeliest tokens (default: all)");
+  command->add_option("--top-p", arguments->options.sampler.top_p,
+                      "Only the likeliest tokens that together reach this probability (default: 1)");
+  command->callback([arguments, &invocation] {
+    invocation.command = [arguments](const CommonOptions& common, Console&) {
+      return generate(*arguments, common);
+    };
+  });
+}
+
+}  // namespace fovea::cli
