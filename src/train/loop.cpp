@@ -111,6 +111,7 @@ void Loop::step(const optim::Schedule& schedule, Journal& journal) {
     int64_t tokens = 0;
     {
       const autograd::TapeScope scope(tape_);
+      const autograd::PrecisionScope precision(settings_.precision);
       value = task_.loss(progress_.batch, context, tokens);
     }
     loss += static_cast<double>(value.value().data()[0]) / static_cast<double>(settings_.accumulate);

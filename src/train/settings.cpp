@@ -37,6 +37,9 @@ Settings read_settings(const formats::Recipe& recipe) {
   s.patience = recipe.integer(key("train.patience"), s.patience, 0, 1000000);
   s.keep_best = recipe.boolean(key("train.keep_best"), s.keep_best);
   s.checkpoint_every = recipe.integer(key("train.checkpoint_every"), s.checkpoint_every, 0, kMany);
+  s.precision = recipe.choice(key("train.precision"), "float32", {"float32", "bf16"}) == "bf16"
+                    ? autograd::Precision::kBFloat16
+                    : autograd::Precision::kFloat32;
   s.log_every = recipe.integer(key("train.log_every"), s.log_every, 1, kMany);
   return s;
 }

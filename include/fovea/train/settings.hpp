@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "fovea/autograd/precision.hpp"
 #include "fovea/formats/recipe.hpp"
 #include "fovea/optim/schedule.hpp"
 
@@ -30,6 +31,8 @@ struct Settings {
   int64_t patience = 0;       // validations without a better score before stopping; 0: never
   bool keep_best = true;      // save the best validated weights rather than the last ones
   int64_t checkpoint_every = 0;  // steps; 0: at each validation
+  // "float32", or "bf16": the layers' products of training read operands rounded to bf16. Weights stay float32.
+  autograd::Precision precision = autograd::Precision::kFloat32;
   int64_t log_every = 10;     // steps between lines of metrics.jsonl
 };
 
