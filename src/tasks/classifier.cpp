@@ -6,6 +6,7 @@
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/safetensors.hpp"
+#include "fovea/nn/initialization.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -179,6 +180,7 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
     check_data(c.tokenizer->vocab_size() == config.vocab_size, where,
                "expected vocab_size {} as in tokenizer.json, found {}", c.tokenizer->vocab_size(), config.vocab_size);
     try {
+      const nn::ZeroInitialization zeros;
       c.network = std::make_shared<models::TextClassifier>(config, 0);
       std::vector<nn::NamedTensor> state;
       for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});

@@ -8,6 +8,7 @@
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/safetensors.hpp"
+#include "fovea/nn/initialization.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -138,6 +139,7 @@ TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
   try {
+    const nn::ZeroInitialization zeros;
     result.network = std::make_shared<models::LanguageModel>(config, 0);
     std::vector<nn::NamedTensor> state;
     for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});

@@ -20,7 +20,7 @@ struct LinearClassifier {
 };
 
 struct LinearTrainOptions {
-  double learning_rate = 0.2;   // AdaGrad's; tf-idf rows have length one, so it needs no tuning by data set
+  double learning_rate = 0.1;   // AdaGrad's; tf-idf rows have length one, so it needs no tuning by data set
   double l2 = 1e-4;             // a row's share of the penalty l2/2 |W|^2, applied to the columns that the row touches
   double label_smoothing = 0;
   uint64_t seed = 1;            // order of the rows

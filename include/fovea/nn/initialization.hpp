@@ -33,4 +33,17 @@ enum class Initialization {
 };
 Tensor initialized(const Shape& shape, Initialization how, Random& random);
 
+// While alive on this thread, all of the above give zeros: for a model that is about to be loaded, whose weights would
+// be drawn for nothing (ten million normal numbers take half a second).
+class ZeroInitialization {
+ public:
+  ZeroInitialization();
+  ZeroInitialization(const ZeroInitialization&) = delete;
+  ZeroInitialization& operator=(const ZeroInitialization&) = delete;
+  ~ZeroInitialization();
+
+ private:
+  bool before_;
+};
+
 }  // namespace fovea::nn
