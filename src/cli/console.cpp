@@ -50,6 +50,7 @@ void Console::restart(const ProgressEvent& event, double now) {
   first_done_ = event.done;
   first_tokens_ = event.tokens;
   stage_start_ = now;
+  finished_ = false;
   last_shown_ = options_.terminal ? -1e9 : now;
 }
 
@@ -58,10 +59,11 @@ void Console::progress(const ProgressEvent& event) {
   const double now = now_();
   if (event.stage != stage_ || event.done < first_done_) restart(event, now);
   if (!event.message.empty()) print_line(event.message);
-  const bool finished = event.total > 0 && event.done >= event.total;
+  const bool finished = event.total > 0 && event.done >= event.total && !finished_;
   const double interval = options_.terminal ? kTerminalInterval : kPlainInterval;
   if (now - last_shown_ < interval && !finished) return;
   last_shown_ = now;
+  finished_ = finished;
   const std::string line = progress_line(event, now - stage_start_, first_done_, first_tokens_);
   if (!options_.terminal) {
     print_line(line);

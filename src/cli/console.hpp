@@ -50,6 +50,7 @@ class Console : public ProgressSink, public LogSink {
   double stage_start_ = 0;
   double last_shown_ = -1e9;
   bool line_open_ = false;
+  bool finished_ = false;  // this stage's last line was shown
 };
 
 // "train  1,200/8,000 (15 %)  loss 0.812  45.1k tokens/s  ETA 1:02". Rates count what was done since the

@@ -1,15 +1,22 @@
 // fovea evaluate: how good a model is, on a table of its own or on the test rows of its recipe.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <memory>
 
+#include "base/check.hpp"
 #include "cli/app.hpp"
 #include "cli/evaluation_text.hpp"
 #include "cli/labelled_texts.hpp"
 #include "cli/model_folder.hpp"
 #include "cli/read_options.hpp"
+#include "cli/text.hpp"
+#include "fovea/formats/file.hpp"
 #include "fovea/metrics/classification_report.hpp"
+#include "fovea/metrics/perplexity.hpp"
 #include "fovea/tasks/classifier.hpp"
+#include "fovea/tasks/generation.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -22,8 +29,38 @@ struct EvaluateArguments {
   ReadArguments read;
 };
 
+// A text is read in windows of the model's context; the characters are code points.
+int evaluate_language_model(const EvaluateArguments& arguments, const CommonOptions& common) {
+  check_argument(!arguments.data.empty(), "evaluate",
+                 "expected a text with --data for a language model, got none");
+  const auto generator = tasks::TextGenerator::load(arguments.model);
+  const std::string text = formats::read_file(arguments.data);
+  const auto likelihood = generator.likelihood(generator.tokenizer->encode(text).ids);
+  check_data(likelihood.tokens > 0, arguments.data, "expected a text of at least two tokens, found less");
+  const auto characters = static_cast<int64_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  const double loss = likelihood.nats / static_cast<double>(likelihood.tokens);
+  const double perplexity = metrics::perplexity(likelihood.nats, likelihood.tokens);
+  const double bits = metrics::bits_per_character(likelihood.nats, characters);
+  if (common.json) {
+    print_result(dump_line({{"tokens", likelihood.tokens},
+                            {"characters", characters},
+                            {"loss", loss},
+                            {"perplexity", perplexity},
+                            {"bits_per_character", bits}}));
+  } else {
+    print_result(
+        fmt::format("{} tokens predicted, {} characters\nloss                {:.4f} nats a token\n"
+                    "perplexity          {:.3f}\nbits per character  {:.4f}\n",
+                    with_commas(likelihood.tokens), with_commas(characters), loss, perplexity, bits));
+  }
+  return kDone;
+}
+
 int evaluate(const EvaluateArguments& arguments, const CommonOptions& common) {
-  require_task(arguments.model, "evaluate", {"text-classification"});
+  const std::string task =
+      require_task(arguments.model, "evaluate", {"text-classification", "language-model"});
+  if (task == "language-model") return evaluate_language_model(arguments, common);
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
   const LabelledTexts data = arguments.data.empty()
                                  ? read_test_rows(arguments.model, classifier)
@@ -45,8 +82,9 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
                   {"fovea evaluate out/packages", "fovea evaluate out/packages --data new.csv --json"});
   auto arguments = std::make_shared<EvaluateArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
-  command->add_option("--data", arguments->data,
-                      "Labelled table (default: the test rows of the model's recipe)");
+  command->add_option(
+      "--data", arguments->data,
+      "Labelled table, or a text for a language model (default: the test rows of the recipe)");
   command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
   command->add_option("--target", arguments->target, "Column with the labels (default: as in training)");
   arguments->read.add_to(*command);

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/run_command.hpp"
@@ -118,6 +119,30 @@ TEST_F(ModelCommand, CtrlCSavesAndResumesToTheSameBits) {
   ASSERT_EQ(run_command(command("stopped") + " --resume").code, 0);
   ASSERT_EQ(run_command(command("whole")).code, 0);
   EXPECT_EQ(folder_.read("stopped/model.safetensors"), folder_.read("whole/model.safetensors"));
+}
+
+TEST_F(ModelCommand, LanguageModelGeneratesTheSameForTheSameSeed) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "to be or not to be, that is the question\n";
+  const std::string data = folder_.write("hamlet.txt", text);
+  const std::string model = (folder_.path() / "lm").string();
+  const CommandResult trained =
+      fovea_tool("train --task language-model --data " + data + " --out " + model +
+                 " --threads 1 --quiet --set tokenizer.kind=characters --set model.width=16 "
+                 "--set model.layers=1 --set model.heads=2 --set model.context=32 "
+                 "--set train.steps=20");
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const std::string call = "generate " + model + " --prompt 'to be' --tokens 20 --seed 3";
+  const CommandResult first = fovea_tool(call);
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, StartsWith("to be"));
+  EXPECT_EQ(first.out, fovea_tool(call).out);
+  EXPECT_EQ(fovea_tool("generate " + model + " --temperature -1").code, 2);
+  const CommandResult evaluation = fovea_tool("evaluate " + model + " --data " + data + " --json");
+  ASSERT_EQ(evaluation.code, 0) << evaluation.err;
+  const auto scores = nlohmann::json::parse(evaluation.out);
+  EXPECT_GT(scores.at("perplexity"), 1.0);
+  EXPECT_NEAR(scores.at("perplexity").get<double>(), std::exp(scores.at("loss").get<double>()), 1e-9);
 }
 
 TEST_F(ModelCommand, WrongCallsAndBadModelsAreNamed) {
