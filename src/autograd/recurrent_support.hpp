@@ -33,8 +33,9 @@ inline RecurrentSizes check_recurrent(const char* op, int64_t gates, const Var& 
 inline Tensor ranked_state(const char* op, const Tensor& state, const TimeSteps& time, int64_t hidden) {
   if (!state.defined()) return {};
   check_f32(op, "a state", state);
-  check_argument((state.shape() == Shape{time.sequences(), hidden}), op, "expected a state of shape [{}, {}], got {}",
-                 time.sequences(), hidden, to_string(state.shape()));
+  check_argument((state.shape() == Shape{time.sequences(), hidden}), op,
+                 "expected a state of shape [{}, {}], got {}", time.sequences(), hidden,
+                 to_string(state.shape()));
   Tensor ranked = Tensor::empty(state.shape());
   kernels::gather_rows(time.sequences(), hidden, state.data(), time.order(), ranked.data());
   return ranked;
@@ -42,7 +43,8 @@ inline Tensor ranked_state(const char* op, const Tensor& state, const TimeSteps&
 
 // The state of each sequence after its last step, in sequence order: rows of `rows`, or what `initial`
 // held (zeros when undefined) for an empty sequence.
-inline Tensor final_state(const Tensor& rows, const Tensor& initial_ranked, const TimeSteps& time, int64_t hidden) {
+inline Tensor final_state(const Tensor& rows, const Tensor& initial_ranked, const TimeSteps& time,
+                          int64_t hidden) {
   Tensor state = Tensor::empty({time.sequences(), hidden});
   const auto bytes = static_cast<size_t>(hidden) * sizeof(float);
   for (int64_t r = 0; r < time.sequences(); ++r) {
@@ -59,16 +61,17 @@ inline Tensor final_state(const Tensor& rows, const Tensor& initial_ranked, cons
   return state;
 }
 
-// Where the state before step t of group g stands: the rows of step t − 1, or the initial ones, or null for zeros.
-inline const float* state_before(const Tensor& rows, const Tensor& initial_ranked, const TimeSteps& time, int64_t g,
-                                 int64_t t) {
+// Where the state before step t of group g stands: the rows of step t − 1, or the initial ones, or null for
+// zeros.
+inline const float* state_before(const Tensor& rows, const Tensor& initial_ranked, const TimeSteps& time,
+                                 int64_t g, int64_t t) {
   const int64_t hidden = rows.dim(1);
   if (t > 0) return rows.data() + time.begin(g, t - 1) * hidden;
   return initial_ranked.defined() ? initial_ranked.data() + time.rank_begin(g) * hidden : nullptr;
 }
 
-// Runs body(g) for each group. A step's product has 2·gates·hidden² operations a row; below about a million in all (20
-// microseconds) no thread is woken.
+// Runs body(g) for each group. A step's product has 2·gates·hidden² operations a row; below about a million
+// in all (20 microseconds) no thread is woken.
 template <class Body>
 void for_each_group(const TimeSteps& time, const Tensor& u, Body&& body) {
   const double operations = 2.0 * static_cast<double>(u.numel()) * static_cast<double>(time.tokens());
@@ -82,7 +85,8 @@ inline Tensor previous_states(const Tensor& h, const Tensor& initial_ranked, con
   kernels::gather_rows(time.tokens(), hidden, h.data(), time.previous_row(), previous.data());
   for (int64_t g = 0; initial_ranked.defined() && g < time.groups(); ++g) {
     if (time.steps(g) == 0) continue;
-    std::memcpy(previous.data() + time.begin(g, 0) * hidden, initial_ranked.data() + time.rank_begin(g) * hidden,
+    std::memcpy(previous.data() + time.begin(g, 0) * hidden,
+                initial_ranked.data() + time.rank_begin(g) * hidden,
                 static_cast<size_t>(time.alive(g, 0) * hidden) * sizeof(float));
   }
   return previous;

@@ -1,7 +1,7 @@
-// The order in which a recurrent layer meets packed tokens. Sequences are dealt into groups, by their number alone, and
-// each group walks its time steps on one thread without waiting for the others: one barrier a layer instead of one a
-// step. Within a group rows are time-major, longest sequence first, so that the sequences alive at step t are the first
-// alive(g, t) rows of the step before. Internal.
+// The order in which a recurrent layer meets packed tokens. Sequences are dealt into groups, by their number
+// alone, and each group walks its time steps on one thread without waiting for the others: one barrier a
+// layer instead of one a step. Within a group rows are time-major, longest sequence first, so that the
+// sequences alive at step t are the first alive(g, t) rows of the step before. Internal.
 #pragma once
 
 #include <vector>
@@ -26,7 +26,8 @@ class TimeSteps {
   // Rows of step t of group g: [begin(g, t), begin(g, t) + alive(g, t)).
   int64_t begin(int64_t g, int64_t t) const { return at(begins_, at(first_step_, g) + t); }
   int64_t alive(int64_t g, int64_t t) const { return begin(g, t + 1) - begin(g, t); }
-  // Sequences in the order of groups, then from longest to shortest: row r of a step is order()[rank_begin(g) + r].
+  // Sequences in the order of groups, then from longest to shortest: row r of a step is order()[rank_begin(g)
+  // + r].
   const int64_t* order() const { return order_.data(); }
   int64_t rank_begin(int64_t g) const { return at(rank_begin_, g); }
 
@@ -43,7 +44,8 @@ class TimeSteps {
 
   int64_t groups_;
   // begins_ of group g is [first_step_[g], first_step_[g + 1]), one more than it has steps.
-  PoolVector<int64_t> order_, rank_begin_, first_step_, begins_, token_of_row_, row_of_token_, previous_row_, last_row_;
+  PoolVector<int64_t> order_, rank_begin_, first_step_, begins_, token_of_row_, row_of_token_, previous_row_,
+      last_row_;
 };
 
 }  // namespace fovea::autograd

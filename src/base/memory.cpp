@@ -22,7 +22,8 @@ struct SizeClass {
 SizeClass size_class(size_t bytes) {
   const size_t lines = std::max<size_t>(1, (bytes + kAlignment - 1) / kAlignment);
   if (lines <= kSteps) return {lines, lines * kAlignment};
-  const int shift = static_cast<int>(std::bit_width(lines - 1)) - 4;  // lines - 1 in [2^(shift+3), 2^(shift+4))
+  const int shift =
+      static_cast<int>(std::bit_width(lines - 1)) - 4;  // lines - 1 in [2^(shift+3), 2^(shift+4))
   const size_t step = size_t{1} << shift;
   const size_t rounded = (lines + step - 1) / step;  // in (8, 16]
   return {static_cast<size_t>(shift) * kSteps + rounded, rounded * step * kAlignment};

@@ -56,7 +56,8 @@ Parts split_random(int64_t rows, std::span<const double> fractions, uint64_t see
   for (size_t p = 0; p < fractions.size(); ++p) {
     cumulative += fractions[p];
     const bool last = p + 1 == fractions.size();
-    const int64_t end = last ? rows : std::min(rows, int64_t{std::llround(static_cast<double>(rows) * cumulative)});
+    const int64_t end =
+        last ? rows : std::min(rows, int64_t{std::llround(static_cast<double>(rows) * cumulative)});
     parts.emplace_back(order.begin() + begin, order.begin() + end);
     begin = end;
   }

@@ -1,5 +1,5 @@
-// Convolution over images as patches times weights: patches of a few images at a time, [pixels, kernel_h·kernel_w·
-// channels], and one matrix product, which gives the same bits for any number of threads.
+// Convolution over images as patches times weights: patches of a few images at a time, [pixels,
+// kernel_h·kernel_w· channels], and one matrix product, which gives the same bits for any number of threads.
 #include <algorithm>
 #include <cstring>
 
@@ -13,13 +13,20 @@
 namespace fovea::kernels {
 namespace {
 
-int64_t patch_size(const Convolution2d& s) { return s.kernel_h * s.kernel_w * s.in_channels; }
-int64_t pixels(const Convolution2d& s) { return s.out_height() * s.out_width(); }
-bool is_empty(const Convolution2d& s) { return s.batch <= 0 || s.out_height() <= 0 || s.out_width() <= 0; }
+int64_t patch_size(const Convolution2d& s) {
+  return s.kernel_h * s.kernel_w * s.in_channels;
+}
+int64_t pixels(const Convolution2d& s) {
+  return s.out_height() * s.out_width();
+}
+bool is_empty(const Convolution2d& s) {
+  return s.batch <= 0 || s.out_height() <= 0 || s.out_width() <= 0;
+}
 
 // Images whose patches are held at once: about 16 MB.
 int64_t images_at_once(const Convolution2d& s) {
-  return std::clamp<int64_t>((int64_t{1} << 22) / std::max<int64_t>(1, pixels(s) * patch_size(s)), 1, s.batch);
+  return std::clamp<int64_t>((int64_t{1} << 22) / std::max<int64_t>(1, pixels(s) * patch_size(s)), 1,
+                             s.batch);
 }
 
 // [out, in, kh, kw] to [out, kh, kw, in], or back: the order in which a patch lies in memory.
@@ -90,7 +97,8 @@ void fold_images(const Convolution2d& s, int64_t images, const float* patches, f
 
 }  // namespace
 
-void conv2d_forward(const Convolution2d& s, const float* x, const float* weights, const float* bias, float* y) {
+void conv2d_forward(const Convolution2d& s, const float* x, const float* weights, const float* bias,
+                    float* y) {
   if (is_empty(s)) return;
   const int64_t step = images_at_once(s);
   Buffer<float> packed(static_cast<size_t>(s.out_channels * patch_size(s)));
@@ -99,8 +107,9 @@ void conv2d_forward(const Convolution2d& s, const float* x, const float* weights
   for (int64_t first = 0; first < s.batch; first += step) {
     const int64_t images = std::min(step, s.batch - first);
     unfold_images(s, images, x + first * s.height * s.width * s.in_channels, patches.data());
-    matmul({.m = images * pixels(s), .n = s.out_channels, .k = patch_size(s), .transpose_b = true, .bias = bias},
-           patches.data(), packed.data(), y + first * pixels(s) * s.out_channels);
+    matmul(
+        {.m = images * pixels(s), .n = s.out_channels, .k = patch_size(s), .transpose_b = true, .bias = bias},
+        patches.data(), packed.data(), y + first * pixels(s) * s.out_channels);
   }
 }
 
@@ -108,7 +117,8 @@ void conv2d_backward(const Convolution2d& s, const float* x, const float* weight
                      float* dweights, float* dbias, bool accumulate) {
   const int64_t count = s.out_channels * patch_size(s);
   if (is_empty(s)) {
-    if (dx != nullptr) std::fill(dx, dx + std::max<int64_t>(0, s.batch * s.height * s.width * s.in_channels), 0.0f);
+    if (dx != nullptr)
+      std::fill(dx, dx + std::max<int64_t>(0, s.batch * s.height * s.width * s.in_channels), 0.0f);
     if (dweights != nullptr && !accumulate) std::fill(dweights, dweights + count, 0.0f);
     if (dbias != nullptr && !accumulate) std::fill(dbias, dbias + s.out_channels, 0.0f);
     return;
@@ -126,8 +136,9 @@ void conv2d_backward(const Convolution2d& s, const float* x, const float* weight
     const float* grad = dy + first * pixels(s) * s.out_channels;
     if (dweights != nullptr) {
       unfold_images(s, images, x + offset, patches.data());
-      matmul({.m = s.out_channels, .n = patch_size(s), .k = rows, .transpose_a = true, .accumulate = first > 0}, grad,
-             patches.data(), dpacked.data());
+      matmul(
+          {.m = s.out_channels, .n = patch_size(s), .k = rows, .transpose_a = true, .accumulate = first > 0},
+          grad, patches.data(), dpacked.data());
     }
     if (dx != nullptr) {
       matmul({.m = rows, .n = patch_size(s), .k = s.out_channels}, grad, packed.data(), patches.data());

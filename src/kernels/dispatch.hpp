@@ -1,5 +1,5 @@
-// FOVEA_KERNEL(name): the pointer to N_<target>::name that current_isa() asks for. Evaluate once per public call,
-// inside HWY_ONCE of the file that defines the bodies.
+// FOVEA_KERNEL(name): the pointer to N_<target>::name that current_isa() asks for. Evaluate once per public
+// call, inside HWY_ONCE of the file that defines the bodies.
 #pragma once
 
 #include "fovea/base/cpu.hpp"
@@ -16,8 +16,9 @@ Function* select_kernel([[maybe_unused]] Isa isa, Function* baseline, [[maybe_un
 }  // namespace fovea::kernels
 
 #if defined(__x86_64__)
-#define FOVEA_KERNEL(name) \
-  ::fovea::kernels::select_kernel(::fovea::current_isa(), &HWY_STATIC_DISPATCH(name), &N_AVX2::name, &N_AVX3::name)
+#define FOVEA_KERNEL(name)                                                                           \
+  ::fovea::kernels::select_kernel(::fovea::current_isa(), &HWY_STATIC_DISPATCH(name), &N_AVX2::name, \
+                                  &N_AVX3::name)
 #else
 #define FOVEA_KERNEL(name) (&HWY_STATIC_DISPATCH(name))
 #endif

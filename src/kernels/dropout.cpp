@@ -61,7 +61,8 @@ HWY_INLINE void philox_blocks(RandomKey key, uint64_t block, uint32_t* HWY_RESTR
 }
 #endif
 
-// Calls body(offset within the piece, words, count) for runs of words of [begin, end); begin is a multiple of 4.
+// Calls body(offset within the piece, words, count) for runs of words of [begin, end); begin is a multiple
+// of 4.
 template <class Body>
 HWY_INLINE void for_words(RandomKey key, int64_t begin, int64_t end, Body&& body) {
   constexpr int64_t kMost = 4 * HWY_MAX_BYTES / static_cast<int64_t>(sizeof(uint32_t));
@@ -97,7 +98,8 @@ void uniform_body(RandomKey key, float low, float span, int64_t begin, int64_t e
   const VF unit = hn::Set(d, 0x1p-24f), s = hn::Set(d, span), l = hn::Set(d, low);
   for_words(key, begin, end, [&](int64_t at, const uint32_t* words, int64_t count) HWY_ATTR {
     for_vectors(count, [&](int64_t i, int64_t some) HWY_ATTR {
-      const VF u = hn::Mul(hn::ConvertTo(d, hn::BitCast(di, hn::ShiftRight<8>(hn::Load(du, words + i)))), unit);
+      const VF u =
+          hn::Mul(hn::ConvertTo(d, hn::BitCast(di, hn::ShiftRight<8>(hn::Load(du, words + i)))), unit);
       store_some(hn::MulAdd(u, s, l), out + at + i, some);
     });
   });
@@ -166,7 +168,8 @@ void dropout_rows(int64_t rows, int64_t cols, float p, RandomKey key, const floa
 
 void random_uniform(int64_t n, RandomKey key, float low, float high, float* out) {
   auto* body = FOVEA_KERNEL(uniform_body);
-  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { body(key, low, high - low, begin, end, out + begin); });
+  parallel_for(n, kGrain,
+               [&](int64_t begin, int64_t end) { body(key, low, high - low, begin, end, out + begin); });
 }
 
 }  // namespace fovea::kernels

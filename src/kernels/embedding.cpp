@@ -24,8 +24,9 @@ void gather(int64_t n, int64_t cols, const float* table, const Index* ids, float
   });
 }
 
-// Threads own ranges of columns, in cache lines, and walk all rows: no element is written by two of them, and its
-// terms are added in the order of i. Plain additions vectorise at any instruction set without changing a bit.
+// Threads own ranges of columns, in cache lines, and walk all rows: no element is written by two of them, and
+// its terms are added in the order of i. Plain additions vectorise at any instruction set without changing a
+// bit.
 template <class Index>
 void scatter(int64_t n, int64_t cols, const float* dy, const Index* ids, float* dtable) {
   const int64_t lines = (cols + 15) / 16;
@@ -49,10 +50,12 @@ void gather_rows(int64_t n, int64_t cols, const float* table, const int64_t* ids
 void gather_rows(int64_t n, int64_t cols, const float* table, const int32_t* ids, float* out) {
   gather(n, cols, table, ids, out);
 }
-void scatter_add_rows(int64_t n, int64_t cols, const float* dy, const int64_t* ids, int64_t /*rows*/, float* dtable) {
+void scatter_add_rows(int64_t n, int64_t cols, const float* dy, const int64_t* ids, int64_t /*rows*/,
+                      float* dtable) {
   scatter(n, cols, dy, ids, dtable);
 }
-void scatter_add_rows(int64_t n, int64_t cols, const float* dy, const int32_t* ids, int64_t /*rows*/, float* dtable) {
+void scatter_add_rows(int64_t n, int64_t cols, const float* dy, const int32_t* ids, int64_t /*rows*/,
+                      float* dtable) {
   scatter(n, cols, dy, ids, dtable);
 }
 

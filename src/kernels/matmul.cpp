@@ -9,18 +9,19 @@
 namespace fovea::kernels {
 namespace {
 
-// oneDNN's sgemm takes any strides and transposes, looks nothing up and reaches 80-86 % of the peak from 16 rows on;
-// its primitives with packed weights gain 2-8 % more and would have to be packed again after each training step.
+// oneDNN's sgemm takes any strides and transposes, looks nothing up and reaches 80-86 % of the peak from 16
+// rows on; its primitives with packed weights gain 2-8 % more and would have to be packed again after each
+// training step.
 void product(const MatmulLayout& s, int64_t m, int64_t n, const float* a, const float* b, const float* bias,
              float* c) {
   prepare_block(s, m, n, bias, c);
   const float beta = s.accumulate || bias != nullptr ? 1.0f : 0.0f;
-  dnnl_sgemm(s.transpose_a ? 'T' : 'N', s.transpose_b ? 'T' : 'N', m, n, s.k, 1.0f, a, s.lda, b, s.ldb, beta, c,
-             s.ldc);
+  dnnl_sgemm(s.transpose_a ? 'T' : 'N', s.transpose_b ? 'T' : 'N', m, n, s.k, 1.0f, a, s.lda, b, s.ldb, beta,
+             c, s.ldc);
 }
 
-// From this many rows on, a transposed B is turned round once (0.1 ns an element) rather than by every block of C,
-// which gains up to 15 %. Below, packing it is most of the work either way.
+// From this many rows on, a transposed B is turned round once (0.1 ns an element) rather than by every block
+// of C, which gains up to 15 %. Below, packing it is most of the work either way.
 constexpr int64_t kRowsWorthTransposing = 192;
 
 void blocks(const MatmulLayout& s, const float* a, const float* b, float* c) {

@@ -32,8 +32,9 @@ struct Key {
 struct KeyHash {
   size_t operator()(const Key& key) const {
     uint64_t h = 0;
-    for (const int64_t part : {key.m, key.n, key.k, key.lda, key.ldb, key.ldc,
-                               int64_t{key.transpose_a} + 2 * int64_t{key.transpose_b} + 4 * int64_t{key.add}}) {
+    for (const int64_t part :
+         {key.m, key.n, key.k, key.lda, key.ldb, key.ldc,
+          int64_t{key.transpose_a} + 2 * int64_t{key.transpose_b} + 4 * int64_t{key.add}}) {
       h = (h ^ static_cast<uint64_t>(part)) * 0x9E3779B97F4A7C15u;
       h ^= h >> 29;
     }
@@ -62,14 +63,16 @@ std::unique_ptr<const Compiled> compile(const Key& key) {
     sum.append_sum(1.0f);
     attributes.set_post_ops(sum);
   }
-  const dnnl::matmul::primitive_desc chosen(dnnl::matmul::desc(out->a, out->b, out->c), attributes, cpu_engine());
+  const dnnl::matmul::primitive_desc chosen(dnnl::matmul::desc(out->a, out->b, out->c), attributes,
+                                            cpu_engine());
   out->scratch = chosen.scratchpad_desc();
   out->primitive = dnnl::matmul(chosen);
   return out;
 }
 
-// Compiled once a shape (a millisecond), looked up in well under a microsecond, kept for the program's life: a model
-// has some dozens of shapes. Ragged batches would make it grow without end: past the limit it starts anew.
+// Compiled once a shape (a millisecond), looked up in well under a microsecond, kept for the program's life:
+// a model has some dozens of shapes. Ragged batches would make it grow without end: past the limit it starts
+// anew.
 class Cache {
  public:
   std::shared_ptr<const Compiled> get(const Key& key) {
@@ -95,7 +98,8 @@ Cache& cache() {
   return instance;
 }
 
-void native_block(const MatmulLayout& s, const MatmulBlock& block, const BFloat16* a, const BFloat16* b, float* c) {
+void native_block(const MatmulLayout& s, const MatmulBlock& block, const BFloat16* a, const BFloat16* b,
+                  float* c) {
   const float* bias = s.bias == nullptr ? nullptr : s.bias + block.col;
   float* out = c + block.row * s.ldc + block.col;
   prepare_block(s, block.m, block.n, bias, out);
@@ -107,14 +111,15 @@ void native_block(const MatmulLayout& s, const MatmulBlock& block, const BFloat1
   // oneDNN takes inputs by a pointer to non-const, and does not write them.
   auto* in_a = const_cast<BFloat16*>(a + s.offset_a(block.row));
   auto* in_b = const_cast<BFloat16*>(b + s.offset_b(block.col));
-  product->primitive.execute(stream, {{DNNL_ARG_SRC, memory(product->a, engine, in_a)},
-                                      {DNNL_ARG_WEIGHTS, memory(product->b, engine, in_b)},
-                                      {DNNL_ARG_DST, memory(product->c, engine, out)},
-                                      {DNNL_ARG_SCRATCHPAD, memory(product->scratch, engine, scratch.data())}});
+  product->primitive.execute(stream,
+                             {{DNNL_ARG_SRC, memory(product->a, engine, in_a)},
+                              {DNNL_ARG_WEIGHTS, memory(product->b, engine, in_b)},
+                              {DNNL_ARG_DST, memory(product->c, engine, out)},
+                              {DNNL_ARG_SCRATCHPAD, memory(product->scratch, engine, scratch.data())}});
 }
 
-// Rows in multiples of 64 and a rest, which are compiled apart: a ragged batch has another number of tokens at each
-// step, and would otherwise compile anew each time.
+// Rows in multiples of 64 and a rest, which are compiled apart: a ragged batch has another number of tokens
+// at each step, and would otherwise compile anew each time.
 constexpr int64_t kRowUnit = 64;
 
 void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b, float* c) {
@@ -128,7 +133,8 @@ void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b,
 }  // namespace
 
 bool matmul_bf16_is_native() {
-  // What oneDNN may use, which ONEDNN_MAX_CPU_ISA can lower below what the processor has; its values nest as bits.
+  // What oneDNN may use, which ONEDNN_MAX_CPU_ISA can lower below what the processor has; its values nest as
+  // bits.
   static const bool native = [] {
     const int have = static_cast<int>(dnnl::get_effective_cpu_isa());
     const int wanted = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);

@@ -1,5 +1,5 @@
-// How a product is cut into blocks of C, for every element type: by the shape alone, so that each element is computed
-// the same way whatever the number of threads.
+// How a product is cut into blocks of C, for every element type: by the shape alone, so that each element is
+// computed the same way whatever the number of threads.
 #pragma once
 
 #include <omp.h>
@@ -14,8 +14,8 @@
 
 namespace fovea::kernels {
 
-// While it lives, oneDNN uses the calling thread alone: blocks are spread by parallel_tasks. (Inside a parallel
-// region oneDNN does so anyway; setting OpenMP's own variable costs two nanoseconds.)
+// While it lives, oneDNN uses the calling thread alone: blocks are spread by parallel_tasks. (Inside a
+// parallel region oneDNN does so anyway; setting OpenMP's own variable costs two nanoseconds.)
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) {
@@ -46,23 +46,26 @@ struct MatmulBlock {
   int64_t row, col, m, n;
 };
 
-// C is cut into rows × cols blocks: powers of two, at most 16 in all, of at least 2.5 million operations (10 us) each.
-// Rows first. Each block packs its operands anew; measured, that costs nothing down to 16 rows when neither operand
-// is transposed, and 10 % when either is, below these sizes.
+// C is cut into rows × cols blocks: powers of two, at most 16 in all, of at least 2.5 million operations (10
+// us) each. Rows first. Each block packs its operands anew; measured, that costs nothing down to 16 rows when
+// neither operand is transposed, and 10 % when either is, below these sizes.
 struct MatmulCut {
   int64_t rows = 1;
   int64_t cols = 1;
   explicit MatmulCut(const Matmul& s) {
     const int64_t least_rows = s.transpose_b ? 96 : s.transpose_a ? 64 : 16;
     const int64_t least_cols = s.transpose_a || s.transpose_b ? 128 : 64;
-    const double operations = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
+    const double operations =
+        2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
     const auto wanted = static_cast<int64_t>(std::clamp(operations / 2.5e6, 1.0, 16.0));
     rows = power(std::min(wanted, s.m / least_rows));
     cols = power(std::min(wanted / rows, s.n / least_cols));
   }
 
  private:
-  static int64_t power(int64_t n) { return n < 1 ? 1 : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n))); }
+  static int64_t power(int64_t n) {
+    return n < 1 ? 1 : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n)));
+  }
 };
 
 // Where block i of `count` begins, on a multiple of `unit`.
@@ -91,8 +94,8 @@ inline void empty_product(const MatmulLayout& s, float* c) {
   prepare_block(s, s.m, s.n, s.bias, c);
 }
 
-// Calls body(block) for every block, on the threads that the work is worth, with oneDNN held to one thread each.
-// Rows are cut on multiples of row_unit.
+// Calls body(block) for every block, on the threads that the work is worth, with oneDNN held to one thread
+// each. Rows are cut on multiples of row_unit.
 template <class Body>
 void for_blocks(const MatmulLayout& s, float* c, int64_t row_unit, Body&& body) {
   if (s.m <= 0 || s.n <= 0) return;

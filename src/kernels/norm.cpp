@@ -23,7 +23,8 @@ struct Statistics {
 
 Statistics layer_statistics(int64_t cols, const float* x, float eps) {
   const float n = static_cast<float>(cols);
-  const float mean = sum_vectors(cols, [x](int64_t i, int64_t count) HWY_ATTR { return load_some(x + i, count); }) / n;
+  const float mean =
+      sum_vectors(cols, [x](int64_t i, int64_t count) HWY_ATTR { return load_some(x + i, count); }) / n;
   const VF m = hn::Set(F32(), mean);
   const float squares = sum_vectors(cols, [x, m](int64_t i, int64_t count) HWY_ATTR {
     const F32 d;
@@ -73,8 +74,8 @@ void norm_forward_body(const NormForward& f, int64_t begin, int64_t end) {
   }
 }
 
-// With u = (x - mean)·rstd and g = dy·gamma: dx = rstd·(g - mean(g) - u·mean(g·u)); RMSNorm lacks the mean(g).
-// dgamma and dbeta are this chunk's own sums: the first row writes them, later rows add.
+// With u = (x - mean)·rstd and g = dy·gamma: dx = rstd·(g - mean(g) - u·mean(g·u)); RMSNorm lacks the
+// mean(g). dgamma and dbeta are this chunk's own sums: the first row writes them, later rows add.
 void norm_backward_body(const NormBackward& f, int64_t begin, int64_t end, float* dgamma, float* dbeta) {
   const F32 d;
   const int64_t cols = f.cols;
@@ -152,13 +153,14 @@ void backward(const NormBackward& f, int64_t rows, float* dgamma, float* dbeta) 
 
 }  // namespace
 
-void layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* beta, float eps,
-                        float* y, float* mean, float* rstd) {
+void layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* beta,
+                        float eps, float* y, float* mean, float* rstd) {
   forward({cols, x, nullptr, gamma, beta, eps, nullptr, y, mean, rstd, true}, rows);
 }
 
-void add_layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual, const float* gamma,
-                            const float* beta, float eps, float* sum_out, float* y, float* mean, float* rstd) {
+void add_layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual,
+                            const float* gamma, const float* beta, float eps, float* sum_out, float* y,
+                            float* mean, float* rstd) {
   forward({cols, x, residual, gamma, beta, eps, sum_out, y, mean, rstd, true}, rows);
 }
 
@@ -173,8 +175,8 @@ void rms_norm_forward(int64_t rows, int64_t cols, const float* x, const float* g
   forward({cols, x, nullptr, gamma, nullptr, eps, nullptr, y, nullptr, rstd, false}, rows);
 }
 
-void add_rms_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual, const float* gamma,
-                          float eps, float* sum_out, float* y, float* rstd) {
+void add_rms_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual,
+                          const float* gamma, float eps, float* sum_out, float* y, float* rstd) {
   forward({cols, x, residual, gamma, nullptr, eps, sum_out, y, nullptr, rstd, false}, rows);
 }
 

@@ -17,21 +17,19 @@ float sum_body(int64_t n, const float* x, const float*) {
   return sum_vectors(n, [x](int64_t i, int64_t count) HWY_ATTR { return load_some(x + i, count); });
 }
 float dot_body(int64_t n, const float* a, const float* b) {
-  return sum_vectors(n, [a, b](int64_t i, int64_t count) HWY_ATTR {
-    return hn::Mul(load_some(a + i, count), load_some(b + i, count));
-  });
+  return sum_vectors(n, [a, b](int64_t i, int64_t count)
+                            HWY_ATTR { return hn::Mul(load_some(a + i, count), load_some(b + i, count)); });
 }
 // Compared as integers: the bits of |x| order as the numbers do, infinity and NaN above all of them.
 uint32_t max_abs_bits_body(int64_t n, const float* x) {
   const hn::RebindToUnsigned<F32> du;
   auto top = hn::Zero(du);
-  for_vectors(n, [&](int64_t i, int64_t count) HWY_ATTR {
-    top = hn::Max(top, hn::BitCast(du, hn::Abs(load_some(x + i, count))));
-  });
+  for_vectors(n, [&](int64_t i, int64_t count)
+                     HWY_ATTR { top = hn::Max(top, hn::BitCast(du, hn::Abs(load_some(x + i, count)))); });
   return hn::GetLane(hn::MaxOfLanes(du, top));
 }
-// The columns [begin, end) of out; rows in runs of 64 whose sums are added up, which keeps the error of long columns
-// near that of pairwise summation.
+// The columns [begin, end) of out; rows in runs of 64 whose sums are added up, which keeps the error of long
+// columns near that of pairwise summation.
 void column_sums_body(int64_t rows, const float* x, int64_t stride, int64_t begin, int64_t end, float* out,
                       bool accumulate) {
   const F32 d;
@@ -67,7 +65,8 @@ namespace {
 // Elements that one chunk of a whole-array sum takes in float32.
 constexpr int64_t kChunk = 4096;
 
-double chunked_sum(float (*body)(int64_t, const float*, const float*), int64_t n, const float* a, const float* b) {
+double chunked_sum(float (*body)(int64_t, const float*, const float*), int64_t n, const float* a,
+                   const float* b) {
   const int64_t chunks = (n + kChunk - 1) / kChunk;
   if (chunks <= 1) return n > 0 ? static_cast<double>(body(n, a, b)) : 0.0;
   Buffer<float> partial(static_cast<size_t>(chunks));
@@ -84,9 +83,15 @@ double chunked_sum(float (*body)(int64_t, const float*, const float*), int64_t n
 
 }  // namespace
 
-double sum(int64_t n, const float* x) { return chunked_sum(FOVEA_KERNEL(sum_body), n, x, x); }
-double dot(int64_t n, const float* a, const float* b) { return chunked_sum(FOVEA_KERNEL(dot_body), n, a, b); }
-double squared_norm(int64_t n, const float* x) { return dot(n, x, x); }
+double sum(int64_t n, const float* x) {
+  return chunked_sum(FOVEA_KERNEL(sum_body), n, x, x);
+}
+double dot(int64_t n, const float* a, const float* b) {
+  return chunked_sum(FOVEA_KERNEL(dot_body), n, a, b);
+}
+double squared_norm(int64_t n, const float* x) {
+  return dot(n, x, x);
+}
 
 float max_abs(int64_t n, const float* x) {
   auto* body = FOVEA_KERNEL(max_abs_bits_body);

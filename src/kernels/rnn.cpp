@@ -60,7 +60,8 @@ void lstm_backward_body(int64_t rows, int64_t hidden, const float* gates, const 
   }
 }
 
-void gru_forward_body(int64_t rows, int64_t hidden, float* gx, const float* gh, const float* h_prev, float* h) {
+void gru_forward_body(int64_t rows, int64_t hidden, float* gx, const float* gh, const float* h_prev,
+                      float* h) {
   const F32 d;
   for (int64_t r = 0; r < rows; ++r) {
     float* x = gx + r * 3 * hidden;
@@ -68,8 +69,8 @@ void gru_forward_body(int64_t rows, int64_t hidden, float* gx, const float* gh, 
     for_vectors(hidden, [&](int64_t j, int64_t count) HWY_ATTR {
       const VF reset = sigmoid(hn::Add(load_some(x + j, count), load_some(y + j, count)));
       const VF update = sigmoid(hn::Add(load_some(x + hidden + j, count), load_some(y + hidden + j, count)));
-      const VF fresh = tanh(hn::MulAdd(reset, load_some(y + 2 * hidden + j, count),
-                                       load_some(x + 2 * hidden + j, count)));
+      const VF fresh =
+          tanh(hn::MulAdd(reset, load_some(y + 2 * hidden + j, count), load_some(x + 2 * hidden + j, count)));
       const VF before = h_prev == nullptr ? hn::Zero(d) : load_some(h_prev + r * hidden + j, count);
       store_some(reset, x + j, count);
       store_some(update, x + hidden + j, count);
@@ -80,8 +81,8 @@ void gru_forward_body(int64_t rows, int64_t hidden, float* gx, const float* gh, 
   }
 }
 
-void gru_backward_body(int64_t rows, int64_t hidden, const float* activated, const float* gh, const float* h_prev,
-                       const float* dh, float* dgx, float* dgh, float* dh_prev) {
+void gru_backward_body(int64_t rows, int64_t hidden, const float* activated, const float* gh,
+                       const float* h_prev, const float* dh, float* dgx, float* dgh, float* dh_prev) {
   const F32 d;
   const VF one = hn::Set(d, 1.0f);
   for (int64_t r = 0; r < rows; ++r) {
@@ -160,7 +161,8 @@ void lstm_cell_backward(int64_t rows, int64_t hidden, const float* gates, const 
   });
 }
 
-void gru_cell_forward(int64_t rows, int64_t hidden, float* gx, const float* gh, const float* h_prev, float* h) {
+void gru_cell_forward(int64_t rows, int64_t hidden, float* gx, const float* gh, const float* h_prev,
+                      float* h) {
   auto* body = FOVEA_KERNEL(gru_forward_body);
   parallel_for(rows, cell_grain(hidden), [&](int64_t begin, int64_t end) {
     const int64_t o = begin * hidden;
@@ -168,8 +170,8 @@ void gru_cell_forward(int64_t rows, int64_t hidden, float* gx, const float* gh, 
   });
 }
 
-void gru_cell_backward(int64_t rows, int64_t hidden, const float* activated, const float* gh, const float* h_prev,
-                       const float* dh, float* dgx, float* dgh, float* dh_prev) {
+void gru_cell_backward(int64_t rows, int64_t hidden, const float* activated, const float* gh,
+                       const float* h_prev, const float* dh, float* dgx, float* dgh, float* dh_prev) {
   auto* body = FOVEA_KERNEL(gru_backward_body);
   parallel_for(rows, cell_grain(hidden), [&](int64_t begin, int64_t end) {
     const int64_t o = begin * hidden;

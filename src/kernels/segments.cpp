@@ -8,19 +8,20 @@
 #include "fovea/base/parallel.hpp"
 #include "kernels/grain.hpp"
 
-// Plain loops: they are bound by memory, compilers vectorise them, and their order of additions is the same on every
-// instruction set.
+// Plain loops: they are bound by memory, compilers vectorise them, and their order of additions is the same
+// on every instruction set.
 namespace fovea::kernels {
 namespace {
 
-// Sequences per thread so that a piece holds enough rows on average; cut from the shape alone is not needed, for
-// sequences are independent.
+// Sequences per thread so that a piece holds enough rows on average; cut from the shape alone is not needed,
+// for sequences are independent.
 int64_t grain(int64_t count, int64_t cols, const int64_t* offsets) {
   const int64_t elements = count > 0 ? (offsets[count] - offsets[0]) * cols / count : 1;
   return row_grain(elements);
 }
 
-void segment_scaled_sum(int64_t count, int64_t cols, const int64_t* offsets, const float* x, float* out, bool mean) {
+void segment_scaled_sum(int64_t count, int64_t cols, const int64_t* offsets, const float* x, float* out,
+                        bool mean) {
   parallel_for(count, grain(count, cols, offsets), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       float* to = out + s * cols;
@@ -37,8 +38,8 @@ void segment_scaled_sum(int64_t count, int64_t cols, const int64_t* offsets, con
   });
 }
 
-void segment_spread(int64_t count, int64_t cols, const int64_t* offsets, const float* dy, float* dx, bool mean,
-                    bool accumulate) {
+void segment_spread(int64_t count, int64_t cols, const int64_t* offsets, const float* dy, float* dx,
+                    bool mean, bool accumulate) {
   parallel_for(count, grain(count, cols, offsets), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       const float* from = dy + s * cols;
@@ -100,8 +101,8 @@ void segment_max_forward(int64_t count, int64_t cols, const int64_t* offsets, co
   });
 }
 
-void segment_max_backward(int64_t count, int64_t cols, const int64_t* offsets, const float* dy, const int64_t* argmax,
-                          float* dx, bool accumulate) {
+void segment_max_backward(int64_t count, int64_t cols, const int64_t* offsets, const float* dy,
+                          const int64_t* argmax, float* dx, bool accumulate) {
   parallel_for(count, grain(count, cols, offsets), [&](int64_t begin, int64_t end) {
     if (!accumulate) std::fill(dx + offsets[begin] * cols, dx + offsets[end] * cols, 0.0f);
     for (int64_t i = begin * cols; i < end * cols; ++i) {
@@ -135,7 +136,8 @@ void segment_weighted_sum_backward(int64_t count, int64_t cols, const int64_t* o
         }
         if (dweights != nullptr) {
           double total = 0.0;
-          for (int64_t c = 0; c < cols; ++c) total += static_cast<double>(x[r * cols + c]) * static_cast<double>(g[c]);
+          for (int64_t c = 0; c < cols; ++c)
+            total += static_cast<double>(x[r * cols + c]) * static_cast<double>(g[c]);
           dweights[r] = static_cast<float>(total);
         }
       }
@@ -163,11 +165,13 @@ void segment_softmax_forward(int64_t count, const int64_t* offsets, const float*
   });
 }
 
-void segment_softmax_backward(int64_t count, const int64_t* offsets, const float* y, const float* dy, float* dx) {
+void segment_softmax_backward(int64_t count, const int64_t* offsets, const float* y, const float* dy,
+                              float* dx) {
   parallel_for(count, grain(count, 2, offsets), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       double dot = 0.0;
-      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) dot += static_cast<double>(y[r]) * static_cast<double>(dy[r]);
+      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r)
+        dot += static_cast<double>(y[r]) * static_cast<double>(dy[r]);
       for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) dx[r] = y[r] * (dy[r] - static_cast<float>(dot));
     }
   });

@@ -114,7 +114,8 @@ void cross_entropy_gradient_body(int64_t cols, const float* x, float lse, float 
   const F32 d;
   const VF l = hn::Set(d, lse), scale = hn::Set(d, a), shift = hn::Set(d, b);
   if (w == nullptr) {
-    map1(cols, x, dx, [l, scale, shift](VF v) HWY_ATTR { return hn::MulSub(scale, exp(hn::Sub(v, l)), shift); });
+    map1(cols, x, dx,
+         [l, scale, shift](VF v) HWY_ATTR { return hn::MulSub(scale, exp(hn::Sub(v, l)), shift); });
   } else {
     map2(cols, x, w, dx, [l, scale, shift](VF v, VF u) HWY_ATTR {
       return hn::MulSub(scale, exp(hn::Sub(v, l)), hn::Mul(shift, u));
@@ -163,9 +164,8 @@ void log_softmax_backward(int64_t rows, int64_t cols, const float* y, const floa
 
 void log_sum_exp(int64_t rows, int64_t cols, const float* x, float* lse) {
   auto* body = FOVEA_KERNEL(log_sum_exp_body);
-  parallel_for(rows, row_grain(cols, kCostlyGrain * 2), [&](int64_t begin, int64_t end) {
-    body(end - begin, cols, x + begin * cols, lse + begin);
-  });
+  parallel_for(rows, row_grain(cols, kCostlyGrain * 2),
+               [&](int64_t begin, int64_t end) { body(end - begin, cols, x + begin * cols, lse + begin); });
 }
 
 namespace {
@@ -178,7 +178,7 @@ struct CrossEntropyKernels {
 
 // Sums over classes that label smoothing asks for.
 struct Smoothing {
-  float each = 0.0f;    // s/classes
+  float each = 0.0f;     // s/classes
   float weights = 0.0f;  // Σ w
   explicit Smoothing(const CrossEntropy& spec) {
     if (spec.label_smoothing == 0.0f) return;
@@ -227,8 +227,8 @@ double weight(const CrossEntropy& spec, const Index* targets) {
 }
 
 template <class Index>
-void run(const CrossEntropy& spec, const float* logits, const Index* targets, const float* lse_in, float scale,
-         const float* row_scale, float* loss, float* lse_out, float* dlogits) {
+void run(const CrossEntropy& spec, const float* logits, const Index* targets, const float* lse_in,
+         float scale, const float* row_scale, float* loss, float* lse_out, float* dlogits) {
   const CrossEntropyKernels kernels;
   const Smoothing smoothing(spec);
   const int64_t cols = spec.classes;
@@ -259,8 +259,12 @@ void run(const CrossEntropy& spec, const float* logits, const Index* targets, co
 
 }  // namespace
 
-double cross_entropy_weight(const CrossEntropy& spec, const int64_t* targets) { return weight(spec, targets); }
-double cross_entropy_weight(const CrossEntropy& spec, const int32_t* targets) { return weight(spec, targets); }
+double cross_entropy_weight(const CrossEntropy& spec, const int64_t* targets) {
+  return weight(spec, targets);
+}
+double cross_entropy_weight(const CrossEntropy& spec, const int32_t* targets) {
+  return weight(spec, targets);
+}
 
 void cross_entropy_forward(const CrossEntropy& spec, const float* logits, const int64_t* targets, float* loss,
                            float* lse) {
@@ -270,20 +274,20 @@ void cross_entropy_forward(const CrossEntropy& spec, const float* logits, const 
                            float* lse) {
   run(spec, logits, targets, nullptr, 1.0f, nullptr, loss, lse, nullptr);
 }
-void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets, const float* lse,
-                            float scale, const float* row_scale, float* dlogits) {
+void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets,
+                            const float* lse, float scale, const float* row_scale, float* dlogits) {
   run(spec, logits, targets, lse, scale, row_scale, nullptr, nullptr, dlogits);
 }
-void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets, const float* lse,
-                            float scale, const float* row_scale, float* dlogits) {
+void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets,
+                            const float* lse, float scale, const float* row_scale, float* dlogits) {
   run(spec, logits, targets, lse, scale, row_scale, nullptr, nullptr, dlogits);
 }
-void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets, float scale,
-                                    float* loss, float* dlogits) {
+void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets,
+                                    float scale, float* loss, float* dlogits) {
   run(spec, logits, targets, nullptr, scale, nullptr, loss, nullptr, dlogits);
 }
-void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets, float scale,
-                                    float* loss, float* dlogits) {
+void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets,
+                                    float scale, float* loss, float* dlogits) {
   run(spec, logits, targets, nullptr, scale, nullptr, loss, nullptr, dlogits);
 }
 

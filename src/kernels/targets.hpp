@@ -1,6 +1,6 @@
 // Which instruction sets Highway compiles kernels for. Included by every file with kernel bodies before
-// <hwy/foreach_target.h>: the baseline that every processor has, AVX2 with FMA, AVX-512; on aarch64 NEON. Others are
-// left out, for they would add compile time and no speed here.
+// <hwy/foreach_target.h>: the baseline that every processor has, AVX2 with FMA, AVX-512; on aarch64 NEON.
+// Others are left out, for they would add compile time and no speed here.
 #pragma once
 
 #define HWY_DISABLED_TARGETS \

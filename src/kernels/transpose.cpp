@@ -13,11 +13,11 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 
-// Rows [begin, end) of x, begin a multiple of 4: four rows are interleaved in registers, so that four neighbours of
-// an output row are written at once. Columns go in strips of 64, whose output lines stay in the first-level cache
-// while 16 rows (one line of each output row) are filled.
-void transpose_body(int64_t cols, const float* x, int64_t stride, float* out, int64_t out_stride, int64_t begin,
-                    int64_t end) {
+// Rows [begin, end) of x, begin a multiple of 4: four rows are interleaved in registers, so that four
+// neighbours of an output row are written at once. Columns go in strips of 64, whose output lines stay in the
+// first-level cache while 16 rows (one line of each output row) are filled.
+void transpose_body(int64_t cols, const float* x, int64_t stride, float* out, int64_t out_stride,
+                    int64_t begin, int64_t end) {
   const F32 d;
   const int64_t step = lanes();
   HWY_ALIGN float turned[4 * HWY_MAX_BYTES / sizeof(float)];
@@ -29,8 +29,10 @@ void transpose_body(int64_t cols, const float* x, int64_t stride, float* out, in
       int64_t c = strip;
       for (; c + step <= last; c += step) {
         hn::StoreInterleaved4(hn::LoadU(d, from + c), hn::LoadU(d, from + stride + c),
-                              hn::LoadU(d, from + 2 * stride + c), hn::LoadU(d, from + 3 * stride + c), d, turned);
-        for (int64_t j = 0; j < step; ++j) std::memcpy(out + (c + j) * out_stride + r, turned + 4 * j, 4 * sizeof(float));
+                              hn::LoadU(d, from + 2 * stride + c), hn::LoadU(d, from + 3 * stride + c), d,
+                              turned);
+        for (int64_t j = 0; j < step; ++j)
+          std::memcpy(out + (c + j) * out_stride + r, turned + 4 * j, 4 * sizeof(float));
       }
       for (; c < last; ++c) {
         for (int64_t i = 0; i < 4; ++i) out[c * out_stride + r + i] = from[i * stride + c];

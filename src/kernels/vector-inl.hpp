@@ -1,6 +1,6 @@
-// Vector helpers for kernel bodies, compiled once per instruction set: exact loops with tails, and the elementary
-// functions that kernels share. Tails run through the same vector operations as whole vectors, so an element has the
-// same bits wherever a piece of work is cut.
+// Vector helpers for kernel bodies, compiled once per instruction set: exact loops with tails, and the
+// elementary functions that kernels share. Tails run through the same vector operations as whole vectors, so
+// an element has the same bits wherever a piece of work is cut.
 #if defined(FOVEA_KERNELS_VECTOR_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_KERNELS_VECTOR_INL_HPP
 #undef FOVEA_KERNELS_VECTOR_INL_HPP
@@ -102,7 +102,8 @@ HWY_INLINE void map3(int64_t n, const float* x, const float* y, const float* z, 
   }
 }
 
-// Sum over i of f(i, count), where lanes beyond count must be 0. Four accumulators hide the latency of addition.
+// Sum over i of f(i, count), where lanes beyond count must be 0. Four accumulators hide the latency of
+// addition.
 template <class F>
 HWY_INLINE float sum_vectors(int64_t n, F&& f) {
   const F32 d;
@@ -120,8 +121,8 @@ HWY_INLINE float sum_vectors(int64_t n, F&& f) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
 }
 
-// max(low, x) and min(high, x), where x that is NaN stays NaN: x86's instructions return their second operand then,
-// NEON's a NaN, but the portable fall-back has no rule.
+// max(low, x) and min(high, x), where x that is NaN stays NaN: x86's instructions return their second operand
+// then, NEON's a NaN, but the portable fall-back has no rule.
 HWY_INLINE VF at_least(float low, VF x) {
   const VF l = hn::Set(F32(), low);
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
@@ -162,7 +163,8 @@ HWY_INLINE VF reduce_ln2(VF x, VF k) {
   return hn::NegMulAdd(k, hn::Set(d, -2.12194440e-4f), hn::NegMulAdd(k, hn::Set(d, 0.693359375f), x));
 }
 
-// e^x, relative error <= 2e-7 where the result is a normal number; 0 below -104, +inf above 88.73, NaN stays NaN.
+// e^x, relative error <= 2e-7 where the result is a normal number; 0 below -104, +inf above 88.73, NaN stays
+// NaN.
 HWY_INLINE VF exp(VF x) {
   const F32 d;
   const VF c = at_most(90.0f, at_least(-105.0f, x));

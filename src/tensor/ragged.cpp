@@ -12,11 +12,13 @@ Offsets::Offsets() {
 }
 
 Offsets::Offsets(std::vector<int64_t> offsets) {
-  check_argument(!offsets.empty() && offsets.front() == 0, "Offsets", "expected offsets that begin with 0, got {}",
+  check_argument(!offsets.empty() && offsets.front() == 0, "Offsets",
+                 "expected offsets that begin with 0, got {}",
                  offsets.empty() ? std::string("none") : std::to_string(offsets.front()));
   for (size_t i = 1; i < offsets.size(); ++i) {
-    check_argument(offsets[i] >= offsets[i - 1], "Offsets", "expected offsets that never descend, got {} after {} at {}",
-                   offsets[i], offsets[i - 1], i);
+    check_argument(offsets[i] >= offsets[i - 1], "Offsets",
+                   "expected offsets that never descend, got {} after {} at {}", offsets[i], offsets[i - 1],
+                   i);
   }
   values_ = std::make_shared<const std::vector<int64_t>>(std::move(offsets));
 }

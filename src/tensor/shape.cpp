@@ -7,7 +7,8 @@ namespace fovea {
 Shape::Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
 
 Shape::Shape(std::span<const int64_t> dims) {
-  check_argument(dims.size() <= kMaxRank, "Shape", "expected at most {} dimensions, got {}", kMaxRank, dims.size());
+  check_argument(dims.size() <= kMaxRank, "Shape", "expected at most {} dimensions, got {}", kMaxRank,
+                 dims.size());
   rank_ = static_cast<int>(dims.size());
   for (size_t i = 0; i < dims.size(); ++i) {
     check_argument(dims[i] >= 0, "Shape", "expected dimensions >= 0, got {} at dimension {}", dims[i], i);
@@ -19,7 +20,8 @@ Shape::Shape(std::span<const int64_t> dims) {
 
 int64_t Shape::dim(int i) const {
   const int at = i < 0 ? i + rank_ : i;
-  check_argument(at >= 0 && at < rank_, "Shape.dim", "expected a dimension in [-{}, {}), got {}", rank_, rank_, i);
+  check_argument(at >= 0 && at < rank_, "Shape.dim", "expected a dimension in [-{}, {}), got {}", rank_,
+                 rank_, i);
   return dims_[static_cast<size_t>(at)];
 }
 

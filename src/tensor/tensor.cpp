@@ -32,13 +32,20 @@ constexpr int64_t kGrain = 1 << 16;  // elements copied or filled by one thread 
 template <class F>
 decltype(auto) with_type(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kF32: return f(float{});
-    case DType::kF64: return f(double{});
-    case DType::kBF16: return f(BFloat16{});
-    case DType::kF16: return f(Float16{});
-    case DType::kI32: return f(int32_t{});
-    case DType::kI64: return f(int64_t{});
-    case DType::kBool: return f(bool{});
+    case DType::kF32:
+      return f(float{});
+    case DType::kF64:
+      return f(double{});
+    case DType::kBF16:
+      return f(BFloat16{});
+    case DType::kF16:
+      return f(Float16{});
+    case DType::kI32:
+      return f(int32_t{});
+    case DType::kI64:
+      return f(int64_t{});
+    case DType::kBool:
+      return f(bool{});
   }
   throw_argument("Tensor", "unknown dtype {}", static_cast<int>(dtype));
 }
@@ -76,7 +83,8 @@ bool Tensor::unique() const {
 
 void Tensor::check_dtype(DType wanted) const {
   check_argument(defined(), "Tensor.data", "expected a defined tensor, got an undefined one");
-  check_argument(dtype_ == wanted, "Tensor.data", "expected dtype {}, got {}", to_string(wanted), to_string(dtype_));
+  check_argument(dtype_ == wanted, "Tensor.data", "expected dtype {}, got {}", to_string(wanted),
+                 to_string(dtype_));
 }
 
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
@@ -117,8 +125,8 @@ template Tensor Tensor::from<Float16>(std::span<const Float16>, const Shape&);
 template Tensor Tensor::from<bool>(std::span<const bool>, const Shape&);
 
 Tensor Tensor::reshape(const Shape& shape) const {
-  check_argument(defined() && shape.numel() == numel(), "Tensor.reshape", "expected a shape of {} elements, got {}",
-                 numel(), to_string(shape));
+  check_argument(defined() && shape.numel() == numel(), "Tensor.reshape",
+                 "expected a shape of {} elements, got {}", numel(), to_string(shape));
   Tensor t = *this;
   t.shape_ = shape;
   return t;
@@ -126,8 +134,8 @@ Tensor Tensor::reshape(const Shape& shape) const {
 
 Tensor Tensor::rows(int64_t begin, int64_t end) const {
   check_argument(defined() && rank() >= 1, "Tensor.rows", "expected a tensor of rank >= 1");
-  check_argument(0 <= begin && begin <= end && end <= dim(0), "Tensor.rows", "expected 0 <= begin <= end <= {}, got [{}, {})",
-                 dim(0), begin, end);
+  check_argument(0 <= begin && begin <= end && end <= dim(0), "Tensor.rows",
+                 "expected 0 <= begin <= end <= {}, got [{}, {})", dim(0), begin, end);
   std::array<int64_t, Shape::kMaxRank> dims{};
   std::copy(shape_.dims().begin(), shape_.dims().end(), dims.begin());
   dims[0] = end - begin;
@@ -164,14 +172,15 @@ void Tensor::fill(double value) {
   with_type(dtype_, [&]<class T>(T) {
     T* out = data<T>();
     const T element = convert<T>(value);
-    parallel_for(numel(), kGrain, [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, element); });
+    parallel_for(numel(), kGrain,
+                 [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, element); });
   });
 }
 
 void Tensor::copy_from(const Tensor& source) {
-  check_argument(defined() && source.defined() && shape_ == source.shape_ && dtype_ == source.dtype_, "Tensor.copy_from",
-                 "expected a source of shape {} and dtype {}, got {} {}", to_string(shape_), to_string(dtype_),
-                 to_string(source.shape_), to_string(source.dtype_));
+  check_argument(defined() && source.defined() && shape_ == source.shape_ && dtype_ == source.dtype_,
+                 "Tensor.copy_from", "expected a source of shape {} and dtype {}, got {} {}",
+                 to_string(shape_), to_string(dtype_), to_string(source.shape_), to_string(source.dtype_));
   auto* to = static_cast<char*>(raw());
   const auto* from = static_cast<const char*>(source.raw());
   parallel_for(nbytes(), kGrain * 4, [&](int64_t begin, int64_t end) {

@@ -37,8 +37,9 @@ Results run(Precision precision, const Tensor& x, const Tensor& w, const Tensor&
   return {y.value(), vx.grad(), vw.grad(), vb.grad()};
 }
 
-// bf16 keeps 8 significant bits: each operand is rounded with relative error <= 2^-8 (u); a product of two, to first order, within 2u of |a||b|; the
-// sum over k adds float32's own error, far below. So |error| <= 2u·Σ|a||b|·(1 + u).
+// bf16 keeps 8 significant bits: each operand is rounded with relative error <= 2^-8 (u); a product of two,
+// to first order, within 2u of |a||b|; the sum over k adds float32's own error, far below. So |error| <=
+// 2u·Σ|a||b|·(1 + u).
 void expect_within(const Tensor& got, const Tensor& exact, const Tensor& bound) {
   for (int64_t i = 0; i < got.numel(); ++i) {
     EXPECT_LE(std::abs(got.data()[i] - exact.data()[i]), bound.data()[i] * 0x1.02p-7f + 1e-5f) << i;
@@ -53,7 +54,8 @@ Tensor absolute(const Tensor& x) {
 
 TEST(Precision, Bf16LinearStaysWithinItsBoundForwardAndBackward) {
   for (const int64_t t : {1, 7, 33, 130}) {
-    const Tensor x = random({t, 65}, 1), w = random({31, 65}, 2), b = random({31}, 3), dy = random({t, 31}, 4);
+    const Tensor x = random({t, 65}, 1), w = random({31, 65}, 2), b = random({31}, 3),
+                 dy = random({t, 31}, 4);
     const Results exact = run(Precision::kFloat32, x, w, b, dy);
     const Results half = run(Precision::kBFloat16, x, w, b, dy);
     const Results bound = run(Precision::kFloat32, absolute(x), absolute(w), absolute(b), absolute(dy));
@@ -69,7 +71,8 @@ TEST(Precision, Bf16LinearStaysWithinItsBoundForwardAndBackward) {
 
 // The fused layer must be the two products it stands for: same operands, same rounding.
 TEST(Precision, Bf16FeedForwardEqualsItsParts) {
-  const Tensor x = random({33, 16}, 1), up = random({48, 16}, 2), down = random({16, 48}, 3), dy = random({33, 16}, 4);
+  const Tensor x = random({33, 16}, 1), up = random({48, 16}, 2), down = random({16, 48}, 3),
+               dy = random({33, 16}, 4);
   const auto gradients = [&](bool fused) {
     const Var vx = Var::parameter(x), vu = Var::parameter(up), vd = Var::parameter(down);
     Tape tape;
@@ -84,8 +87,8 @@ TEST(Precision, Bf16FeedForwardEqualsItsParts) {
     return std::vector<Tensor>{y.value(), vx.grad(), vu.grad(), vd.grad()};
   };
   const std::vector<Tensor> fused = gradients(true), parts = gradients(false);
-  // Activation values may differ by float32 rounding, and so round to neighbouring bf16 numbers now and then: 2^-7 of a
-  // value, summed over 48 terms of size ~10.
+  // Activation values may differ by float32 rounding, and so round to neighbouring bf16 numbers now and then:
+  // 2^-7 of a value, summed over 48 terms of size ~10.
   for (size_t i = 0; i < fused.size(); ++i) {
     for (int64_t j = 0; j < fused[i].numel(); ++j) {
       EXPECT_NEAR(fused[i].data()[j], parts[i].data()[j], 10 * 0x1p-7) << i << " " << j;

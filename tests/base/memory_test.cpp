@@ -8,7 +8,8 @@ namespace fovea {
 namespace {
 
 TEST(Memory, BlocksAreAlignedAndWritableAtEverySize) {
-  for (size_t bytes : {0u, 1u, 63u, 64u, 65u, 511u, 512u, 513u, 576u, 577u, 1000u, 4096u, 4097u, 100000u, 5000000u}) {
+  for (size_t bytes :
+       {0u, 1u, 63u, 64u, 65u, 511u, 512u, 513u, 576u, 577u, 1000u, 4096u, 4097u, 100000u, 5000000u}) {
     void* p = pool_allocate(bytes);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % kAlignment, 0u) << bytes;
     std::memset(p, 0xAB, bytes);

@@ -36,8 +36,16 @@ TEST_P(Parallel, TasksCoverEveryIndexOnce) {
 }
 
 TEST_P(Parallel, WorkerExceptionReachesTheCaller) {
-  EXPECT_THROW(parallel_tasks(100, true, [](int64_t i) { if (i == 50) throw DataError("boom"); }), DataError);
-  EXPECT_THROW(parallel_for(100, 1, [](int64_t, int64_t end) { if (end > 50) throw ArgumentError("boom"); }), ArgumentError);
+  EXPECT_THROW(parallel_tasks(100, true,
+                              [](int64_t i) {
+                                if (i == 50) throw DataError("boom");
+                              }),
+               DataError);
+  EXPECT_THROW(parallel_for(100, 1,
+                            [](int64_t, int64_t end) {
+                              if (end > 50) throw ArgumentError("boom");
+                            }),
+               ArgumentError);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, Parallel, testing::Values(1, 2, 3, 8));

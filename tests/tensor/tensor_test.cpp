@@ -74,7 +74,7 @@ TEST(Float16, EveryValueSurvivesARoundTrip) {
     }
   }
   EXPECT_EQ(Float16(1.0f + 0x1p-11f).bits, Float16(1.0f).bits);  // a tie goes to the even neighbour
-  EXPECT_EQ(Float16(65520.0f).bits, 0x7C00);                      // rounds up to infinity
+  EXPECT_EQ(Float16(65520.0f).bits, 0x7C00);                     // rounds up to infinity
   EXPECT_EQ(Float16(65519.0f).bits, 0x7BFF);
 }
 

@@ -21,44 +21,47 @@ struct AttentionResult {
   Insight seen;  // what the observers asked for (and lse)
 };
 
-// out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j for each sequence and head. A query without keys gives out 0 and
-// lse −inf (with a sink: the sink's logit). q [Tq, H, D], k [Tk, Hkv, D], v [Tk, Hkv, Dv], float32.
+// out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j for each sequence and head. A query without keys gives out 0
+// and lse −inf (with a sink: the sink's logit). q [Tq, H, D], k [Tk, Hkv, D], v [Tk, Hkv, Dv], float32.
 // Throws ArgumentError for shapes that do not fit, D or Dv outside 1…1024, and options outside their range.
-AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec = {}, const Observers& observers = {});
+AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec = {},
+                          const Observers& observers = {});
 // The same for tensors, with offsets (packed) …
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offsets,
-                          const Offsets& k_offsets, const AttentionSpec& spec = {}, const Observers& observers = {});
+                          const Offsets& k_offsets, const AttentionSpec& spec = {},
+                          const Observers& observers = {});
 // … or as one sequence.
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {},
                           const Observers& observers = {});
 
 // Writes out [Tq, H, Dv] (any strides, innermost 1) and lse [Tq, H] (contiguous; null when not wanted).
 // `seen` receives what the observers ask for; null when they ask for nothing.
-void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
-                       const Observers& observers = {}, Insight* seen = nullptr);
+void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
+                       float* lse, const Observers& observers = {}, Insight* seen = nullptr);
 
 // Where the gradients go. A view without data is not written.
 struct AttentionGradients {
-  HeadsView<float> dq{};  // [Tq, H, D]; overwritten, as dk and dv are; may be columns of one matrix [T, 3C]
-  HeadsView<float> dk{};  // [Tk, Hkv, D]
-  HeadsView<float> dv{};  // [Tk, Hkv, Dv]
-  float* dtable = nullptr;   // [buckets, H]; added to, as are the next two
+  HeadsView<float> dq{};    // [Tq, H, D]; overwritten, as dk and dv are; may be columns of one matrix [T, 3C]
+  HeadsView<float> dk{};    // [Tk, Hkv, D]
+  HeadsView<float> dv{};    // [Tk, Hkv, Dv]
+  float* dtable = nullptr;  // [buckets, H]; added to, as are the next two
   float* dslopes = nullptr;  // [H]
   float* dsinks = nullptr;   // [H]
 };
 
-// The gradients of Σ dout∘out, from out and lse as attention_forward wrote them (with the same inputs and spec).
-// Rows without keys have zero gradients.
+// The gradients of Σ dout∘out, from out and lse as attention_forward wrote them (with the same inputs and
+// spec). Rows without keys have zero gradients.
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
                         const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients);
 
 // Exact weights (before dropout) of chosen queries, on demand. queries are rows of the packed q, lse as
-// attention_forward wrote it. Result: tokens [Σ Lk, H], sequence n of its offsets holding the weights of queries[n] on
-// the Lk keys of its sequence.
+// attention_forward wrote it. Result: tokens [Σ Lk, H], sequence n of its offsets holding the weights of
+// queries[n] on the Lk keys of its sequence.
 Ragged attention_rows(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries);
 
-// The result of attention over a part of the keys. Parts over disjoint keys combine into the whole, in any grouping.
+// The result of attention over a part of the keys. Parts over disjoint keys combine into the whole, in any
+// grouping.
 struct SoftmaxState {
   Tensor out;  // [T, H, Dv], normalised within its part
   Tensor lse;  // [T, H]

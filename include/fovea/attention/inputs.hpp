@@ -9,8 +9,8 @@
 
 namespace fovea {
 
-// T5's relative position bias (Raffel et al., 2020, section 2.1): each distance j − i' falls into a bucket, exact when
-// near, logarithmic up to max_distance; table[bucket, h] is added to the scaled score. Trainable.
+// T5's relative position bias (Raffel et al., 2020, section 2.1): each distance j − i' falls into a bucket,
+// exact when near, logarithmic up to max_distance; table[bucket, h] is added to the scaled score. Trainable.
 struct RelativeBias {
   const float* table = nullptr;  // [buckets, H]; null: none
   int64_t buckets = 32;

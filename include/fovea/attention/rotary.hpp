@@ -1,4 +1,5 @@
-// Rotary positions (Su et al., "RoFormer", 2021): pair p of a head is turned by the angle position · base^(−2p / width).
+// Rotary positions (Su et al., "RoFormer", 2021): pair p of a head is turned by the angle position ·
+// base^(−2p / width).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ enum class RotaryLayout : uint8_t {
 
 struct RotarySpec {
   RotaryLayout layout = RotaryLayout::kHalf;
-  int64_t width = 0;        // how many leading elements of each head are turned (even); 0: all of D
-  float base = 10000.0f;    // the paper's
+  int64_t width = 0;           // how many leading elements of each head are turned (even); 0: all of D
+  float base = 10000.0f;       // the paper's
   int64_t first_position = 0;  // of each sequence's first token (the length of a cache, when decoding)
 };
 

@@ -1,5 +1,6 @@
 // What an attention call is asked to do. The order of a call:
-//   score -> × scale -> softcap -> + distance bias (ALiBi, relative) -> mask -> softmax (sink in the denominator)
+//   score -> × scale -> softcap -> + distance bias (ALiBi, relative) -> mask -> softmax (sink in the
+//   denominator)
 //   -> dropout -> · V
 #pragma once
 
@@ -28,9 +29,10 @@ struct AttentionSpec {
   float softcap = 0.0f;  // c·tanh(s / c); 0: none
 
   // Each weight is dropped with this probability and the rest scaled by 1/(1−p); lse counts all of them. The
-  // probability is rounded to a multiple of 2^-16 (16 random bits a weight). The choice is a function of the key, the
-  // query's row in the packed batch, the head and the index of the key within its sequence: the same for any number of
-  // threads, but (alone among the options) not the same for a sequence moved within a batch.
+  // probability is rounded to a multiple of 2^-16 (16 random bits a weight). The choice is a function of the
+  // key, the query's row in the packed batch, the head and the index of the key within its sequence: the same
+  // for any number of threads, but (alone among the options) not the same for a sequence moved within a
+  // batch.
   float dropout = 0.0f;
   RandomKey dropout_key{};
 };

@@ -12,11 +12,11 @@ enum class Isa { kBaseline, kAvx2, kAvx512 };
 
 struct CpuFeatures {
   bool avx2_fma = false;
-  bool avx512 = false;       // F, BW, DQ, VL, CD
+  bool avx512 = false;  // F, BW, DQ, VL, CD
   bool avx512_bf16 = false;
   bool avx512_vnni = false;
-  bool amx_bf16 = false;     // the instruction exists; the system may still refuse the tile registers
-  std::string model_name;    // as the system states it, "" when unknown
+  bool amx_bf16 = false;   // the instruction exists; the system may still refuse the tile registers
+  std::string model_name;  // as the system states it, "" when unknown
 };
 
 const CpuFeatures& cpu_features();

@@ -20,7 +20,8 @@ class DataError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The host asked long work to stop (see progress.hpp). Work unwinds at the next safe point, keeping what it saved.
+// The host asked long work to stop (see progress.hpp). Work unwinds at the next safe point, keeping what it
+// saved.
 class Interrupted : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

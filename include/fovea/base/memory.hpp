@@ -1,5 +1,6 @@
-// Aligned memory from a caching pool. Freed blocks are kept by size class and handed out again, so that a training
-// step of steady shapes asks the system for nothing. Thread-safe. Returned to the system by release_cached_memory().
+// Aligned memory from a caching pool. Freed blocks are kept by size class and handed out again, so that a
+// training step of steady shapes asks the system for nothing. Thread-safe. Returned to the system by
+// release_cached_memory().
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,8 @@ struct MemoryStats {
   int64_t bytes_reserved = 0;      // in use + cached
 };
 
-// 64-byte aligned, uninitialised. Zero bytes give a valid, distinct pointer. std::bad_alloc when the system refuses.
+// 64-byte aligned, uninitialised. Zero bytes give a valid, distinct pointer. std::bad_alloc when the system
+// refuses.
 void* pool_allocate(size_t bytes);
 // `bytes` as given to pool_allocate. Null is allowed.
 void pool_free(void* pointer, size_t bytes) noexcept;
@@ -55,11 +57,14 @@ struct PoolAllocator {
   using value_type = T;
   PoolAllocator() = default;
   template <class U>
-  PoolAllocator(const PoolAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor): as the standard asks
+  PoolAllocator(const PoolAllocator<U>&) noexcept {
+  }  // NOLINT(google-explicit-constructor): as the standard asks
   T* allocate(size_t n) { return static_cast<T*>(pool_allocate(n * sizeof(T))); }
   void deallocate(T* p, size_t n) noexcept { pool_free(p, n * sizeof(T)); }
   template <class U>
-  bool operator==(const PoolAllocator<U>&) const noexcept { return true; }
+  bool operator==(const PoolAllocator<U>&) const noexcept {
+    return true;
+  }
 };
 
 }  // namespace fovea

@@ -1,5 +1,5 @@
-// Threads: one OpenMP pool, shared with oneDNN. Work is cut from its size alone, never from the number of threads,
-// wherever the cut could change a result; so results have the same bits for any number of threads.
+// Threads: one OpenMP pool, shared with oneDNN. Work is cut from its size alone, never from the number of
+// threads, wherever the cut could change a result; so results have the same bits for any number of threads.
 // Exceptions thrown by a worker are rethrown on the caller (the one of the lowest index).
 #pragma once
 
@@ -14,14 +14,14 @@ namespace fovea {
 void set_num_threads(int n);
 int get_num_threads();
 
-// Runs body(begin, end) over contiguous, disjoint pieces of [0, n), at most one a thread. Pieces are multiples of
-// `grain` but the last. n <= grain, or a call from inside a parallel region, runs in place without waking anyone.
-// Only for bodies whose results do not depend on where the pieces are cut (elementwise, row by row).
-// grain is the least work worth a thread: about 16k floats of elementwise work.
+// Runs body(begin, end) over contiguous, disjoint pieces of [0, n), at most one a thread. Pieces are
+// multiples of `grain` but the last. n <= grain, or a call from inside a parallel region, runs in place
+// without waking anyone. Only for bodies whose results do not depend on where the pieces are cut
+// (elementwise, row by row). grain is the least work worth a thread: about 16k floats of elementwise work.
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> body);
 
-// Runs body(i) for i in [0, n), pulled one by one from a shared counter (longest first is the caller's order).
-// worth_threads false runs in place: say so when the whole work is under about 20 microseconds.
+// Runs body(i) for i in [0, n), pulled one by one from a shared counter (longest first is the caller's
+// order). worth_threads false runs in place: say so when the whole work is under about 20 microseconds.
 void parallel_tasks(int64_t n, bool worth_threads, FunctionRef<void(int64_t task)> body);
 
 // The index of the calling thread in the current parallel region, 0 outside of one; < get_num_threads().

@@ -1,4 +1,5 @@
-// Where long work reports to. The library never prints: the host (command line, Python, a server) gives a sink.
+// Where long work reports to. The library never prints: the host (command line, Python, a server) gives a
+// sink.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,11 @@ class LogSink {
 
 // A moment of long work. Rates and ETA are the sink's to derive from `done`, `total` and its own clock.
 struct ProgressEvent {
-  std::string_view stage;    // "train", "tokenize", …
-  int64_t done = 0;          // units finished
-  int64_t total = 0;         // 0 when unknown
-  int64_t tokens = 0;        // tokens processed so far, 0 where the word means nothing
-  double loss = 0.0;         // the last loss, NaN where there is none
+  std::string_view stage;         // "train", "tokenize", …
+  int64_t done = 0;               // units finished
+  int64_t total = 0;              // 0 when unknown
+  int64_t tokens = 0;             // tokens processed so far, 0 where the word means nothing
+  double loss = 0.0;              // the last loss, NaN where there is none
   std::string_view message = {};  // "validation: accuracy 0.79", may be empty
 };
 

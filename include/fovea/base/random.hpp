@@ -1,5 +1,6 @@
-// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-// A number is a function of (seed, stream, index) alone, so any thread can make any number in any order.
+// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// 2011). A number is a function of (seed, stream, index) alone, so any thread can make any number in any
+// order.
 #pragma once
 
 #include <array>
@@ -35,8 +36,8 @@ struct RandomKey {
   }
 };
 
-// A sequence of numbers for code that runs on one thread (initialisation, shuffling, sampling). Its whole state is
-// {key, position}, which a checkpoint saves.
+// A sequence of numbers for code that runs on one thread (initialisation, shuffling, sampling). Its whole
+// state is {key, position}, which a checkpoint saves.
 __extension__ typedef unsigned __int128 uint128;
 
 class Random {

@@ -1,5 +1,5 @@
-// Activations and gated linear units, float32. |error| <= 1e-6·|value| + 2e-7 for each function over the whole range
-// (checked by the tests); NaN stays NaN.
+// Activations and gated linear units, float32. |error| <= 1e-6·|value| + 2e-7 for each function over the
+// whole range (checked by the tests); NaN stays NaN.
 #pragma once
 
 #include <cstdint>

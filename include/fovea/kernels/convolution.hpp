@@ -11,16 +11,16 @@ struct Window {
   int64_t width = 1;
   int64_t stride = 1;
   int64_t dilation = 1;
-  int64_t pad_left = 0;   // causal: (width - 1)·dilation, "same": half of that
+  int64_t pad_left = 0;  // causal: (width - 1)·dilation, "same": half of that
   int64_t pad_right = 0;
 };
 
-// How many windows a sequence of `length` tokens gives: ⌊(length + pads - dilation·(width-1) - 1)/stride⌋ + 1, at
-// least 0; an empty sequence gives 0.
+// How many windows a sequence of `length` tokens gives: ⌊(length + pads - dilation·(width-1) - 1)/stride⌋ +
+// 1, at least 0; an empty sequence gives 0.
 int64_t window_count(const Window& window, int64_t length);
 
-// x [T, channels] cut by in_offsets [count + 1]; out [T', width·channels] cut by out_offsets, whose lengths are the
-// window counts. out[w, j·channels + c] = x[begin + w·stride + j·dilation - pad_left, c].
+// x [T, channels] cut by in_offsets [count + 1]; out [T', width·channels] cut by out_offsets, whose lengths
+// are the window counts. out[w, j·channels + c] = x[begin + w·stride + j·dilation - pad_left, c].
 void unfold(const Window& window, int64_t count, const int64_t* in_offsets, const int64_t* out_offsets,
             int64_t channels, const float* x, float* out);
 // The gradient of unfold: dx[position] = Σ of the windows that read it, in order of position in the window.
@@ -46,13 +46,15 @@ struct Convolution2d {
 
 // y [batch, out_height, out_width, out_channels]; weights [out_channels, in_channels, kernel_h, kernel_w], as
 // PyTorch stores them; bias [out_channels] may be null.
-void conv2d_forward(const Convolution2d& spec, const float* x, const float* weights, const float* bias, float* y);
+void conv2d_forward(const Convolution2d& spec, const float* x, const float* weights, const float* bias,
+                    float* y);
 // Each output may be null. dx is written; dweights and dbias are written, or added to when accumulate.
-void conv2d_backward(const Convolution2d& spec, const float* x, const float* weights, const float* dy, float* dx,
-                     float* dweights, float* dbias, bool accumulate = false);
+void conv2d_backward(const Convolution2d& spec, const float* x, const float* weights, const float* dy,
+                     float* dx, float* dweights, float* dbias, bool accumulate = false);
 
 // Maximum over windows; padding never wins. in_channels counts, out_channels is not read.
-// argmax [batch, out_h, out_w, channels]: row-major position h·width + w of the maximum, the first among equals.
+// argmax [batch, out_h, out_w, channels]: row-major position h·width + w of the maximum, the first among
+// equals.
 void max_pool2d_forward(const Convolution2d& spec, const float* x, float* y, int32_t* argmax);
 // dx is zeroed first.
 void max_pool2d_backward(const Convolution2d& spec, const float* dy, const int32_t* argmax, float* dx);

@@ -7,8 +7,8 @@
 
 namespace fovea::kernels {
 
-// out[i] = x[i]/(1 - p) if word i of the key's stream is >= p·2^32, else 0. The gradient is the same call on dy.
-// p in [0, 1): 0 copies. out may be x.
+// out[i] = x[i]/(1 - p) if word i of the key's stream is >= p·2^32, else 0. The gradient is the same call on
+// dy. p in [0, 1): 0 copies. out may be x.
 void dropout(int64_t n, float p, RandomKey key, const float* x, float* out);
 
 // out = residual + dropout(x). out may be x or residual.

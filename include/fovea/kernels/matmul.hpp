@@ -1,5 +1,5 @@
-// Matrix products, row-major, float32. Through oneDNN, cut into blocks by the shape alone and each block computed on
-// one thread, so that a product has the same bits for any number of threads. Thread-safe.
+// Matrix products, row-major, float32. Through oneDNN, cut into blocks by the shape alone and each block
+// computed on one thread, so that a product has the same bits for any number of threads. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct Matmul {
 // k = 0 gives bias (or zero) plus what C held if accumulate. C must not overlap A or B.
 void matmul(const Matmul& spec, const float* a, const float* b, float* c);
 
-// The same product of bf16 elements, accumulated and written in f32. Uses the processor's bf16 products where it has
-// them (`matmul_bf16_is_native`), else converts to f32 first: right everywhere, fast where native.
+// The same product of bf16 elements, accumulated and written in f32. Uses the processor's bf16 products where
+// it has them (`matmul_bf16_is_native`), else converts to f32 first: right everywhere, fast where native.
 void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float* c);
 bool matmul_bf16_is_native();
 

@@ -18,9 +18,9 @@ struct OptimizerTensor {
   float lr_scale = 1.0f;  // times the step's learning rate
 };
 
-// Adam (Kingma and Ba 2015); decoupled decay is AdamW (Loshchilov and Hutter 2019), else decay is added to the
-// gradient. g = grad_scale·grad; m = β1·m + (1-β1)·g; v = β2·v + (1-β2)·g²;
-// p = p·(1 - lr·decay) - lr·(m/(1-β1^step))/(√(v/(1-β2^step)) + eps).
+// Adam (Kingma and Ba 2015); decoupled decay is AdamW (Loshchilov and Hutter 2019), else decay is added to
+// the gradient. g = grad_scale·grad; m = β1·m + (1-β1)·g; v = β2·v + (1-β2)·g²; p = p·(1 - lr·decay) -
+// lr·(m/(1-β1^step))/(√(v/(1-β2^step)) + eps).
 struct AdamStep {
   float learning_rate = 1e-3f;
   float beta1 = 0.9f;
@@ -28,13 +28,13 @@ struct AdamStep {
   float eps = 1e-8f;
   int64_t step = 1;  // counts from 1
   bool decoupled = true;
-  float grad_scale = 1.0f;  // clipping and gradient accumulation
+  float grad_scale = 1.0f;     // clipping and gradient accumulation
   float average_decay = 0.0f;  // average = d·average + (1-d)·param, where there is one
 };
 void adam_step(const AdamStep& step, std::span<const OptimizerTensor> tensors);
 
-// m = momentum·m + g + decay·p; p -= lr·(nesterov ? g + decay·p + momentum·m : m). At step 1 PyTorch's m = g: start
-// from m = 0 and dampening 0, the same.
+// m = momentum·m + g + decay·p; p -= lr·(nesterov ? g + decay·p + momentum·m : m). At step 1 PyTorch's m = g:
+// start from m = 0 and dampening 0, the same.
 struct SgdStep {
   float learning_rate = 1e-2f;
   float momentum = 0.0f;

@@ -1,5 +1,5 @@
-// Sums. Work is cut into chunks of fixed size, combined in a fixed order: same bits for any number of threads.
-// Whole-array sums accumulate chunks in float64.
+// Sums. Work is cut into chunks of fixed size, combined in a fixed order: same bits for any number of
+// threads. Whole-array sums accumulate chunks in float64.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,10 @@ double squared_norm(int64_t n, const float* x);
 float max_abs(int64_t n, const float* x);
 bool all_finite(int64_t n, const float* x);
 
-// out[c] = Σ_r x[r, c] (+ out[c] if accumulate); x [rows, cols] with a row stride of `stride` elements (0: dense).
-void column_sums(int64_t rows, int64_t cols, const float* x, float* out, bool accumulate = false, int64_t stride = 0);
+// out[c] = Σ_r x[r, c] (+ out[c] if accumulate); x [rows, cols] with a row stride of `stride` elements (0:
+// dense).
+void column_sums(int64_t rows, int64_t cols, const float* x, float* out, bool accumulate = false,
+                 int64_t stride = 0);
 // out[r] = Σ_c x[r, c]
 void row_sums(int64_t rows, int64_t cols, const float* x, float* out);
 // out[r] = Σ_c a[r, c]·b[r, c]

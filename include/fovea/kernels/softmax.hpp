@@ -18,9 +18,10 @@ void log_softmax_backward(int64_t rows, int64_t cols, const float* y, const floa
 void log_sum_exp(int64_t rows, int64_t cols, const float* x, float* lse);
 
 // Cross-entropy of logits [rows, classes] against one class a row.
-// loss[r] = (1 - s)·w[t]·(-log p[t]) + s/classes·Σ_c w[c]·(-log p[c]), where s is label_smoothing and w the weights.
-// A row whose target is ignore_index has loss 0 and gradient 0. Targets must lie in [0, classes) otherwise (the
-// caller checks). These are sums per row: divide by cross_entropy_weight for PyTorch's weighted mean.
+// loss[r] = (1 - s)·w[t]·(-log p[t]) + s/classes·Σ_c w[c]·(-log p[c]), where s is label_smoothing and w the
+// weights. A row whose target is ignore_index has loss 0 and gradient 0. Targets must lie in [0, classes)
+// otherwise (the caller checks). These are sums per row: divide by cross_entropy_weight for PyTorch's
+// weighted mean.
 struct CrossEntropy {
   int64_t rows = 0;
   int64_t classes = 0;
@@ -40,15 +41,15 @@ void cross_entropy_forward(const CrossEntropy& spec, const float* logits, const 
                            float* lse);
 
 // dlogits = scale·row_scale[r]·d loss[r]/d logits; row_scale [rows] may be null (1). dlogits may be logits.
-void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets, const float* lse,
-                            float scale, const float* row_scale, float* dlogits);
-void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets, const float* lse,
-                            float scale, const float* row_scale, float* dlogits);
+void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets,
+                            const float* lse, float scale, const float* row_scale, float* dlogits);
+void cross_entropy_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets,
+                            const float* lse, float scale, const float* row_scale, float* dlogits);
 
 // Both at once, while the row is in cache. dlogits may be logits.
-void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets, float scale,
-                                    float* loss, float* dlogits);
-void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets, float scale,
-                                    float* loss, float* dlogits);
+void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int64_t* targets,
+                                    float scale, float* loss, float* dlogits);
+void cross_entropy_forward_backward(const CrossEntropy& spec, const float* logits, const int32_t* targets,
+                                    float scale, float* loss, float* dlogits);
 
 }  // namespace fovea::kernels

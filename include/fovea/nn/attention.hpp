@@ -1,10 +1,10 @@
-// Multi-head attention over packed sequences (Vaswani et al. 2017), with every option of the attention call: grouped
-// key heads, causal, window, score, soft cap, ALiBi, T5's relative bias, rotary positions, sinks, dropout, normalised
-// queries and keys.
+// Multi-head attention over packed sequences (Vaswani et al. 2017), with every option of the attention call:
+// grouped key heads, causal, window, score, soft cap, ALiBi, T5's relative bias, rotary positions, sinks,
+// dropout, normalised queries and keys.
 //
-// Self-attention has one projection for queries, keys and values: "qkv.weight" [(H + Hkv)·D + Hkv·Dv, width], rows
-// q | k | v, heads in order. Cross-attention has "query.weight" [H·D, width] and "memory.weight"
-// [Hkv·(D + Dv), memory width], rows k | v. Both end in "output.weight" [width, H·Dv]. Further parameters, where
+// Self-attention has one projection for queries, keys and values: "qkv.weight" [(H + Hkv)·D + Hkv·Dv, width],
+// rows q | k | v, heads in order. Cross-attention has "query.weight" [H·D, width] and "memory.weight" [Hkv·(D
+// + Dv), memory width], rows k | v. Both end in "output.weight" [width, H·Dv]. Further parameters, where
 // wanted: "relative.weight" [buckets, H], "sinks" [H], "query_norm.weight" and "key_norm.weight" [D].
 #pragma once
 
@@ -38,7 +38,8 @@ struct MultiHeadAttentionOptions {
   bool alibi = false;
   std::optional<RelativeOptions> relative{};  // both sides of the query, or before it only if spec.causal
   bool sinks = false;                         // one trainable logit a head in the denominator
-  std::optional<NormKind> query_key_norm{};   // each head's q and k normalised before the score (Henry et al. 2020)
+  std::optional<NormKind>
+      query_key_norm{};  // each head's q and k normalised before the score (Henry et al. 2020)
   Initialization initialization = Initialization::kXavierUniform;
   double output_gain = 1.0;  // of the initial output projection, see LinearOptions
 };
@@ -50,14 +51,14 @@ class MultiHeadAttention final : public Module {
   MultiHeadAttention(const MultiHeadAttentionOptions& options, Random& random);
   void visit(ModuleVisitor& visitor) override;
 
-  // Self-attention: x [T, width] -> [T, width]. With a cache, x are the next tokens of each of its sequences (whose
-  // count the offsets must have), and they attend to all before; nothing is recorded on a tape, and no
+  // Self-attention: x [T, width] -> [T, width]. With a cache, x are the next tokens of each of its sequences
+  // (whose count the offsets must have), and they attend to all before; nothing is recorded on a tape, and no
   // sink is told.
   autograd::Var forward(Context& context, const autograd::Var& x, const Offsets& offsets,
                         KeyValueCache* cache = nullptr) const;
 
-  // Cross-attention: x [Tq, width] asks memory [Tk, memory width] -> [Tq, width]. `projected`, when not null, keeps the
-  // memory's keys and values from the first call to the next.
+  // Cross-attention: x [Tq, width] asks memory [Tk, memory width] -> [Tq, width]. `projected`, when not null,
+  // keeps the memory's keys and values from the first call to the next.
   autograd::Var forward(Context& context, const autograd::Var& x, const Offsets& offsets,
                         const autograd::RaggedVar& memory, autograd::Var* projected = nullptr) const;
 
@@ -69,8 +70,8 @@ class MultiHeadAttention final : public Module {
 
  private:
   autograd::AttentionOptions call_options(Context& context) const;
-  autograd::Var attend(Context& context, autograd::Var q, autograd::Var k, autograd::Var v, const Offsets& q_offsets,
-                       const Offsets& k_offsets) const;
+  autograd::Var attend(Context& context, autograd::Var q, autograd::Var k, autograd::Var v,
+                       const Offsets& q_offsets, const Offsets& k_offsets) const;
   autograd::Var incremental(const autograd::Var& x, const Offsets& offsets, KeyValueCache& cache) const;
 
   MultiHeadAttentionOptions options_;

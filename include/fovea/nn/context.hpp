@@ -1,5 +1,5 @@
-// Context: what a forward pass is told besides its inputs — whether it trains, where its random numbers come from, who
-// watches. One Context a forward pass; not thread-safe.
+// Context: what a forward pass is told besides its inputs — whether it trains, where its random numbers come
+// from, who watches. One Context a forward pass; not thread-safe.
 //
 //   nn::Context context = nn::Context::training(seed, step);   // dropout on, numbers of this step
 //   nn::Context context;                                       // inference
@@ -18,8 +18,8 @@ class Context {
   Context() = default;  // inference: no dropout
   explicit Context(AttentionSink* sink) : sink_(sink) {}
 
-  // Pass number `pass` (a micro-batch, counted over the whole training run). Passes have disjoint random streams: each
-  // may take 2^20 keys. Saving {seed, pass} is enough to continue exactly.
+  // Pass number `pass` (a micro-batch, counted over the whole training run). Passes have disjoint random
+  // streams: each may take 2^20 keys. Saving {seed, pass} is enough to continue exactly.
   static Context training(uint64_t seed, uint64_t pass) {
     Context context;
     context.training_ = true;
@@ -28,8 +28,8 @@ class Context {
   }
 
   bool training() const { return training_; }
-  // A fresh key for one random operation. Operations ask in the order of the forward pass, so that a key depends on the
-  // seed, the pass and the model alone.
+  // A fresh key for one random operation. Operations ask in the order of the forward pass, so that a key
+  // depends on the seed, the pass and the model alone.
   RandomKey next_key() { return {key_.seed, key_.stream + taken_++}; }
   // p while training, 0 otherwise: what to give a dropout.
   float rate(float p) const { return training_ ? p : 0.0F; }
@@ -42,7 +42,8 @@ class Context {
 
  private:
   friend class LayerScope;
-  // The upper half of the streams, so that initialisation and shuffling with the same seed never meet dropout.
+  // The upper half of the streams, so that initialisation and shuffling with the same seed never meet
+  // dropout.
   static constexpr uint64_t kTrainingStreams = uint64_t{1} << 63;
 
   bool training_ = false;
@@ -52,7 +53,8 @@ class Context {
   const class LayerScope* innermost_ = nullptr;
 };
 
-// Names the layer that runs while it is alive. Costs a few stores: no string is made unless path() is asked for.
+// Names the layer that runs while it is alive. Costs a few stores: no string is made unless path() is asked
+// for.
 class LayerScope {
  public:
   // `name` must outlive the scope (a literal). index < 0: none.

@@ -1,5 +1,5 @@
-// Convolution layers for baselines: over the tokens of packed sequences, and over images. They begin Kaiming-normal,
-// biases 0.
+// Convolution layers for baselines: over the tokens of packed sequences, and over images. They begin
+// Kaiming-normal, biases 0.
 #pragma once
 
 #include "fovea/autograd/functions/convolution.hpp"

@@ -1,5 +1,5 @@
-// Ways of dropping while training. Each takes a fresh key of the context, and does nothing (and takes none) at
-// inference or for p = 0.
+// Ways of dropping while training. Each takes a fresh key of the context, and does nothing (and takes none)
+// at inference or for p = 0.
 #pragma once
 
 #include "fovea/autograd/var.hpp"

@@ -1,5 +1,6 @@
-// The position-wise feed-forward layer of a Transformer: W₂·act(W₁·x), or gated, W₂·(act(G·x)∘(U·x)) (Shazeer 2020).
-// Parameters "up.weight" [hidden, width] (gated: [2·hidden, width], rows gate | up) and "down.weight" [width, hidden].
+// The position-wise feed-forward layer of a Transformer: W₂·act(W₁·x), or gated, W₂·(act(G·x)∘(U·x)) (Shazeer
+// 2020). Parameters "up.weight" [hidden, width] (gated: [2·hidden, width], rows gate | up) and "down.weight"
+// [width, hidden].
 #pragma once
 
 #include "fovea/nn/context.hpp"
@@ -20,7 +21,8 @@ constexpr bool is_gated(FeedForwardKind kind) {
 
 struct FeedForwardOptions {
   int64_t width = 0;
-  // 0: 4·width (Vaswani et al.), or, gated, 8/3·width rounded up to a multiple of 32: the same number of weights.
+  // 0: 4·width (Vaswani et al.), or, gated, 8/3·width rounded up to a multiple of 32: the same number of
+  // weights.
   int64_t hidden = 0;
   FeedForwardKind kind = FeedForwardKind::kGelu;
   bool bias = true;

@@ -1,5 +1,5 @@
-// How weights begin. Each takes its numbers from an explicit generator, in row-major order, so that a model is a
-// function of its options and the seed. Weights are [out, in] as linear layers hold them; float32.
+// How weights begin. Each takes its numbers from an explicit generator, in row-major order, so that a model
+// is a function of its options and the seed. Weights are [out, in] as linear layers hold them; float32.
 #pragma once
 
 #include "fovea/base/random.hpp"
@@ -16,12 +16,13 @@ Tensor truncated_normal_tensor(const Shape& shape, Random& random, double deviat
 // Uniform in [−bound, bound).
 Tensor uniform_tensor(const Shape& shape, Random& random, double bound);
 
-// Uniform with bound √(6 / (in + out)) (Glorot and Bengio 2010): keeps the variance of values and of gradients equal
-// through linear maps. What "Attention is all you need" uses. shape [out, in], or [out, …, in] with the middle counted
-// into both (a convolution's window).
+// Uniform with bound √(6 / (in + out)) (Glorot and Bengio 2010): keeps the variance of values and of
+// gradients equal through linear maps. What "Attention is all you need" uses. shape [out, in], or [out, …,
+// in] with the middle counted into both (a convolution's window).
 Tensor xavier_uniform(const Shape& shape, Random& random, double gain = 1.0);
 
-// Normal with deviation √(2 / in) (He et al. 2015): keeps the variance through ReLU. in = all dimensions but the first.
+// Normal with deviation √(2 / in) (He et al. 2015): keeps the variance through ReLU. in = all dimensions but
+// the first.
 Tensor kaiming_normal(const Shape& shape, Random& random);
 
 // Which of the above a layer's matrices begin with.
@@ -33,8 +34,8 @@ enum class Initialization {
 };
 Tensor initialized(const Shape& shape, Initialization how, Random& random);
 
-// While alive on this thread, all of the above give zeros: for a model that is about to be loaded, whose weights would
-// be drawn for nothing (ten million normal numbers take half a second).
+// While alive on this thread, all of the above give zeros: for a model that is about to be loaded, whose
+// weights would be drawn for nothing (ten million normal numbers take half a second).
 class ZeroInitialization {
  public:
   ZeroInitialization();

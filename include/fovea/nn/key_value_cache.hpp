@@ -1,5 +1,5 @@
-// Keys and values of tokens already seen, so that generating a token costs one token's work. Owned by the caller, one a
-// generation; the layers that share one must be called in order. Not thread-safe.
+// Keys and values of tokens already seen, so that generating a token costs one token's work. Owned by the
+// caller, one a generation; the layers that share one must be called in order. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace fovea::nn {
 
-// One layer's keys and values for N sequences, each growing on its own. Capacity doubles, so appending costs O(1)
-// copies a token.
+// One layer's keys and values for N sequences, each growing on its own. Capacity doubles, so appending costs
+// O(1) copies a token.
 class KeyValueCache {
  public:
   explicit KeyValueCache(int64_t sequences = 1) : sequences_(static_cast<size_t>(sequences)) {}
@@ -22,7 +22,8 @@ class KeyValueCache {
   int64_t length(int64_t n) const { return sequences_[static_cast<size_t>(n)].length; }
   int64_t nbytes() const;
 
-  // Appends k [L, Hkv, D] and v [L, Hkv, Dv] to sequence n. ArgumentError if the heads differ from those before.
+  // Appends k [L, Hkv, D] and v [L, Hkv, Dv] to sequence n. ArgumentError if the heads differ from those
+  // before.
   void append(int64_t n, const HeadsView<const float>& k, const HeadsView<const float>& v);
   HeadsView<const float> keys(int64_t n) const;
   HeadsView<const float> values(int64_t n) const;

@@ -1,9 +1,9 @@
-// Module: something with named parameters. A module lists its parts in visit(), in a fixed order; names, counting,
-// loading and saving, and the optimiser's list all follow from that one list.
+// Module: something with named parameters. A module lists its parts in visit(), in a fixed order; names,
+// counting, loading and saving, and the optimiser's list all follow from that one list.
 //
-// A module owns its parts by value. Copying a module shares its parameters (as copying a Var does). Modules hold no
-// activations: forward functions take a Context and may run on several tapes one after another. Not thread-safe
-// while training; forward passes without a tape may run side by side.
+// A module owns its parts by value. Copying a module shares its parameters (as copying a Var does). Modules
+// hold no activations: forward functions take a Context and may run on several tapes one after another. Not
+// thread-safe while training; forward passes without a tape may run side by side.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +60,8 @@ class Module {
 
   // The parameters' tensors (shared, not copied), for a file.
   std::vector<NamedTensor> state();
-  // Copies values in by name. ArgumentError names what is missing, unknown or of another shape, before anything is
-  // written. A tied parameter may come under any of its names.
+  // Copies values in by name. ArgumentError names what is missing, unknown or of another shape, before
+  // anything is written. A tied parameter may come under any of its names.
   void load_state(const std::vector<NamedTensor>& tensors);
 };
 

@@ -1,5 +1,5 @@
-// Normalisation over the width of each token: LayerNorm (Ba et al. 2016) and RMSNorm (Zhang and Sennrich 2019).
-// Parameters "weight" [C] (begins at 1) and, for LayerNorm, "bias" [C] (begins at 0); neither decays.
+// Normalisation over the width of each token: LayerNorm (Ba et al. 2016) and RMSNorm (Zhang and Sennrich
+// 2019). Parameters "weight" [C] (begins at 1) and, for LayerNorm, "bias" [C] (begins at 0); neither decays.
 #pragma once
 
 #include "fovea/autograd/functions/norm.hpp"
@@ -32,7 +32,9 @@ class Norm final : public Module {
   NormOptions options_;
 };
 
-inline Norm layer_norm(int64_t width, float epsilon = 1e-5F) { return Norm(width, {.epsilon = epsilon}); }
+inline Norm layer_norm(int64_t width, float epsilon = 1e-5F) {
+  return Norm(width, {.epsilon = epsilon});
+}
 inline Norm rms_norm(int64_t width, float epsilon = 1e-6F) {
   return Norm(width, {.kind = NormKind::kRms, .epsilon = epsilon});
 }

@@ -1,8 +1,9 @@
-// Looking inside a forward pass: layers report each attention call to a sink, if there is one. What is reported never
-// changes a bit of the result.
+// Looking inside a forward pass: layers report each attention call to a sink, if there is one. What is
+// reported never changes a bit of the result.
 //
-// Replacing what a layer attends with (a head switched off, weights fixed by hand) is not an option of the sink, which
-// only sees: it will be a policy of the attention call itself, so that no layer has a second path.
+// Replacing what a layer attends with (a head switched off, weights fixed by hand) is not an option of the
+// sink, which only sees: it will be a policy of the attention call itself, so that no layer has a second
+// path.
 #pragma once
 
 #include <string>
@@ -11,12 +12,13 @@
 
 namespace fovea::nn {
 
-// One call of attention in one layer. Valid during the callback; copy what must live longer (tensors are handles, so a
-// copy costs a reference count, and keeps q, k and v alive).
+// One call of attention in one layer. Valid during the callback; copy what must live longer (tensors are
+// handles, so a copy costs a reference count, and keeps q, k and v alive).
 struct AttentionRecord {
-  std::string name;                   // of the layer: "layers.0.attention"
-  const autograd::AttentionCall& call;  // inputs, spec, lse: fovea::attention_rows() gives exact rows from these
-  const Insight& seen;                // what wishes() asked for
+  std::string name;  // of the layer: "layers.0.attention"
+  const autograd::AttentionCall&
+      call;             // inputs, spec, lse: fovea::attention_rows() gives exact rows from these
+  const Insight& seen;  // what wishes() asked for
 };
 
 // What attention pooling chose: [T] weights, one softmax a sequence.

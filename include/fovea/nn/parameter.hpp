@@ -8,8 +8,9 @@
 
 namespace fovea::nn {
 
-// Whether weight decay may act on a parameter. Matrices that multiply activations decay; biases, norms' gains and
-// embeddings do not (Loshchilov and Hutter 2019 leave the choice open; this is what GPT-2 and BERT train with).
+// Whether weight decay may act on a parameter. Matrices that multiply activations decay; biases, norms' gains
+// and embeddings do not (Loshchilov and Hutter 2019 leave the choice open; this is what GPT-2 and BERT train
+// with).
 enum class Decay { kYes, kNo };
 
 struct Parameter {

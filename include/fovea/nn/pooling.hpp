@@ -8,8 +8,8 @@
 namespace fovea::nn {
 
 enum class PoolingKind {
-  kFirst,      // BERT's class token
-  kLast,       // a causal stack's summary
+  kFirst,  // BERT's class token
+  kLast,   // a causal stack's summary
   kMean,
   kMax,
   kAttention,  // Σ softmax(uᵀ·tanh(W·x + b))·x, a learned query (Yang et al. 2016); the sink sees the weights

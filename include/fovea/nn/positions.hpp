@@ -22,8 +22,8 @@ enum class Positions {
 // [length, width]: sin(p / 10000^(2i / width)) in column 2i, cos in column 2i + 1 (Vaswani et al. 2017, 3.5).
 Tensor sinusoidal_table(int64_t length, int64_t width);
 
-// 2^(−8(h + 1) / H) for H a power of two; else those of the next lower power, then every other one of the next higher,
-// as Press et al. publish them. [H]
+// 2^(−8(h + 1) / H) for H a power of two; else those of the next lower power, then every other one of the
+// next higher, as Press et al. publish them. [H]
 Tensor alibi_slopes(int64_t heads);
 
 // The position of each token within its sequence, int32 [T]. Sequence n counts from first[n]; empty: from 0.

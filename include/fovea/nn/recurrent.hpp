@@ -1,6 +1,6 @@
-// Recurrent stacks for baselines: LSTM and GRU over packed sequences, several layers, in one or both directions.
-// Names: "layers.0.forward.input_weight" [gates·hidden, in], "….recurrent_weight" [gates·hidden, hidden], "….bias", and
-// for a GRU "….recurrent_bias"; "layers.0.backward.…" for the other direction.
+// Recurrent stacks for baselines: LSTM and GRU over packed sequences, several layers, in one or both
+// directions. Names: "layers.0.forward.input_weight" [gates·hidden, in], "….recurrent_weight" [gates·hidden,
+// hidden], "….bias", and for a GRU "….recurrent_bias"; "layers.0.backward.…" for the other direction.
 #pragma once
 
 #include <vector>
@@ -22,14 +22,16 @@ struct RecurrentStackOptions {
   float dropout = 0.0F;        // between layers (Zaremba et al. 2014)
 };
 
-// Input weights begin Xavier-uniform, recurrent ones uniform within 1/√hidden, biases 0 but for the LSTM's forget gate,
-// which begins at 1 so that memory is kept from the start (Gers et al. 2000, Jozefowicz et al. 2015).
+// Input weights begin Xavier-uniform, recurrent ones uniform within 1/√hidden, biases 0 but for the LSTM's
+// forget gate, which begins at 1 so that memory is kept from the start (Gers et al. 2000, Jozefowicz et al.
+// 2015).
 class RecurrentCell final : public Module {
  public:
   RecurrentCell() = default;
   RecurrentCell(RecurrentKind kind, int64_t in, int64_t hidden, Random& random);
   void visit(ModuleVisitor& visitor) override;
-  autograd::Var forward(const autograd::Var& x, const Offsets& offsets, const autograd::RecurrentOptions& options) const;
+  autograd::Var forward(const autograd::Var& x, const Offsets& offsets,
+                        const autograd::RecurrentOptions& options) const;
 
   autograd::Var input_weight, recurrent_weight, bias, recurrent_bias;
 
@@ -43,8 +45,9 @@ class RecurrentStack final : public Module {
   RecurrentStack(const RecurrentStackOptions& options, Random& random);
   void visit(ModuleVisitor& visitor) override;
 
-  // x [T, in] -> [T, hidden or 2·hidden]. `states`, one a layer, continue where the last call stopped and are left after
-  // this one's last tokens (for generation and long texts); empty ones begin at zero. One direction only.
+  // x [T, in] -> [T, hidden or 2·hidden]. `states`, one a layer, continue where the last call stopped and are
+  // left after this one's last tokens (for generation and long texts); empty ones begin at zero. One
+  // direction only.
   autograd::Var forward(Context& context, const autograd::Var& x, const Offsets& offsets,
                         std::vector<autograd::RecurrentState>* states = nullptr) const;
 

@@ -1,5 +1,5 @@
-// The residual stream of a Transformer: a value and the branch that is still to be added to it. The addition waits for
-// the next normalisation, which makes both in one pass over memory.
+// The residual stream of a Transformer: a value and the branch that is still to be added to it. The addition
+// waits for the next normalisation, which makes both in one pass over memory.
 #pragma once
 
 #include "fovea/autograd/var.hpp"

@@ -1,5 +1,5 @@
-// Weight averaging: an exponential moving average of the parameters, which usually generalises better than the last
-// step's weights (Polyak and Juditsky 1992).
+// Weight averaging: an exponential moving average of the parameters, which usually generalises better than
+// the last step's weights (Polyak and Juditsky 1992).
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace fovea::optim {
 
-// avg ← d·avg + (1 − d)·θ after each update, with d = min(decay, (1 + t) / (10 + t)) at the t-th, so that the first
-// weights are soon forgotten. Owns the averages, shares the parameters. Not thread-safe.
+// avg ← d·avg + (1 − d)·θ after each update, with d = min(decay, (1 + t) / (10 + t)) at the t-th, so that the
+// first weights are soon forgotten. Owns the averages, shares the parameters. Not thread-safe.
 class MovingAverage {
  public:
   // Begins with the parameters' present values. ArgumentError unless 0 <= decay < 1.
@@ -19,7 +19,8 @@ class MovingAverage {
 
   void update();
   int64_t updates() const { return updates_; }
-  // Exchanges parameters and averages: once before evaluating or saving, once after. Twice gives the same bits.
+  // Exchanges parameters and averages: once before evaluating or saving, once after. Twice gives the same
+  // bits.
   void swap();
 
   // For a checkpoint: "<parameter>.average" and the count in `steps`. ArgumentError as Optimizer::load_state.

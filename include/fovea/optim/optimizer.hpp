@@ -1,5 +1,5 @@
-// Optimisers: how gradients become updates. One call updates every parameter with fused kernels, in one parallel
-// pass whose cut depends on sizes alone: the same bits for any number of threads.
+// Optimisers: how gradients become updates. One call updates every parameter with fused kernels, in one
+// parallel pass whose cut depends on sizes alone: the same bits for any number of threads.
 //
 //   auto optimizer = optim::make_adamw(optim::decay_groups(model.parameters(), 0.1), {.beta2 = 0.99});
 //   tape.backward(loss);
@@ -28,11 +28,12 @@ struct ParameterGroup {
   double learning_rate_scale = 1.0;  // of the rate given to step(): layer-wise rates, slower embeddings
 };
 
-// Two groups: parameters that may decay, with `weight_decay`, and those that may not (see nn::Decay), with none.
+// Two groups: parameters that may decay, with `weight_decay`, and those that may not (see nn::Decay), with
+// none.
 std::vector<ParameterGroup> decay_groups(const nn::Parameters& parameters, double weight_decay);
 
-// All that a resumed run needs to continue bit for bit: the count of updates and one tensor a moment and parameter,
-// named "<parameter>.<moment>". Tensors are shared with the optimiser, not copied.
+// All that a resumed run needs to continue bit for bit: the count of updates and one tensor a moment and
+// parameter, named "<parameter>.<moment>". Tensors are shared with the optimiser, not copied.
 struct NamedTensor {
   std::string name;
   Tensor tensor;
@@ -60,7 +61,8 @@ class Optimizer {
   std::span<const nn::Parameter> parameters() const { return parameters_; }
 
   OptimizerState state() const;
-  // Copies from a state() of the same parameters. ArgumentError names what is missing, unknown or of another shape.
+  // Copies from a state() of the same parameters. ArgumentError names what is missing, unknown or of another
+  // shape.
   void load_state(const OptimizerState& state);
 
  protected:
@@ -69,7 +71,8 @@ class Optimizer {
   Optimizer(std::vector<ParameterGroup> groups, std::vector<std::string> moments);
 
   // `update` counts from 1. Items are the parameters that have a gradient.
-  virtual void apply(std::span<const kernels::OptimizerTensor> items, float learning_rate, int64_t update) = 0;
+  virtual void apply(std::span<const kernels::OptimizerTensor> items, float learning_rate,
+                     int64_t update) = 0;
 
  private:
   std::vector<NamedTensor> named_moments() const;
@@ -78,13 +81,13 @@ class Optimizer {
   std::vector<float> weight_decay_;
   std::vector<float> learning_rate_scale_;
   std::vector<std::string> moment_names_;
-  std::vector<Tensor> moments_;  // parameter-major
+  std::vector<Tensor> moments_;                  // parameter-major
   std::vector<kernels::OptimizerTensor> items_;  // kept, so that a steady step allocates nothing
   int64_t steps_ = 0;
 };
 
-// Stochastic gradient descent. With weight decay λ in the gradient: g ← g + λθ;  v ← μv + g (v = g at the first
-// update);  θ ← θ − η(g + μv if nesterov else v), as in Sutskever et al. 2013 in PyTorch's form.
+// Stochastic gradient descent. With weight decay λ in the gradient: g ← g + λθ;  v ← μv + g (v = g at the
+// first update);  θ ← θ − η(g + μv if nesterov else v), as in Sutskever et al. 2013 in PyTorch's form.
 // ArgumentError unless 0 <= momentum < 1; nesterov needs momentum > 0.
 struct SgdOptions {
   float momentum = 0.9F;
@@ -92,10 +95,10 @@ struct SgdOptions {
 };
 std::unique_ptr<Optimizer> make_sgd(std::vector<ParameterGroup> groups, const SgdOptions& options = {});
 
-// Adam (Kingma and Ba 2015): m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η m̂ / (√v̂ + ε) with m̂ = m/(1−β₁ᵗ),
-// v̂ = v/(1−β₂ᵗ). Weight decay joins the gradient (make_adam) or acts on the weight, θ ← θ(1 − ηλ), before the update
-// (make_adamw; Loshchilov and Hutter 2019). Defaults are the papers'.
-// ArgumentError unless 0 <= β < 1 and ε > 0.
+// Adam (Kingma and Ba 2015): m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η m̂ / (√v̂ + ε) with m̂ =
+// m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ). Weight decay joins the gradient (make_adam) or acts on the weight, θ ← θ(1 − ηλ),
+// before the update (make_adamw; Loshchilov and Hutter 2019). Defaults are the papers'. ArgumentError unless
+// 0 <= β < 1 and ε > 0.
 struct AdamOptions {
   float beta1 = 0.9F;
   float beta2 = 0.999F;

@@ -1,4 +1,5 @@
-// Ragged batches: packed tokens [T, …] plus offsets. There is no padding, and no padded path, anywhere in Fovea.
+// Ragged batches: packed tokens [T, …] plus offsets. There is no padding, and no padded path, anywhere in
+// Fovea.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,9 @@
 
 namespace fovea {
 
-// Where each sequence of a packed batch begins: N + 1 ascending numbers, the first 0, the last T. Immutable and
-// shared: copying a handle costs a reference count. Sequence n holds tokens [begin(n), end(n)); it may be empty.
+// Where each sequence of a packed batch begins: N + 1 ascending numbers, the first 0, the last T. Immutable
+// and shared: copying a handle costs a reference count. Sequence n holds tokens [begin(n), end(n)); it may be
+// empty.
 class Offsets {
  public:
   Offsets();  // no sequence, no token
@@ -29,7 +31,9 @@ class Offsets {
   int64_t max_length() const;
   std::span<const int64_t> values() const { return *values_; }
 
-  friend bool operator==(const Offsets& a, const Offsets& b) { return a.values_ == b.values_ || *a.values_ == *b.values_; }
+  friend bool operator==(const Offsets& a, const Offsets& b) {
+    return a.values_ == b.values_ || *a.values_ == *b.values_;
+  }
 
  private:
   std::shared_ptr<const std::vector<int64_t>> values_;

@@ -1,7 +1,7 @@
 // Tensor: an n-dimensional array that owns its memory, always contiguous (row-major), 64-byte aligned.
-// A Tensor is a handle: copying it shares the elements (as a shared_ptr does); clone() copies them. The reference
-// count is atomic; the elements are not guarded: one writer, or many readers.
-// View: borrowed, typed, strided; see view.hpp.
+// A Tensor is a handle: copying it shares the elements (as a shared_ptr does); clone() copies them. The
+// reference count is atomic; the elements are not guarded: one writer, or many readers. View: borrowed,
+// typed, strided; see view.hpp.
 #pragma once
 
 #include <atomic>

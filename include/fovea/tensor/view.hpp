@@ -49,7 +49,8 @@ View<T, Rank> contiguous_view(T* data, const std::array<int64_t, Rank>& dims) {
 
 // Columns [first, first + count·width) of a matrix [T, stride_row] seen as heads: [T, count, width].
 template <class T>
-HeadsView<T> heads_of_columns(T* data, int64_t tokens, int64_t row_stride, int64_t first, int64_t count, int64_t width) {
+HeadsView<T> heads_of_columns(T* data, int64_t tokens, int64_t row_stride, int64_t first, int64_t count,
+                              int64_t width) {
   return {data + first, {tokens, count, width}, {row_stride, width, 1}};
 }
 

@@ -17,10 +17,10 @@ struct Conv1dOptions {
   Offsets out_offsets(const Offsets& offsets, int64_t width) const;
 };
 
-// y[p, o] = b[o] + Σ_{j,c} weight[o, j, c] · x[begin + p·stride + j·dilation − pad_left, c], zeros outside of the
-// sequence. x [T, in], weight [out, width, in] (PyTorch's [out, in, width] with the last two exchanged, so that a window
-// is one row), b [out] or undefined -> [T', out], cut by `out_offsets`.
-// The windows are unfolded into rows for one matrix product, and unfolded again in the backward pass instead of kept.
+// y[p, o] = b[o] + Σ_{j,c} weight[o, j, c] · x[begin + p·stride + j·dilation − pad_left, c], zeros outside of
+// the sequence. x [T, in], weight [out, width, in] (PyTorch's [out, in, width] with the last two exchanged,
+// so that a window is one row), b [out] or undefined -> [T', out], cut by `out_offsets`. The windows are
+// unfolded into rows for one matrix product, and unfolded again in the backward pass instead of kept.
 // ArgumentError for shapes that do not fit, or out_offsets other than options.out_offsets() gives.
 Var conv1d(const Var& x, const Var& weight, const Var& b, const Offsets& offsets, const Offsets& out_offsets,
            const Conv1dOptions& options = {});
@@ -32,12 +32,12 @@ struct Conv2dOptions {
   int64_t pad_w = 0;
 };
 
-// Images with channels last: x [batch, h, w, in], weight [out, in, kh, kw] (PyTorch's), b [out] or undefined ->
-// [batch, (h + 2·pad_h − kh) / stride_h + 1, …, out]. ArgumentError for shapes that do not fit.
+// Images with channels last: x [batch, h, w, in], weight [out, in, kh, kw] (PyTorch's), b [out] or undefined
+// -> [batch, (h + 2·pad_h − kh) / stride_h + 1, …, out]. ArgumentError for shapes that do not fit.
 Var conv2d(const Var& x, const Var& weight, const Var& b, const Conv2dOptions& options = {});
 
-// The maximum over windows of kernel_h × kernel_w of each channel; padding never wins, the first among equals gets the
-// gradient. x [batch, h, w, channels].
+// The maximum over windows of kernel_h × kernel_w of each channel; padding never wins, the first among equals
+// gets the gradient. x [batch, h, w, channels].
 Var max_pool2d(const Var& x, int64_t kernel_h, int64_t kernel_w, const Conv2dOptions& options);
 
 }  // namespace fovea::autograd
