@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,13 @@ class Peer:
         if not line:
             sys.exit("bench-peers: the PyTorch process ended; its message stands above")
         return json.loads(line)
+
+    # Its threads spin while they wait for work: stopped, they leave the processor to the one that is being timed.
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def close(self):
         self.process.stdin.close()
@@ -67,12 +75,16 @@ def main():
                 answer = peer.run(name, mode, steps)
                 times[mode] += answer["step_ms"]
                 losses[mode] = answer["loss"]
+            peer.pause()
             answer = run_fovea(name, steps, arguments.threads, environment)
+            peer.resume()
             times["fovea"] += answer["step_ms"]
             losses["fovea"] = answer["loss"]
+        peer.pause()
         fresh = Peer(arguments.threads, environment)  # the peak of this shape alone, without the compiler's memory
         peak = fresh.run(name, "eager", 3)["peak_bytes"]
         fresh.close()
+        peer.resume()
         median = {mode: statistics.median(values) for mode, values in times.items()}
         ours = answer["peak_bytes"]
         print(f"{name:16}{median['eager']:9.2f}{median['compiled']:10.2f}{median['fovea']:9.2f}"
