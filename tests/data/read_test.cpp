@@ -13,9 +13,16 @@
 #include "fovea/base/error.hpp"
 #include "fovea/base/random.hpp"
 #include "fovea/formats/file.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace fovea::data {
 namespace {
+
+// A folder of this process: test processes run side by side.
+const std::filesystem::path& own_folder() {
+  static const TemporaryFolder folder;
+  return folder.path();
+}
 
 using namespace std::string_literals;
 using testing::ElementsAre;
@@ -36,7 +43,7 @@ std::string error_of(std::string text, std::string_view source = "d.csv", const 
 }
 
 std::filesystem::path temporary(const char* name) {
-  return std::filesystem::path(testing::TempDir()) / name;
+  return own_folder() / name;
 }
 
 TEST(Csv, QuotesNewlinesAndDoubledQuotes) {

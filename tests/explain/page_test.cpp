@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -96,7 +97,8 @@ TEST(Page, RefusesSizesThatDoNotAgree) {
 }
 
 TEST(Page, IsWrittenWholeOrNotAtAll) {
-  const std::filesystem::path folder = std::filesystem::temp_directory_path() / "fovea-page-test";
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("fovea-page-test-" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   const std::string path = (folder / "page.html").string();
   const PageData data = synthetic_page({.tokens = 9, .layers = 1, .heads = 2, .examples = 1});

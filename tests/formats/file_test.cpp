@@ -12,12 +12,19 @@
 #include <fstream>
 
 #include "fovea/base/error.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace fovea::formats {
 namespace {
 
+// A folder of this process: test processes run side by side.
+const std::filesystem::path& own_folder() {
+  static const TemporaryFolder folder;
+  return folder.path();
+}
+
 std::filesystem::path fresh_folder(const char* name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / name;
+  const auto folder = own_folder() / name;
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   return folder;

@@ -8,12 +8,19 @@
 
 #include "fovea/base/error.hpp"
 #include "fovea/formats/file.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace fovea::formats {
 namespace {
 
+// A folder of this process: test processes run side by side.
+const std::filesystem::path& own_folder() {
+  static const TemporaryFolder folder;
+  return folder.path();
+}
+
 std::filesystem::path temporary(const char* name) {
-  return std::filesystem::path(testing::TempDir()) / name;
+  return own_folder() / name;
 }
 
 std::string file_of(std::string header, std::string_view data) {

@@ -11,9 +11,16 @@
 #include "formats/tokenizer_kinds.hpp"
 #include "fovea/base/error.hpp"
 #include "fovea/formats/file.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace fovea::formats {
 namespace {
+
+// A folder of this process: test processes run side by side.
+const std::filesystem::path& own_folder() {
+  static const TemporaryFolder folder;
+  return folder.path();
+}
 
 constexpr TokenizerKind kAllKinds[] = {TokenizerKind::kBytes, TokenizerKind::kCharacters,
                                        TokenizerKind::kWords, TokenizerKind::kUnigram, TokenizerKind::kBpe};
@@ -95,7 +102,7 @@ TEST_P(EveryTokenizer, SpansAreInOrderWithinTheText) {
 
 TEST_P(EveryTokenizer, SavedAndLoadedGivesTheSame) {
   const Tokenizer& tokenizer = shared(GetParam());
-  const auto folder = std::filesystem::path(testing::TempDir()) / "tokenizer_round_trip";
+  const auto folder = own_folder() / "tokenizer_round_trip";
   std::filesystem::create_directories(folder);
   tokenizer.save(folder);
   const auto loaded = Tokenizer::load(folder);
