@@ -9,7 +9,9 @@ namespace {
 constexpr std::array kNames = {"attention", "lstm", "cnn", "linear", "majority"};
 }  // namespace
 
-const char* to_string(ModelKind kind) { return kNames[static_cast<size_t>(kind)]; }
+const char* to_string(ModelKind kind) {
+  return kNames[static_cast<size_t>(kind)];
+}
 
 ModelKind model_kind(std::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {

@@ -14,17 +14,19 @@ using autograd::Var;
 LanguageModel::LanguageModel(const LanguageModelConfig& c, uint64_t seed) : config_(c) {
   check_argument(c.kind == ModelKind::kAttention || c.kind == ModelKind::kLstm, "language_model",
                  "expected kind attention or lstm, got {}", to_string(c.kind));
-  check_argument(c.vocab_size >= 1 && c.layers >= 1 && c.width >= 1 && c.heads >= 1 && c.feed_forward >= 1 && c.context >= 1,
+  check_argument(c.vocab_size >= 1 && c.layers >= 1 && c.width >= 1 && c.heads >= 1 && c.feed_forward >= 1 &&
+                     c.context >= 1,
                  "language_model", "expected sizes of at least 1, got {}", c.to_json());
   check_argument(c.kind != ModelKind::kAttention || c.width % c.heads == 0, "language_model",
                  "expected heads that divide the width, got {} heads and width {}", c.heads, c.width);
   Random random(RandomKey{seed, 1});
-  embedding_ = nn::TokenEmbedding({.vocabulary = c.vocab_size,
-                                   .width = c.width,
-                                   .positions = c.kind == ModelKind::kAttention ? nn::Positions::kLearned : nn::Positions::kNone,
-                                   .max_length = c.context,
-                                   .dropout = c.dropout},
-                                  random);
+  embedding_ = nn::TokenEmbedding(
+      {.vocabulary = c.vocab_size,
+       .width = c.width,
+       .positions = c.kind == ModelKind::kAttention ? nn::Positions::kLearned : nn::Positions::kNone,
+       .max_length = c.context,
+       .dropout = c.dropout},
+      random);
   if (c.kind == ModelKind::kAttention) {
     nn::TransformerOptions options;
     options.width = c.width;
@@ -63,17 +65,21 @@ Var LanguageModel::hidden_of(const Var& x, const Offsets& offsets, nn::Context& 
   return autograd::dropout(h, context.rate(config_.dropout), context.next_key());
 }
 
-Var LanguageModel::logits(const Var& hidden) const { return autograd::linear(hidden, embedding_.tokens.weight); }
+Var LanguageModel::logits(const Var& hidden) const {
+  return autograd::linear(hidden, embedding_.tokens.weight);
+}
 
-Var LanguageModel::loss(const Tensor& ids, const Tensor& targets, const Offsets& offsets, nn::Context& context) const {
+Var LanguageModel::loss(const Tensor& ids, const Tensor& targets, const Offsets& offsets,
+                        nn::Context& context) const {
   return autograd::linear_cross_entropy(hidden(ids, offsets, context), embedding_.tokens.weight, {}, targets);
 }
 
 Tensor LanguageModel::next(std::span<const int32_t> ids, State& state) const {
   const auto count = static_cast<int64_t>(ids.size());
   check_argument(count > 0, "language_model", "expected at least one token, got none");
-  check_argument(config_.kind != ModelKind::kAttention || state.length + count <= config_.context, "language_model",
-                 "expected at most {} tokens in all, got {}", config_.context, state.length + count);
+  check_argument(config_.kind != ModelKind::kAttention || state.length + count <= config_.context,
+                 "language_model", "expected at most {} tokens in all, got {}", config_.context,
+                 state.length + count);
   nn::Context context;
   const Offsets offsets = Offsets::single(count);
   const int64_t first[] = {state.length};
@@ -121,7 +127,8 @@ LanguageModelConfig LanguageModelConfig::parse(std::string_view json, std::strin
     check_data(n >= 1 && n < kMost, where, "expected sizes between 1 and 2^31, found {}", n);
   }
   check_data(c.width <= 1 << 16 && c.layers <= 1024 && c.vocab_size * c.width < int64_t{1} << 34, where,
-             "expected a model of at most 2^34 numbers a table, found vocab_size {} and hidden_size {}", c.vocab_size, c.width);
+             "expected a model of at most 2^34 numbers a table, found vocab_size {} and hidden_size {}",
+             c.vocab_size, c.width);
   return c;
 }
 

@@ -22,15 +22,21 @@ void LinearClassifier::logits(const SparseRows& rows, int64_t row, std::span<flo
   }
 }
 
-LinearTrainer::LinearTrainer(const SparseRows& rows, std::span<const int32_t> labels, int64_t features, int64_t classes,
-                             std::span<const float> class_weights, const LinearTrainOptions& options)
-    : rows_(rows), labels_(labels), class_weights_(class_weights.begin(), class_weights.end()), options_(options) {
+LinearTrainer::LinearTrainer(const SparseRows& rows, std::span<const int32_t> labels, int64_t features,
+                             int64_t classes, std::span<const float> class_weights,
+                             const LinearTrainOptions& options)
+    : rows_(rows),
+      labels_(labels),
+      class_weights_(class_weights.begin(), class_weights.end()),
+      options_(options) {
   check_argument(rows.count() == static_cast<int64_t>(labels.size()), "linear_trainer",
                  "expected one label a row, got {} rows and {} labels", rows.count(), labels.size());
-  check_argument(class_weights.empty() || static_cast<int64_t>(class_weights.size()) == classes, "linear_trainer",
-                 "expected {} class weights or none, got {}", classes, class_weights.size());
+  check_argument(class_weights.empty() || static_cast<int64_t>(class_weights.size()) == classes,
+                 "linear_trainer", "expected {} class weights or none, got {}", classes,
+                 class_weights.size());
   for (const int32_t label : labels) {
-    check_argument(label >= 0 && label < classes, "linear_trainer", "expected labels in [0, {}), got {}", classes, label);
+    check_argument(label >= 0 && label < classes, "linear_trainer", "expected labels in [0, {}), got {}",
+                   classes, label);
   }
   model_.weight = Tensor::zeros({features, classes});
   model_.bias = Tensor::zeros({classes});

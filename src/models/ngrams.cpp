@@ -15,7 +15,9 @@ bool word_byte(unsigned char c) {
   return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 // FNV-1a folded through a 64-bit mixer (murmur3's finaliser): short strings differ in every bit.
 uint64_t mix(uint64_t h) {
@@ -31,8 +33,12 @@ constexpr uint64_t kWordBasis = 0xcbf29ce484222325u;
 constexpr uint64_t kCharBasis = 0x84222325cbf29ce4u;
 
 // The top bit tells the parts apart (words 0, characters 1): transform() scales them separately.
-uint64_t as_word(uint64_t h) { return mix(h) & ~(uint64_t{1} << 63); }
-uint64_t as_chars(uint64_t h) { return mix(h) | uint64_t{1} << 63; }
+uint64_t as_word(uint64_t h) {
+  return mix(h) & ~(uint64_t{1} << 63);
+}
+uint64_t as_chars(uint64_t h) {
+  return mix(h) | uint64_t{1} << 63;
+}
 
 // Every feature of a text, with repeats.
 void features_of(std::string_view text, const NgramOptions& o, std::vector<uint64_t>& out) {
@@ -70,10 +76,11 @@ void features_of(std::string_view text, const NgramOptions& o, std::vector<uint6
 }  // namespace
 
 Ngrams Ngrams::fit(std::span<const std::string_view> texts, const NgramOptions& options) {
-  check_argument(options.words > 0 || options.chars_max > 0, "ngrams", "expected words or chars_max above 0, got neither");
+  check_argument(options.words > 0 || options.chars_max > 0, "ngrams",
+                 "expected words or chars_max above 0, got neither");
   check_argument(options.words >= 0 && options.chars_min >= 1 && options.max_features >= 1, "ngrams",
-                 "expected words >= 0, chars_min >= 1 and max_features >= 1, got {}, {} and {}", options.words,
-                 options.chars_min, options.max_features);
+                 "expected words >= 0, chars_min >= 1 and max_features >= 1, got {}, {} and {}",
+                 options.words, options.chars_min, options.max_features);
   std::unordered_map<uint64_t, int32_t> texts_with;
   std::vector<uint64_t> features;
   for (const std::string_view text : texts) {
@@ -89,8 +96,9 @@ Ngrams Ngrams::fit(std::span<const std::string_view> texts, const NgramOptions& 
   }
   // Ties by hash, so that the choice does not hang on the map's order.
   if (static_cast<int64_t>(kept.size()) > options.max_features) {
-    std::sort(kept.begin(), kept.end(),
-              [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
+    std::sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) {
+      return a.second != b.second ? a.second > b.second : a.first < b.first;
+    });
     kept.resize(static_cast<size_t>(options.max_features));
   }
   std::sort(kept.begin(), kept.end());
@@ -101,8 +109,8 @@ Ngrams Ngrams::fit(std::span<const std::string_view> texts, const NgramOptions& 
   result.idf_ = Tensor::empty({count});
   for (size_t i = 0; i < kept.size(); ++i) {
     result.hashes_.span<int64_t>()[i] = std::bit_cast<int64_t>(kept[i].first);
-    result.idf_.span<float>()[i] =
-        static_cast<float>(std::log((1.0 + static_cast<double>(texts.size())) / (1.0 + kept[i].second)) + 1.0);
+    result.idf_.span<float>()[i] = static_cast<float>(
+        std::log((1.0 + static_cast<double>(texts.size())) / (1.0 + kept[i].second)) + 1.0);
   }
   result.index();
   return result;
@@ -111,7 +119,8 @@ Ngrams Ngrams::fit(std::span<const std::string_view> texts, const NgramOptions& 
 Ngrams Ngrams::restore(const NgramOptions& options, Tensor hashes, Tensor idf, std::string_view where) {
   check_data(hashes.defined() && idf.defined() && hashes.rank() == 1 && idf.rank() == 1 &&
                  hashes.dim(0) == idf.dim(0) && hashes.dtype() == DType::kI64 && idf.dtype() == DType::kF32,
-             where, "expected features.hash [F] of int64 and features.idf [F] of float32; train the model again");
+             where,
+             "expected features.hash [F] of int64 and features.idf [F] of float32; train the model again");
   Ngrams result;
   result.options_ = options;
   result.hashes_ = std::move(hashes);

@@ -59,15 +59,18 @@ TextClassifier::TextClassifier(const TextClassifierConfig& config, uint64_t seed
   const auto& c = config_;
   check_argument(c.kind == ModelKind::kAttention || c.kind == ModelKind::kLstm || c.kind == ModelKind::kCnn,
                  "text_classifier", "expected kind attention, lstm or cnn, got {}", to_string(c.kind));
-  check_argument(c.vocab_size >= 1 && c.classes >= 1 && c.layers >= 1 && c.width >= 1 && c.feed_forward >= 1 &&
-                     c.max_tokens >= 1 && c.ngrams >= 1 && c.ngram_buckets >= 1 && c.char_ngrams >= 0 && c.char_buckets >= 1,
+  check_argument(c.vocab_size >= 1 && c.classes >= 1 && c.layers >= 1 && c.width >= 1 &&
+                     c.feed_forward >= 1 && c.max_tokens >= 1 && c.ngrams >= 1 && c.ngram_buckets >= 1 &&
+                     c.char_ngrams >= 0 && c.char_buckets >= 1,
                  "text_classifier", "expected sizes of at least 1, got {}", c.to_json());
-  check_argument(c.kind != ModelKind::kAttention || (c.heads >= 1 && c.width % c.heads == 0), "text_classifier",
-                 "expected heads that divide the width, got {} heads and width {}", c.heads, c.width);
+  check_argument(c.kind != ModelKind::kAttention || (c.heads >= 1 && c.width % c.heads == 0),
+                 "text_classifier", "expected heads that divide the width, got {} heads and width {}",
+                 c.heads, c.width);
   check_argument(c.kind != ModelKind::kLstm || c.width % 2 == 0, "text_classifier",
                  "expected an even width (half a direction), got {}", c.width);
   Random random(RandomKey{seed, 1});
-  // 0.05 rather than 0.02: with small widths and one look at each rare word, smaller embeddings start too slowly.
+  // 0.05 rather than 0.02: with small widths and one look at each rare word, smaller embeddings start too
+  // slowly.
   tokens_ = nn::Embedding(c.vocab_size, c.width, random, 0.05);
   if (c.ngrams > 1) ngrams_ = nn::Embedding(c.ngram_buckets, c.width, random, 0.025);
   if (c.char_ngrams > 0) chars_ = nn::Embedding(c.char_buckets, c.width, random, 0.05);
@@ -86,11 +89,16 @@ TextClassifier::TextClassifier(const TextClassifierConfig& config, uint64_t seed
     transformer_ = nn::Transformer(options, random);
     attention_pooling_ = nn::Pooling(nn::PoolingKind::kAttention, c.width, random);
   } else if (c.kind == ModelKind::kLstm) {
-    recurrent_ = nn::RecurrentStack(
-        {.in = c.width, .hidden = c.width / 2, .layers = c.layers, .bidirectional = true, .dropout = c.dropout}, random);
+    recurrent_ = nn::RecurrentStack({.in = c.width,
+                                     .hidden = c.width / 2,
+                                     .layers = c.layers,
+                                     .bidirectional = true,
+                                     .dropout = c.dropout},
+                                    random);
   } else {
     for (const int64_t window : kWindows) {
-      convolutions_.emplace_back(nn::Conv1dLayerOptions{.in = c.width, .out = c.width, .width = window}, random);
+      convolutions_.emplace_back(nn::Conv1dLayerOptions{.in = c.width, .out = c.width, .width = window},
+                                 random);
     }
     features = c.width * static_cast<int64_t>(std::size(kWindows));
   }
@@ -118,7 +126,8 @@ Var TextClassifier::embed(const TextBatch& batch, nn::Context& context) const {
   const auto& offsets = batch.offsets;
   check_argument(batch.ids.defined() && batch.ids.dtype() == DType::kI32 && batch.ids.rank() == 1 &&
                      batch.ids.dim(0) == offsets.total(),
-                 "text_classifier", "expected ids [{}] of int32, got {} of them", offsets.total(), batch.ids.numel());
+                 "text_classifier", "expected ids [{}] of int32, got {} of them", offsets.total(),
+                 batch.ids.numel());
   Tensor words = batch.ids;
   if (const float rate = context.rate(c.word_dropout); rate > 0) {
     words = words.clone();
@@ -135,7 +144,8 @@ Var TextClassifier::embed(const TextBatch& batch, nn::Context& context) const {
       drop_ids(grams, rate, context.next_key());
     }
     // A mean of many independent rows is small; twice it brings the parts to the word's size.
-    x = autograd::add(autograd::scale(autograd::mean_pool(chars_.forward(grams), batch.char_offsets), 2.0F), x);
+    x = autograd::add(autograd::scale(autograd::mean_pool(chars_.forward(grams), batch.char_offsets), 2.0F),
+                      x);
   }
   for (int64_t n = 2; n <= c.ngrams; ++n) {
     Tensor grams = ngram_ids(batch.ids, offsets, n, c.ngram_buckets);
@@ -143,8 +153,8 @@ Var TextClassifier::embed(const TextBatch& batch, nn::Context& context) const {
     x = autograd::add_embedding(x, ngrams_.weight, grams);
   }
   if (c.kind == ModelKind::kAttention) {
-    check_argument(offsets.max_length() <= c.max_tokens, "text_classifier", "expected texts of at most {} tokens, got {}",
-                   c.max_tokens, offsets.max_length());
+    check_argument(offsets.max_length() <= c.max_tokens, "text_classifier",
+                   "expected texts of at most {} tokens, got {}", c.max_tokens, offsets.max_length());
     x = autograd::add_embedding(x, positions_.weight, nn::positions_of(offsets));
   }
   return nn::dropout(context, nn::token_dropout(context, std::move(x), c.token_dropout), c.embedding_dropout);
@@ -156,7 +166,8 @@ Var TextClassifier::classify(Var x, const Offsets& offsets, nn::Context& context
     std::vector<Var> parts;
     for (const auto& convolution : convolutions_) {
       auto h = convolution.forward(x, offsets);
-      parts.push_back(autograd::max_pool(autograd::activation(std::move(h.tokens), autograd::Activation::kRelu), h.offsets));
+      parts.push_back(autograd::max_pool(
+          autograd::activation(std::move(h.tokens), autograd::Activation::kRelu), h.offsets));
     }
     features = autograd::concat_columns(parts);
   } else if (config_.kind == ModelKind::kLstm) {
@@ -165,7 +176,8 @@ Var TextClassifier::classify(Var x, const Offsets& offsets, nn::Context& context
     features = autograd::concat_columns(parts);
   } else {
     x = transformer_.forward(context, x, offsets);
-    // What a class needs may be said once (attention pooling, a learned query) or be the tenor of it all (mean).
+    // What a class needs may be said once (attention pooling, a learned query) or be the tenor of it all
+    // (mean).
     const Var parts[2] = {autograd::mean_pool(x, offsets), attention_pooling_.forward(context, x, offsets)};
     features = autograd::concat_columns(parts);
   }
@@ -195,12 +207,14 @@ void append_token(int32_t id, std::string_view token, const TextClassifierConfig
   text.char_counts.push_back(static_cast<int32_t>(text.chars.size() - before));
 }
 
-EncodedText network_input(std::string_view text, const formats::Encoding& encoding, const TextClassifierConfig& config) {
+EncodedText network_input(std::string_view text, const formats::Encoding& encoding,
+                          const TextClassifierConfig& config) {
   EncodedText result;
   for (size_t i = 0; i < encoding.ids.size(); ++i) {
     const auto span = encoding.spans[i];
     append_token(encoding.ids[i],
-                 text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)), config, result);
+                 text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)),
+                 config, result);
   }
   return result;
 }
@@ -283,12 +297,13 @@ TextClassifierConfig TextClassifierConfig::parse(std::string_view json, std::str
   }
   // A damaged file must not ask for all the memory there is.
   constexpr int64_t kMost = int64_t{1} << 31;
-  for (const int64_t n : {c.vocab_size, c.classes, c.layers, c.width, c.heads, c.feed_forward, c.max_tokens, c.ngrams,
-                          c.ngram_buckets, c.char_buckets, c.char_ngrams + 1}) {
+  for (const int64_t n : {c.vocab_size, c.classes, c.layers, c.width, c.heads, c.feed_forward, c.max_tokens,
+                          c.ngrams, c.ngram_buckets, c.char_buckets, c.char_ngrams + 1}) {
     check_data(n >= 1 && n < kMost, where, "expected sizes between 1 and 2^31, found {}", n);
   }
   check_data(c.width <= 1 << 16 && c.layers <= 1024 && c.vocab_size * c.width < int64_t{1} << 34, where,
-             "expected a model of at most 2^34 numbers a table, found vocab_size {} and hidden_size {}", c.vocab_size, c.width);
+             "expected a model of at most 2^34 numbers a table, found vocab_size {} and hidden_size {}",
+             c.vocab_size, c.width);
   return c;
 }
 

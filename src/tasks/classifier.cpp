@@ -20,11 +20,12 @@ void softmax_into(std::span<const float> logits, std::vector<float>& out) {
   for (const float v : logits) top = std::max(top, v);
   double total = 0;
   for (const float v : logits) total += std::exp(static_cast<double>(v - top));
-  for (const float v : logits) out.push_back(static_cast<float>(std::exp(static_cast<double>(v - top)) / total));
+  for (const float v : logits)
+    out.push_back(static_cast<float>(std::exp(static_cast<double>(v - top)) / total));
 }
 
-// At most this many bytes can matter to max_tokens tokens: no piece of any tokenizer here is longer than 64 bytes, and
-// a text of ten megabytes is not tokenized to read its first page. Cut between characters.
+// At most this many bytes can matter to max_tokens tokens: no piece of any tokenizer here is longer than 64
+// bytes, and a text of ten megabytes is not tokenized to read its first page. Cut between characters.
 std::string_view head_of(std::string_view text, int64_t max_tokens) {
   const auto most = static_cast<size_t>(max_tokens) * 64;
   if (text.size() <= most) return text;
@@ -42,7 +43,8 @@ int64_t Classifier::parameter_count() const {
 }
 
 formats::Encoding Classifier::encode(std::string_view text) const {
-  check_argument(tokenizer != nullptr, "classifier", "expected a model with a tokenizer, got kind {}", to_string(kind));
+  check_argument(tokenizer != nullptr, "classifier", "expected a model with a tokenizer, got kind {}",
+                 to_string(kind));
   const int64_t most = network->config().max_tokens;
   auto encoding = tokenizer->encode(head_of(text, most));
   if (static_cast<int64_t>(encoding.ids.size()) > most) {
@@ -56,7 +58,8 @@ std::vector<float> Classifier::probabilities(std::span<const std::string_view> t
   std::vector<float> out;
   out.reserve(texts.size() * classes.size());
   if (kind == ModelKind::kMajority) {
-    for (size_t i = 0; i < texts.size(); ++i) out.insert(out.end(), shares.data(), shares.data() + classes.size());
+    for (size_t i = 0; i < texts.size(); ++i)
+      out.insert(out.end(), shares.data(), shares.data() + classes.size());
     return out;
   }
   if (kind == ModelKind::kLinear) {
@@ -71,7 +74,8 @@ std::vector<float> Classifier::probabilities(std::span<const std::string_view> t
   }
   std::vector<models::EncodedText> encoded;
   encoded.reserve(texts.size());
-  for (const std::string_view text : texts) encoded.push_back(models::network_input(text, encode(text), network->config()));
+  for (const std::string_view text : texts)
+    encoded.push_back(models::network_input(text, encode(text), network->config()));
   return probabilities_of(encoded);
 }
 
@@ -90,7 +94,8 @@ std::vector<float> Classifier::probabilities_of(std::span<const models::EncodedT
     nn::Context context;
     const auto logits = network->logits(models::make_batch(batch), context);
     const auto values = logits.value().span();
-    for (size_t n = 0; n < batch.size(); ++n) softmax_into(values.subspan(n * classes.size(), classes.size()), out);
+    for (size_t n = 0; n < batch.size(); ++n)
+      softmax_into(values.subspan(n * classes.size(), classes.size()), out);
     begin += batch.size();
   }
   return out;
@@ -102,7 +107,8 @@ void Classifier::save_description(const std::filesystem::path& folder) const {
     json = nlohmann::ordered_json::parse(network->config().to_json());
     tokenizer->save(folder);
   } else {
-    json = {{"model_type", "fovea_text_classifier"}, {"kind", to_string(kind)}, {"num_labels", classes.size()}};
+    json = {
+        {"model_type", "fovea_text_classifier"}, {"kind", to_string(kind)}, {"num_labels", classes.size()}};
   }
   if (kind == ModelKind::kLinear) {
     const auto& o = ngrams.options();
@@ -114,8 +120,9 @@ void Classifier::save_description(const std::filesystem::path& folder) const {
   nlohmann::ordered_json names = nlohmann::ordered_json::object();
   for (size_t i = 0; i < classes.size(); ++i) names[std::to_string(i)] = classes[i];
   json["id2label"] = names;
-  formats::write_atomically(folder / "config.json",
-                            json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  formats::write_atomically(
+      folder / "config.json",
+      json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 void Classifier::save_weights(const std::filesystem::path& folder) const {
@@ -123,8 +130,10 @@ void Classifier::save_weights(const std::filesystem::path& folder) const {
   if (network) {
     for (const auto& p : network->parameters()) tensors.push_back({p.name, p.var.value()});
   } else if (kind == ModelKind::kLinear) {
-    tensors = {{"features.hash", ngrams.hashes()}, {"features.idf", ngrams.idf()},
-               {"classifier.weight", linear.weight}, {"classifier.bias", linear.bias}};
+    tensors = {{"features.hash", ngrams.hashes()},
+               {"features.idf", ngrams.idf()},
+               {"classifier.weight", linear.weight},
+               {"classifier.bias", linear.bias}};
   } else {
     tensors = {{"classes.share", shares}};
   }
@@ -143,7 +152,8 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
     c.text_column = json.at("text_column");
     c.target_column = json.at("target_column");
     const auto& names = json.at("id2label");
-    for (size_t i = 0; i < names.size(); ++i) c.classes.push_back(names.at(std::to_string(i)).get<std::string>());
+    for (size_t i = 0; i < names.size(); ++i)
+      c.classes.push_back(names.at(std::to_string(i)).get<std::string>());
     if (c.kind == ModelKind::kLinear) {
       const auto& o = json.at("ngrams");
       options.words = o.at("words");
@@ -151,7 +161,8 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
       options.chars_max = o.at("chars_max");
     }
   } catch (const std::exception& error) {
-    throw_data(where, "expected the configuration of a text classifier, found: {}; copy the model's folder again",
+    throw_data(where,
+               "expected the configuration of a text classifier, found: {}; copy the model's folder again",
                error.what());
   }
   check_data(!c.classes.empty(), where, "expected at least one class in id2label, found none");
@@ -171,14 +182,18 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
   } else if (c.kind == ModelKind::kLinear) {
     const Tensor* hashes = weights.find("features.hash");
     const Tensor* idf = weights.find("features.idf");
-    c.ngrams = models::Ngrams::restore(options, hashes ? *hashes : Tensor{}, idf ? *idf : Tensor{}, weights_where);
-    c.linear = {tensor("classifier.weight", {c.ngrams.size(), classes}), tensor("classifier.bias", {classes})};
+    c.ngrams =
+        models::Ngrams::restore(options, hashes ? *hashes : Tensor{}, idf ? *idf : Tensor{}, weights_where);
+    c.linear = {tensor("classifier.weight", {c.ngrams.size(), classes}),
+                tensor("classifier.bias", {classes})};
   } else {
     const auto config = models::TextClassifierConfig::parse(text, where);
-    check_data(config.classes == classes, where, "expected num_labels {} as in id2label, found {}", classes, config.classes);
+    check_data(config.classes == classes, where, "expected num_labels {} as in id2label, found {}", classes,
+               config.classes);
     c.tokenizer = formats::Tokenizer::load(folder);
     check_data(c.tokenizer->vocab_size() == config.vocab_size, where,
-               "expected vocab_size {} as in tokenizer.json, found {}", c.tokenizer->vocab_size(), config.vocab_size);
+               "expected vocab_size {} as in tokenizer.json, found {}", c.tokenizer->vocab_size(),
+               config.vocab_size);
     try {
       const nn::ZeroInitialization zeros;
       c.network = std::make_shared<models::TextClassifier>(config, 0);

@@ -18,7 +18,8 @@ double Evaluation::figure(std::string_view name) const {
   throw_argument("evaluation", "expected one of {}, got {}", names, name);
 }
 
-Evaluation evaluate_classes(std::vector<int32_t> truth, std::vector<float> probabilities, std::vector<std::string> classes) {
+Evaluation evaluate_classes(std::vector<int32_t> truth, std::vector<float> probabilities,
+                            std::vector<std::string> classes) {
   Evaluation e;
   e.examples = static_cast<int64_t>(truth.size());
   e.truth = std::move(truth);
@@ -29,7 +30,8 @@ Evaluation evaluate_classes(std::vector<int32_t> truth, std::vector<float> proba
   const auto predicted = metrics::predicted_classes(e.probabilities, count);
   const double accuracy = metrics::accuracy(e.truth, predicted);
   const double log_loss = metrics::log_loss(e.truth, e.probabilities, count);
-  const auto macro = metrics::averaged(metrics::ConfusionMatrix(e.truth, predicted, count), metrics::Average::kMacro);
+  const auto macro =
+      metrics::averaged(metrics::ConfusionMatrix(e.truth, predicted, count), metrics::Average::kMacro);
   e.figures = {{"accuracy", accuracy},
                {"macro_f1", macro.f1},
                {"log_loss", log_loss},

@@ -13,14 +13,15 @@
 namespace fovea::tasks {
 namespace {
 
-constexpr int64_t kEvaluationTokens = 4096;  // a batch: large enough for the products, small enough for any memory
+constexpr int64_t kEvaluationTokens =
+    4096;  // a batch: large enough for the products, small enough for any memory
 
 }  // namespace
 
 int32_t sample(std::span<const float> logits, const Sampler& sampler, double u) {
-  check_argument(sampler.temperature >= 0 && sampler.top_k >= 0 && sampler.top_p > 0 && sampler.top_p <= 1, "sample",
-                 "expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1, got {}, {} and {}", sampler.temperature,
-                 sampler.top_k, sampler.top_p);
+  check_argument(sampler.temperature >= 0 && sampler.top_k >= 0 && sampler.top_p > 0 && sampler.top_p <= 1,
+                 "sample", "expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1, got {}, {} and {}",
+                 sampler.temperature, sampler.top_k, sampler.top_p);
   check_argument(!logits.empty(), "sample", "expected at least one logit, got none");
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
@@ -36,7 +37,8 @@ int32_t sample(std::span<const float> logits, const Sampler& sampler, double u) 
   const double top = static_cast<double>(logits[static_cast<size_t>(order[0])]);
   double total = 0;
   for (size_t i = 0; i < kept; ++i) {
-    weights[i] = std::exp((static_cast<double>(logits[static_cast<size_t>(order[i])]) - top) / sampler.temperature);
+    weights[i] =
+        std::exp((static_cast<double>(logits[static_cast<size_t>(order[i])]) - top) / sampler.temperature);
     total += weights[i];
   }
   if (sampler.top_p < 1) {
@@ -131,11 +133,13 @@ void TextGenerator::save_weights(const std::filesystem::path& folder) const {
 
 TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
   const auto path = folder / "config.json";
-  const auto config = models::LanguageModelConfig::parse(formats::read_file(path, int64_t{1} << 26), path.string());
+  const auto config =
+      models::LanguageModelConfig::parse(formats::read_file(path, int64_t{1} << 26), path.string());
   TextGenerator result;
   result.tokenizer = formats::Tokenizer::load(folder);
   check_data(result.tokenizer->vocab_size() == config.vocab_size, path.string(),
-             "expected vocab_size {} as in tokenizer.json, found {}", result.tokenizer->vocab_size(), config.vocab_size);
+             "expected vocab_size {} as in tokenizer.json, found {}", result.tokenizer->vocab_size(),
+             config.vocab_size);
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
   try {

@@ -16,8 +16,8 @@ class Keys {
         kind_(recipe.choice("model.kind", "attention", {"attention", "lstm", "cnn", "linear", "majority"})) {}
 
   models::ModelKind kind() const { return models::model_kind(kind_); }
-  // The key to ask for: the kind's own where the recipe has it. Every kind's is asked for, so that the ones of other
-  // kinds are not taken for misspelt.
+  // The key to ask for: the kind's own where the recipe has it. Every kind's is asked for, so that the ones
+  // of other kinds are not taken for misspelt.
   std::string operator()(const std::string& key) const {
     for (const char* other : {"attention", "lstm", "cnn", "linear", "majority"}) {
       if (other != kind_) recipe_.has("kinds." + std::string(other) + "." + key);

@@ -39,11 +39,13 @@ Settings read_settings(const formats::Recipe& recipe) {
   // The end of the text is held out, not random pieces: neighbouring pieces share their words.
   s.valid_share = recipe.number("data.valid_share", s.valid_share, 0.0, 0.9);
   s.test_share = recipe.number("data.test_share", s.test_share, 0.0, 0.9);
-  if (s.valid_share + s.test_share >= 1) recipe.fail("data.valid_share", "expected training text to be left, found none");
+  if (s.valid_share + s.test_share >= 1)
+    recipe.fail("data.valid_share", "expected training text to be left, found none");
   const auto kind =
       recipe.choice(key("tokenizer.kind"), "characters", {"bytes", "characters", "words", "unigram", "bpe"});
   s.tokenizer.kind = formats::tokenizer_kind(kind);
-  s.tokenizer.vocab_size = recipe.integer(key("tokenizer.vocab_size"), kind == "unigram" || kind == "bpe" ? 8000 : 0, 0, 1 << 24);
+  s.tokenizer.vocab_size =
+      recipe.integer(key("tokenizer.vocab_size"), kind == "unigram" || kind == "bpe" ? 8000 : 0, 0, 1 << 24);
   s.tokenizer.lowercase = recipe.boolean(key("tokenizer.lowercase"), false);
   s.tokenizer.min_count = recipe.integer(key("tokenizer.min_count"), 1, 1, 1 << 30);
   s.tokenizer.special_tokens = false;
@@ -88,17 +90,20 @@ class LanguageModelTask final : public Task {
       model_.tokenizer = formats::Tokenizer::load(options.resume_from);
     } else {
       const std::string_view text(texts_[0]);
-      model_.tokenizer = formats::train_tokenizer(std::span<const std::string_view>(&text, 1), settings_.tokenizer);
+      model_.tokenizer =
+          formats::train_tokenizer(std::span<const std::string_view>(&text, 1), settings_.tokenizer);
     }
     for (size_t split = 0; split < 3; ++split) ids_[split] = model_.tokenizer->encode_ids(texts_[split]);
-    check_data(ids_[0].size() >= 2, source_, "expected a training text of at least two tokens, found {}", ids_[0].size());
+    check_data(ids_[0].size() >= 2, source_, "expected a training text of at least two tokens, found {}",
+               ids_[0].size());
     settings_.model.vocab_size = model_.tokenizer->vocab_size();
     model_.network = std::make_shared<models::LanguageModel>(settings_.model, settings_.seed);
     length_ = std::min<int64_t>(settings_.model.context, static_cast<int64_t>(ids_[0].size()) - 1);
     sequences_ = std::max<int64_t>(settings_.batch_tokens / length_, 1);
-    description_ = fmt::format("Running text from `{}`: {} training, {} validation, {} test tokens; vocabulary of {} ({}).\n",
-                               source_, ids_[0].size(), ids_[1].size(), ids_[2].size(), settings_.model.vocab_size,
-                               formats::to_string(model_.tokenizer->kind()));
+    description_ = fmt::format(
+        "Running text from `{}`: {} training, {} validation, {} test tokens; vocabulary of {} ({}).\n",
+        source_, ids_[0].size(), ids_[1].size(), ids_[2].size(), settings_.model.vocab_size,
+        formats::to_string(model_.tokenizer->kind()));
     if (options.log != nullptr) {
       options.log->log(LogLevel::kInfo, description_.substr(0, description_.size() - 1));
     }
@@ -141,9 +146,10 @@ class LanguageModelTask final : public Task {
     // A weight that is not finite shows here first when the gradients were: the score must lose, not throw.
     const bool finite = std::isfinite(loss) && loss >= 0;
     const auto characters = characters_in(texts_[static_cast<size_t>(split)]);
-    e.figures = {{"loss", loss},
-                 {"perplexity", finite ? metrics::perplexity(likelihood.nats, likelihood.tokens) : loss},
-                 {"bits_per_character", finite ? metrics::bits_per_character(likelihood.nats, characters) : loss}};
+    e.figures = {
+        {"loss", loss},
+        {"perplexity", finite ? metrics::perplexity(likelihood.nats, likelihood.tokens) : loss},
+        {"bits_per_character", finite ? metrics::bits_per_character(likelihood.nats, characters) : loss}};
     e.score = finite ? -loss : -1e30;
     return e;
   }
@@ -163,7 +169,8 @@ class LanguageModelTask final : public Task {
     const double valid = settings_.valid.empty() ? settings_.valid_share : 0.0;
     const double test = settings_.test.empty() ? settings_.test_share : 0.0;
     const size_t train_end = cut_at(texts_[0], 1 - valid - test), valid_end = cut_at(texts_[0], 1 - test);
-    texts_[1] = settings_.valid.empty() ? texts_[0].substr(train_end, valid_end - train_end) : load(settings_.valid);
+    texts_[1] =
+        settings_.valid.empty() ? texts_[0].substr(train_end, valid_end - train_end) : load(settings_.valid);
     texts_[2] = settings_.test.empty() ? texts_[0].substr(valid_end) : load(settings_.test);
     texts_[0].resize(train_end);
   }

@@ -14,8 +14,9 @@ Model Model::load(const std::filesystem::path& folder) {
   check_data(std::filesystem::is_directory(folder), folder.string(),
              "expected a model's folder, found {}; give the folder that fovea train wrote",
              std::filesystem::exists(folder) ? "a file" : "nothing");
-  check_data(std::filesystem::exists(path), folder.string(),
-             "expected config.json in a model's folder, found none; train it first, or continue with --resume");
+  check_data(
+      std::filesystem::exists(path), folder.string(),
+      "expected config.json in a model's folder, found none; train it first, or continue with --resume");
   Model model;
   model.folder_ = folder;
   const auto json = nlohmann::json::parse(formats::read_file(path, int64_t{1} << 26), nullptr, false);
@@ -26,13 +27,17 @@ Model Model::load(const std::filesystem::path& folder) {
     model.generator_ = std::make_shared<const tasks::TextGenerator>(tasks::TextGenerator::load(folder));
     return model;
   }
-  check_data(model.task_ == "text-classification", path.string(),
-             "expected the task text-classification or language-model, found \"{}\"; it is of a later version", model.task_);
+  check_data(
+      model.task_ == "text-classification", path.string(),
+      "expected the task text-classification or language-model, found \"{}\"; it is of a later version",
+      model.task_);
   model.classifier_ = std::make_shared<const tasks::Classifier>(tasks::Classifier::load(folder));
   return model;
 }
 
-models::ModelKind Model::kind() const { return classifier_ ? classifier_->kind : language_model().network->config().kind; }
+models::ModelKind Model::kind() const {
+  return classifier_ ? classifier_->kind : language_model().network->config().kind;
+}
 int64_t Model::parameter_count() const {
   return classifier_ ? classifier_->parameter_count() : language_model().network->parameter_count();
 }
@@ -70,13 +75,14 @@ tasks::Evaluation Model::evaluate(const data::Table& table, std::string_view tex
                                   std::string_view target_column) const {
   const auto& c = classifier();
   const auto texts = table.column(text_column.empty() ? std::string_view(c.text_column) : text_column);
-  const auto targets = table.column(target_column.empty() ? std::string_view(c.target_column) : target_column);
+  const auto targets =
+      table.column(target_column.empty() ? std::string_view(c.target_column) : target_column);
   std::vector<int32_t> truth;
   for (size_t i = 0; i < targets.size(); ++i) {
     const auto found = std::find(c.classes.begin(), c.classes.end(), targets[i]);
     check_data(found != c.classes.end(), table.where(static_cast<int64_t>(i)),
-               "expected one of the model's {} classes, found \"{}\"; remove the row, or train with it", c.classes.size(),
-               targets[i]);
+               "expected one of the model's {} classes, found \"{}\"; remove the row, or train with it",
+               c.classes.size(), targets[i]);
     truth.push_back(static_cast<int32_t>(found - c.classes.begin()));
   }
   return tasks::evaluate_classes(std::move(truth), c.probabilities(texts), c.classes);

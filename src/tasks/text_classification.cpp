@@ -20,14 +20,14 @@ struct Settings {
   uint64_t seed = 1;
   TextDataSettings data;
   formats::TokenizerOptions tokenizer;
-  double sampling = 0.0;           // sub-word regularisation; 0: none
+  double sampling = 0.0;  // sub-word regularisation; 0: none
   models::TextClassifierConfig model;
   models::NgramOptions ngrams;
   models::LinearTrainOptions linear;
   int64_t linear_epochs = 10;
   int64_t batch_tokens = 4096;
   double label_smoothing = 0.0;
-  bool balance = false;            // class weights N / (classes · count)
+  bool balance = false;  // class weights N / (classes · count)
 };
 
 Settings read_settings(const formats::Recipe& recipe) {
@@ -35,7 +35,8 @@ Settings read_settings(const formats::Recipe& recipe) {
   Settings s;
   s.seed = static_cast<uint64_t>(recipe.integer("seed", 1, 0, int64_t{1} << 40));
   s.data = read_text_data_settings(recipe);
-  const auto kind = recipe.choice(key("tokenizer.kind"), "unigram", {"bytes", "characters", "words", "unigram", "bpe"});
+  const auto kind =
+      recipe.choice(key("tokenizer.kind"), "unigram", {"bytes", "characters", "words", "unigram", "bpe"});
   s.tokenizer.kind = formats::tokenizer_kind(kind);
   s.tokenizer.vocab_size = recipe.integer(key("tokenizer.vocab_size"), 8000, 0, 1 << 24);
   s.tokenizer.lowercase = recipe.boolean(key("tokenizer.lowercase"), true);
@@ -53,7 +54,8 @@ Settings read_settings(const formats::Recipe& recipe) {
   m.char_ngrams = recipe.integer(key("model.char_ngrams"), m.char_ngrams, 0, 32);
   m.char_buckets = recipe.integer(key("model.char_buckets"), m.char_buckets, 1, 1 << 26);
   const auto rate = [&](const char* name, float& value) {
-    value = static_cast<float>(recipe.number(key(std::string("model.") + name), static_cast<double>(value), 0.0, 0.99));
+    value = static_cast<float>(
+        recipe.number(key(std::string("model.") + name), static_cast<double>(value), 0.0, 0.99));
   };
   rate("token_dropout", m.token_dropout);
   rate("word_dropout", m.word_dropout);
@@ -74,18 +76,22 @@ Settings read_settings(const formats::Recipe& recipe) {
   s.label_smoothing = recipe.number(key("train.label_smoothing"), 0.0, 0.0, 0.99);
   s.linear.label_smoothing = 0.0;  // it costs the linear model accuracy: its weights are held by l2
   s.balance = recipe.boolean("train.balance_classes", false);
-  if (s.ngrams.words == 0 && s.ngrams.chars_max == 0) recipe.fail("linear.words", "expected words or chars_max above 0");
+  if (s.ngrams.words == 0 && s.ngrams.chars_max == 0)
+    recipe.fail("linear.words", "expected words or chars_max above 0");
   if (m.kind == ModelKind::kAttention && m.width % m.heads != 0) {
     recipe.fail("model.heads", fmt::format("expected a divisor of the width {}, found {}", m.width, m.heads));
   }
-  if (m.kind == ModelKind::kLstm && m.width % 2 != 0) recipe.fail("model.width", "expected an even width for the LSTM");
+  if (m.kind == ModelKind::kLstm && m.width % 2 != 0)
+    recipe.fail("model.width", "expected an even width for the LSTM");
   return s;
 }
 
 class TextClassificationTask final : public Task {
  public:
   TextClassificationTask(Settings settings, const TaskOptions& options)
-      : settings_(std::move(settings)), progress_(options.progress), log_(options.log),
+      : settings_(std::move(settings)),
+        progress_(options.progress),
+        log_(options.log),
         rows_(read_text_rows(settings_.data, options.log)) {
     model_.kind = settings_.model.kind;
     model_.classes = rows_.classes;
@@ -97,7 +103,9 @@ class TextClassificationTask final : public Task {
 
   std::string name() const override { return "text-classification"; }
   ModelKind kind() const override { return model_.kind; }
-  nn::Parameters parameters() override { return model_.network ? model_.network->parameters() : nn::Parameters{}; }
+  nn::Parameters parameters() override {
+    return model_.network ? model_.network->parameters() : nn::Parameters{};
+  }
   int64_t parameter_count() override { return model_.parameter_count(); }
   int64_t start_epoch(int64_t epoch) override;
   autograd::Var loss(int64_t batch, nn::Context& context, int64_t& tokens) override;
@@ -169,7 +177,8 @@ void TextClassificationTask::open_network(const TaskOptions& options) {
     parallel_for(static_cast<int64_t>(rows.size()), 64, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const auto text = rows[static_cast<size_t>(i)].text;
-        encoded_[split][static_cast<size_t>(i)] = models::network_input(text, model_.encode(text), settings_.model);
+        encoded_[split][static_cast<size_t>(i)] =
+            models::network_input(text, model_.encode(text), settings_.model);
       }
     });
     for (const auto& text : encoded_[split]) {
@@ -178,8 +187,9 @@ void TextClassificationTask::open_network(const TaskOptions& options) {
   }
   for (const auto& text : encoded_[0]) lengths_.push_back(static_cast<int64_t>(text.ids.size()));
   if (cut > 0 && log_ != nullptr) {
-    log_->log(LogLevel::kWarning, fmt::format("{} texts reach or exceed model.max_tokens = {} and are cut there", cut,
-                                              settings_.model.max_tokens));
+    log_->log(LogLevel::kWarning,
+              fmt::format("{} texts reach or exceed model.max_tokens = {} and are cut there", cut,
+                          settings_.model.max_tokens));
   }
 }
 
@@ -194,7 +204,8 @@ int64_t TextClassificationTask::start_epoch(int64_t epoch) {
         // Long texts are cut before they are segmented, as Classifier::encode does.
         const auto bytes = static_cast<size_t>(settings_.model.max_tokens) * 16;
         const auto text = rows[row].text.substr(0, std::min(rows[row].text.size(), bytes));
-        const RandomKey key{settings_.seed, (uint64_t{1} << 41) + static_cast<uint64_t>(epoch) * rows.size() + row};
+        const RandomKey key{settings_.seed,
+                            (uint64_t{1} << 41) + static_cast<uint64_t>(epoch) * rows.size() + row};
         auto encoding = model_.tokenizer->encode(text, formats::Sampling{settings_.sampling, key});
         const auto most = std::min(encoding.ids.size(), static_cast<size_t>(settings_.model.max_tokens));
         encoding.ids.resize(most);
@@ -221,8 +232,8 @@ autograd::Var TextClassificationTask::loss(int64_t batch, nn::Context& context, 
   autograd::CrossEntropyOptions options;
   options.label_smoothing = static_cast<float>(settings_.label_smoothing);
   if (!class_weights_.empty()) {
-    options.class_weights =
-        Tensor::from<float>(std::span<const float>(class_weights_), {static_cast<int64_t>(class_weights_.size())});
+    options.class_weights = Tensor::from<float>(std::span<const float>(class_weights_),
+                                                {static_cast<int64_t>(class_weights_.size())});
   }
   return autograd::cross_entropy(model_.network->logits(input, context), labels, options);
 }
@@ -241,7 +252,8 @@ void TextClassificationTask::fit() {
   model_.ngrams = models::Ngrams::fit(texts, settings_.ngrams);
   models::SparseRows rows;
   for (const std::string_view text : texts) model_.ngrams.transform(text, rows);
-  models::LinearTrainer trainer(rows, labels, model_.ngrams.size(), classes, class_weights_, settings_.linear);
+  models::LinearTrainer trainer(rows, labels, model_.ngrams.size(), classes, class_weights_,
+                                settings_.linear);
   double best = 0;
   models::LinearClassifier kept;
   for (int64_t epoch = 0; epoch < settings_.linear_epochs; ++epoch) {
@@ -255,7 +267,8 @@ void TextClassificationTask::fit() {
     }
     if (progress_ != nullptr) {
       progress_->progress({"train", epoch + 1, settings_.linear_epochs, 0, loss, {}});
-      if (progress_->stop_requested()) throw Interrupted("stopped while fitting the linear model; start it again");
+      if (progress_->stop_requested())
+        throw Interrupted("stopped while fitting the linear model; start it again");
     }
   }
   model_.linear = kept;

@@ -21,12 +21,13 @@ std::vector<Split> split_of_rows(const data::Table& table, const TextDataSetting
   std::vector<Split> result(static_cast<size_t>(table.rows()), Split::kTrain);
   std::vector<double> shares = {1 - s.valid_share - s.test_share};
   std::vector<Split> names = {Split::kTrain};
-  for (const auto& [share, name] : {std::pair{s.valid_share, Split::kValid}, std::pair{s.test_share, Split::kTest}}) {
+  for (const auto& [share, name] :
+       {std::pair{s.valid_share, Split::kValid}, std::pair{s.test_share, Split::kTest}}) {
     if (share <= 0) continue;
     shares.push_back(share);
     names.push_back(name);
   }
-  const auto parts = s.split == "group"        ? data::split_grouped(table.column(s.group), shares, s.split_seed)
+  const auto parts = s.split == "group" ? data::split_grouped(table.column(s.group), shares, s.split_seed)
                      : s.split == "stratified" ? data::split_stratified(targets, shares, s.split_seed)
                                                : data::split_random(table.rows(), shares, s.split_seed);
   for (size_t part = 0; part < parts.size(); ++part) {
@@ -43,7 +44,8 @@ std::string choose_target(const data::Table& table, const std::string& wanted) {
   for (const char* name : {"label", "target", "class", "category"}) {
     if (table.find_column(name) >= 0) return name;
   }
-  throw_data(table.source(), "expected data.target to name the column to predict, found none; the columns are {}",
+  throw_data(table.source(),
+             "expected data.target to name the column to predict, found none; the columns are {}",
              fmt::join(table.names(), ", "));
 }
 
@@ -84,7 +86,8 @@ TextDataSettings read_text_data_settings(const formats::Recipe& recipe) {
   s.valid_share = recipe.number("data.valid_share", 0.1, 0.0, 0.9);
   // Separate files that lack a test file have no test rows; validation rows are cut from the training ones.
   s.test_share = recipe.number("data.test_share", s.file.empty() ? 0.0 : 0.1, 0.0, 0.9);
-  if (s.valid_share + s.test_share >= 1) recipe.fail("data.valid_share", "expected training rows to be left, found none");
+  if (s.valid_share + s.test_share >= 1)
+    recipe.fail("data.valid_share", "expected training rows to be left, found none");
   s.split_seed = static_cast<uint64_t>(recipe.integer("data.split_seed", 1, 0, int64_t{1} << 40));
   const auto format = recipe.choice("data.format", "auto", {"auto", "csv", "jsonl", "lines", "document"});
   if (format != "auto") s.read.format = data::file_format(format);
@@ -93,8 +96,10 @@ TextDataSettings read_text_data_settings(const formats::Recipe& recipe) {
   if (!delimiter.empty()) s.read.delimiter = delimiter[0];
   const auto header = recipe.choice("data.header", "auto", {"auto", "present", "absent"});
   if (header != "auto") s.read.header = header == "present" ? data::Header::kPresent : data::Header::kAbsent;
-  if (recipe.choice("data.quoting", "rfc4180", {"rfc4180", "none"}) == "none") s.read.quoting = data::Quoting::kNone;
-  const auto encoding = recipe.choice("data.encoding", "auto", {"auto", "utf-8", "utf-16le", "utf-16be", "latin-1"});
+  if (recipe.choice("data.quoting", "rfc4180", {"rfc4180", "none"}) == "none")
+    s.read.quoting = data::Quoting::kNone;
+  const auto encoding =
+      recipe.choice("data.encoding", "auto", {"auto", "utf-8", "utf-16le", "utf-16be", "latin-1"});
   if (encoding != "auto") s.read.encoding = data::text_encoding(encoding);
   s.read.names = recipe.texts("data.names", {});
   s.read.max_cell_bytes = int64_t{64} << 20;
@@ -134,7 +139,8 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
   for (const auto& rows : result.splits) {
     for (const auto& row : rows) {
       check_data(!row.target.empty(), result.tables[static_cast<size_t>(row.table)].where(row.row),
-                 "expected a value in column {}, found none; fill it or remove the row", result.target_column);
+                 "expected a value in column {}, found none; fill it or remove the row",
+                 result.target_column);
     }
   }
   // Classes of the training rows; what else occurs in rows cut from the same table joins them.
@@ -153,7 +159,8 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
     });
   }
   for (const auto& row : train) known.insert(row.target);
-  check_data(!train.empty(), result.tables[0].source(), "expected training rows, found none; lower the shares held out");
+  check_data(!train.empty(), result.tables[0].source(),
+             "expected training rows, found none; lower the shares held out");
   std::map<std::string_view, std::pair<int32_t, int64_t>> classes;
   for (const auto name : known) {
     classes[name] = {static_cast<int32_t>(result.classes.size()), 0};
@@ -163,17 +170,19 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
     for (auto& row : rows) {
       const auto found = classes.find(row.target);
       check_data(found != classes.end(), result.tables[static_cast<size_t>(row.table)].where(row.row),
-                 "expected one of the {} classes of the training rows, found \"{}\"; add training rows of it or remove the row",
+                 "expected one of the {} classes of the training rows, found \"{}\"; add training rows of it "
+                 "or remove the row",
                  classes.size(), row.target);
       row.label = found->second.first;
       if (&rows == &train) ++found->second.second;
     }
   }
   check_data(classes.size() >= 2, result.tables[0].source(),
-             "expected at least two classes in column {}, found one (\"{}\"); choose another data.target", result.target_column,
-             result.classes[0]);
+             "expected at least two classes in column {}, found one (\"{}\"); choose another data.target",
+             result.target_column, result.classes[0]);
   check_data(classes.size() <= train.size() / 2 || classes.size() <= 1000, result.tables[0].source(),
-             "expected a column of few values, found {} different ones in {} rows of column {}; choose another data.target",
+             "expected a column of few values, found {} different ones in {} rows of column {}; choose "
+             "another data.target",
              classes.size(), train.size(), result.target_column);
   for (const auto& [name, entry] : classes) {
     if (entry.second == 1) {
@@ -182,10 +191,13 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
     }
   }
   result.description = fmt::format(
-      "Text in column `{}`, class in column `{}`, {} classes; {} training, {} validation, {} test rows ({}).\n",
+      "Text in column `{}`, class in column `{}`, {} classes; {} training, {} validation, {} test rows "
+      "({}).\n",
       result.text_column, result.target_column, result.classes.size(), train.size(), result.splits[1].size(),
       result.splits[2].size(),
-      s.file.empty() ? "separate files" : s.split == "group" ? fmt::format("grouped by `{}`", s.group) : s.split + " split");
+      s.file.empty()       ? "separate files"
+      : s.split == "group" ? fmt::format("grouped by `{}`", s.group)
+                           : s.split + " split");
   say(log, LogLevel::kInfo, result.description.substr(0, result.description.size() - 1));
   return result;
 }

@@ -39,8 +39,8 @@ struct TextRows {
   std::string description;           // lines for the card
 };
 
-// Reads, splits and numbers the classes. In a file that is split here, a row whose class has no training row is moved
-// to the training rows (and said so); in separate files it is a DataError that names its line.
+// Reads, splits and numbers the classes. In a file that is split here, a row whose class has no training row
+// is moved to the training rows (and said so); in separate files it is a DataError that names its line.
 TextRows read_text_rows(const TextDataSettings& settings, LogSink* log);
 
 // The path as given if it is there, else inside `base`.

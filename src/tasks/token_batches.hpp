@@ -1,5 +1,5 @@
-// Batches of whole texts under a budget of tokens. Nothing is padded, so any texts go together, and the order is a plain
-// shuffle: batches are as random as rows.
+// Batches of whole texts under a budget of tokens. Nothing is padded, so any texts go together, and the order
+// is a plain shuffle: batches are as random as rows.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 namespace fovea::tasks {
 
 struct TokenBatches {
-  std::vector<int32_t> order;     // of the rows
+  std::vector<int32_t> order;      // of the rows
   std::vector<int64_t> begins{0};  // batch b holds order[begins[b] … begins[b + 1])
   int64_t count() const { return static_cast<int64_t>(begins.size()) - 1; }
   std::span<const int32_t> rows(int64_t batch) const {
@@ -19,8 +19,8 @@ struct TokenBatches {
   }
 };
 
-// The order drawn from (seed, epoch), cut where a further row would exceed the budget; a row larger than the budget is a
-// batch of its own.
+// The order drawn from (seed, epoch), cut where a further row would exceed the budget; a row larger than the
+// budget is a batch of its own.
 TokenBatches token_batches(std::span<const int64_t> lengths, int64_t budget, uint64_t seed, int64_t epoch);
 
 }  // namespace fovea::tasks

@@ -12,12 +12,14 @@ namespace {
 constexpr const char* kVersion = "1";
 
 // A double as text that reads back to the same bits.
-std::string exact(double value) { return fmt::format("{:a}", value); }
+std::string exact(double value) {
+  return fmt::format("{:a}", value);
+}
 
 int64_t whole(const formats::Metadata& metadata, const std::string& key, const std::string& where) {
   const auto found = metadata.find(key);
-  check_data(found != metadata.end(), where, "expected \"{}\" in the checkpoint, found none; start again without --resume",
-             key);
+  check_data(found != metadata.end(), where,
+             "expected \"{}\" in the checkpoint, found none; start again without --resume", key);
   int64_t value = 0;
   const auto& text = found->second;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -28,8 +30,8 @@ int64_t whole(const formats::Metadata& metadata, const std::string& key, const s
 
 double fraction(const formats::Metadata& metadata, const std::string& key, const std::string& where) {
   const auto found = metadata.find(key);
-  check_data(found != metadata.end(), where, "expected \"{}\" in the checkpoint, found none; start again without --resume",
-             key);
+  check_data(found != metadata.end(), where,
+             "expected \"{}\" in the checkpoint, found none; start again without --resume", key);
   char* end = nullptr;
   const double value = std::strtod(found->second.c_str(), &end);
   check_data(end != found->second.c_str() && *end == '\0', where,
@@ -37,11 +39,13 @@ double fraction(const formats::Metadata& metadata, const std::string& key, const
   return value;
 }
 
-void copy_in(const formats::SafeTensors& file, const std::string& name, Tensor& to, const std::string& where) {
+void copy_in(const formats::SafeTensors& file, const std::string& name, Tensor& to,
+             const std::string& where) {
   const Tensor* from = file.find(name);
   check_data(from != nullptr, where, "expected a tensor \"{}\", found none: it is of another model", name);
   check_data(from->shape() == to.shape() && from->dtype() == to.dtype(), where,
-             "expected \"{}\" with {} elements, found {}: it is of another model", name, to.numel(), from->numel());
+             "expected \"{}\" with {} elements, found {}: it is of another model", name, to.numel(),
+             from->numel());
   to.copy_from(*from);
 }
 
@@ -49,7 +53,8 @@ optim::OptimizerState state_under(const formats::SafeTensors& file, std::string_
   optim::OptimizerState state;
   state.steps = steps;
   for (const auto& entry : file.tensors) {
-    if (entry.name.starts_with(prefix)) state.tensors.push_back({entry.name.substr(prefix.size()), entry.tensor});
+    if (entry.name.starts_with(prefix))
+      state.tensors.push_back({entry.name.substr(prefix.size()), entry.tensor});
   }
   return state;
 }
@@ -98,12 +103,16 @@ Progress load_checkpoint(const std::filesystem::path& file, const TrainState& st
   p.best_score = fraction(loaded.metadata, "best_score", where);
   p.stale = whole(loaded.metadata, "stale", where);
   p.seconds = fraction(loaded.metadata, "seconds", where);
-  check_data(p.step >= 0 && p.pass >= 0 && p.epoch >= 0 && p.batch >= 0, where, "expected counts >= 0, found a negative one");
-  for (auto parameter : state.parameters) copy_in(loaded, "weight." + parameter.name, parameter.var.value(), where);
+  check_data(p.step >= 0 && p.pass >= 0 && p.epoch >= 0 && p.batch >= 0, where,
+             "expected counts >= 0, found a negative one");
+  for (auto parameter : state.parameters)
+    copy_in(loaded, "weight." + parameter.name, parameter.var.value(), where);
   try {
-    state.optimizer->load_state(state_under(loaded, "optimizer.", whole(loaded.metadata, "optimizer_steps", where)));
+    state.optimizer->load_state(
+        state_under(loaded, "optimizer.", whole(loaded.metadata, "optimizer_steps", where)));
     if (state.average != nullptr) {
-      state.average->load_state(state_under(loaded, "average.", whole(loaded.metadata, "average_steps", where)));
+      state.average->load_state(
+          state_under(loaded, "average.", whole(loaded.metadata, "average_steps", where)));
     }
   } catch (const ArgumentError& error) {
     throw_data(where, "it is of another run: {}", error.what());

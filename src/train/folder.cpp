@@ -14,7 +14,8 @@ nlohmann::ordered_json figures_of(const tasks::Evaluation& evaluation) {
   nlohmann::ordered_json json;
   json["examples"] = evaluation.examples;
   for (const auto& figure : evaluation.figures) {
-    json[figure.name] = std::isfinite(figure.value) ? nlohmann::ordered_json(figure.value) : nlohmann::ordered_json(nullptr);
+    json[figure.name] =
+        std::isfinite(figure.value) ? nlohmann::ordered_json(figure.value) : nlohmann::ordered_json(nullptr);
   }
   return json;
 }
@@ -35,8 +36,9 @@ void write_metrics(const TrainResult& result) {
 }
 
 void write_card(const TrainResult& result, const std::string& data_description) {
-  std::string text = fmt::format("# A {} model ({})\n\nTrained by Fovea: {} steps, {} parameters, {:.1f} s.\n\n", result.task,
-                                 models::to_string(result.kind), result.steps, result.parameters, result.seconds);
+  std::string text = fmt::format(
+      "# A {} model ({})\n\nTrained by Fovea: {} steps, {} parameters, {:.1f} s.\n\n", result.task,
+      models::to_string(result.kind), result.steps, result.parameters, result.seconds);
   text += "## Data\n\n" + data_description + "\n## Results\n\n| split | examples |";
   const auto& columns = result.test.examples > 0 ? result.test : result.valid;
   std::string rule = "|---|---|";
@@ -45,16 +47,19 @@ void write_card(const TrainResult& result, const std::string& data_description) 
     rule += "---|";
   }
   text += "\n" + rule + "\n";
-  for (const auto& [name, evaluation] : {std::pair{"valid", &result.valid}, std::pair{"test", &result.test}}) {
+  for (const auto& [name, evaluation] :
+       {std::pair{"valid", &result.valid}, std::pair{"test", &result.test}}) {
     if (evaluation->examples == 0) continue;
     text += fmt::format("| {} | {} |", name, evaluation->examples);
     for (const auto& figure : evaluation->figures) text += fmt::format(" {:.4f} |", figure.value);
     text += "\n";
   }
-  text += "\nThe validation rows chose the weights; the test rows were read once, at the end.\n\n"
-          "## Make it again\n\n    fovea train recipe.toml --out model\n\n"
-          "## Limits\n\nThe model knows its training data only: check it on your own examples, group by group, before "
-          "anything depends on it.\n";
+  text +=
+      "\nThe validation rows chose the weights; the test rows were read once, at the end.\n\n"
+      "## Make it again\n\n    fovea train recipe.toml --out model\n\n"
+      "## Limits\n\nThe model knows its training data only: check it on your own examples, group by group, "
+      "before "
+      "anything depends on it.\n";
   formats::write_atomically(result.folder / "card.md", text);
 }
 

@@ -8,8 +8,8 @@ namespace fovea::train {
 // metrics.json: the final figures of each split, and what they cost. DataError on a full disk.
 void write_metrics(const TrainResult& result);
 
-// card.md: what the model is, what it was trained on, how well it does, how to make it again. After Mitchell et al.,
-// "Model cards for model reporting", 2019.
+// card.md: what the model is, what it was trained on, how well it does, how to make it again. After Mitchell
+// et al., "Model cards for model reporting", 2019.
 void write_card(const TrainResult& result, const std::string& data_description);
 
 }  // namespace fovea::train

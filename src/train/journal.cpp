@@ -41,7 +41,8 @@ nlohmann::ordered_json number(double value) {
 
 Journal::Journal(std::filesystem::path file, int64_t last_step) : file_(std::move(file)) {
   std::string kept;
-  if (last_step >= 0 && std::filesystem::exists(file_)) kept = lines_until(formats::read_file(file_), last_step);
+  if (last_step >= 0 && std::filesystem::exists(file_))
+    kept = lines_until(formats::read_file(file_), last_step);
   formats::write_atomically(file_, kept);
   descriptor_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   check_data(descriptor_ >= 0, file_.string(), "expected to write, found: {}", std::strerror(errno));
@@ -57,15 +58,15 @@ void Journal::write(const std::string& line) {
   while (left > 0) {
     const ssize_t written = ::write(descriptor_, at, left);
     if (written < 0 && errno == EINTR) continue;
-    check_data(written > 0, file_.string(), "expected to write, found: {}; make room and continue with --resume",
-               std::strerror(errno));
+    check_data(written > 0, file_.string(),
+               "expected to write, found: {}; make room and continue with --resume", std::strerror(errno));
     at += written;
     left -= static_cast<size_t>(written);
   }
 }
 
-void Journal::step(int64_t step, int64_t epoch, double loss, double learning_rate, double gradient_norm, int64_t tokens,
-                   double seconds) {
+void Journal::step(int64_t step, int64_t epoch, double loss, double learning_rate, double gradient_norm,
+                   int64_t tokens, double seconds) {
   const nlohmann::ordered_json line = {{"step", step},
                                        {"epoch", epoch},
                                        {"loss", number(loss)},

@@ -17,19 +17,28 @@ using Clock = std::chrono::steady_clock;
 
 std::unique_ptr<optim::Optimizer> make_optimizer(const Settings& s, const nn::Parameters& parameters) {
   auto groups = optim::decay_groups(parameters, s.weight_decay);
-  const optim::AdamOptions adam{static_cast<float>(s.beta1), static_cast<float>(s.beta2), static_cast<float>(s.epsilon)};
+  const optim::AdamOptions adam{static_cast<float>(s.beta1), static_cast<float>(s.beta2),
+                                static_cast<float>(s.epsilon)};
   switch (s.optimizer) {
-    case OptimizerKind::kAdam: return optim::make_adam(std::move(groups), adam);
-    case OptimizerKind::kSgd: return optim::make_sgd(std::move(groups), {.momentum = static_cast<float>(s.momentum)});
-    case OptimizerKind::kAdamW: break;
+    case OptimizerKind::kAdam:
+      return optim::make_adam(std::move(groups), adam);
+    case OptimizerKind::kSgd:
+      return optim::make_sgd(std::move(groups), {.momentum = static_cast<float>(s.momentum)});
+    case OptimizerKind::kAdamW:
+      break;
   }
   return optim::make_adamw(std::move(groups), adam);
 }
 
 class Loop {
  public:
-  Loop(tasks::Task& task, const Settings& settings, const std::filesystem::path& folder, const TrainOptions& options)
-      : task_(task), settings_(settings), folder_(folder), options_(options), parameters_(task.parameters()),
+  Loop(tasks::Task& task, const Settings& settings, const std::filesystem::path& folder,
+       const TrainOptions& options)
+      : task_(task),
+        settings_(settings),
+        folder_(folder),
+        options_(options),
+        parameters_(task.parameters()),
         optimizer_(make_optimizer(settings, parameters_)) {
     if (settings.average > 0) average_.emplace(parameters_, settings.average);
   }
@@ -92,10 +101,12 @@ void Loop::report(std::string_view message) const {
 void Loop::stop_if_not_finite(double loss, double norm) const {
   if (std::isfinite(loss) && std::isfinite(norm)) return;
   const auto largest = optim::largest_gradient(parameters_);
-  throw DataError(fmt::format(
-      "step {}: expected a finite loss and gradient, found loss {} and gradient norm {}; the largest gradient is {} in {}; "
-      "lower train.learning_rate, lengthen train.warm_up or lower train.clip",
-      progress_.step + 1, loss, norm, largest.magnitude, largest.name.empty() ? "no parameter" : largest.name));
+  throw DataError(
+      fmt::format("step {}: expected a finite loss and gradient, found loss {} and gradient norm {}; the "
+                  "largest gradient is {} in {}; "
+                  "lower train.learning_rate, lengthen train.warm_up or lower train.clip",
+                  progress_.step + 1, loss, norm, largest.magnitude,
+                  largest.name.empty() ? "no parameter" : largest.name));
 }
 
 void Loop::step(const optim::Schedule& schedule, Journal& journal) {
@@ -159,11 +170,12 @@ void Loop::validate(Journal& journal) {
 Progress Loop::run() {
   std::filesystem::create_directories(folder_ / "checkpoint");
   begin();
-  const auto warm_up = settings_.warm_up < 1
-                           ? std::ceil(settings_.warm_up * static_cast<double>(total_))
-                           : std::min(settings_.warm_up, static_cast<double>(total_ - 1));
-  optim::Schedule schedule{.kind = settings_.schedule, .peak = settings_.learning_rate,
-                           .warm_up_steps = std::min(static_cast<int64_t>(warm_up), total_ - 1), .total_steps = total_,
+  const auto warm_up = settings_.warm_up < 1 ? std::ceil(settings_.warm_up * static_cast<double>(total_))
+                                             : std::min(settings_.warm_up, static_cast<double>(total_ - 1));
+  optim::Schedule schedule{.kind = settings_.schedule,
+                           .peak = settings_.learning_rate,
+                           .warm_up_steps = std::min(static_cast<int64_t>(warm_up), total_ - 1),
+                           .total_steps = total_,
                            .final_fraction = settings_.final_fraction};
   Journal journal(folder_ / "metrics.jsonl", progress_.step > 0 ? progress_.step : -1);
   const auto stopped = [&] { return settings_.patience > 0 && progress_.stale >= settings_.patience; };
@@ -171,7 +183,8 @@ Progress Loop::run() {
     step(schedule, journal);
     const bool last_step = progress_.step == total_;
     const bool epoch_ends = progress_.batch >= batches_;
-    const bool validates = settings_.validate_every > 0 ? progress_.step % settings_.validate_every == 0 : epoch_ends;
+    const bool validates =
+        settings_.validate_every > 0 ? progress_.step % settings_.validate_every == 0 : epoch_ends;
     if (validates || last_step) validate(journal);
     if (validates || last_step ||
         (settings_.checkpoint_every > 0 && progress_.step % settings_.checkpoint_every == 0)) {
@@ -180,8 +193,8 @@ Progress Loop::run() {
     report({});
     if (!last_step && options_.progress != nullptr && options_.progress->stop_requested()) {
       checkpoint();
-      throw Interrupted(fmt::format("stopped after step {} of {}; continue with --resume --out {}", progress_.step, total_,
-                                    folder_.string()));
+      throw Interrupted(fmt::format("stopped after step {} of {}; continue with --resume --out {}",
+                                    progress_.step, total_, folder_.string()));
     }
   }
   load_weights(best(), parameters_);

@@ -23,8 +23,8 @@ Settings read_settings(const formats::Recipe& recipe) {
   s.epsilon = recipe.number(key("train.epsilon"), s.epsilon, 1e-30, 1.0);
   s.momentum = recipe.number(key("train.momentum"), s.momentum, 0.0, 0.999999);
   s.clip = recipe.number(key("train.clip"), s.clip, 0.0, 1e30);
-  const auto schedule =
-      recipe.choice(key("train.schedule"), "cosine", {"constant", "linear", "cosine", "inverse_sqrt", "one_cycle"});
+  const auto schedule = recipe.choice(key("train.schedule"), "cosine",
+                                      {"constant", "linear", "cosine", "inverse_sqrt", "one_cycle"});
   s.schedule = schedule == "constant"       ? optim::ScheduleKind::kConstant
                : schedule == "linear"       ? optim::ScheduleKind::kLinear
                : schedule == "cosine"       ? optim::ScheduleKind::kCosine

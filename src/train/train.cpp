@@ -17,15 +17,17 @@ void prepare_folder(const TrainOptions& options) {
   check_argument(!(options.resume && options.overwrite), "train", "expected resume or overwrite, got both");
   const bool used = std::filesystem::exists(options.out / "model.safetensors") ||
                     std::filesystem::exists(options.out / "checkpoint");
-  check_argument(!used || options.resume || options.overwrite, "train",
-                 "expected an empty folder, got {}, which holds a model; give --resume to continue it, or another --out",
-                 options.out.string());
+  check_argument(
+      !used || options.resume || options.overwrite, "train",
+      "expected an empty folder, got {}, which holds a model; give --resume to continue it, or another --out",
+      options.out.string());
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   check_data(!error, options.out.string(), "expected a folder that can be made, found: {}", error.message());
   if (used && options.overwrite) {
     std::filesystem::remove_all(options.out / "checkpoint");
-    for (const char* file : {"model.safetensors", "metrics.json", "metrics.jsonl", "tokenizer.json", "card.md"}) {
+    for (const char* file :
+         {"model.safetensors", "metrics.json", "metrics.jsonl", "tokenizer.json", "card.md"}) {
       std::filesystem::remove(options.out / file);
     }
   }

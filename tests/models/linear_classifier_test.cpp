@@ -11,7 +11,8 @@
 namespace fovea::models {
 namespace {
 
-const std::vector<std::string_view> kTexts = {"red apple", "green apple", "fast engine", "slow engine", "red engine"};
+const std::vector<std::string_view> kTexts = {"red apple", "green apple", "fast engine", "slow engine",
+                                              "red engine"};
 const std::vector<int32_t> kLabels = {0, 0, 1, 1, 1};
 
 TEST(Ngrams, CountsWordsPairsAndTheirWeights) {
@@ -41,7 +42,8 @@ TEST(Ngrams, AnEmptyTextIsAnEmptyRow) {
 
 TEST(Ngrams, RefusesNothingToCountAndDamage) {
   EXPECT_THROW(Ngrams::fit(kTexts, {.words = 0, .chars_max = 0}), ArgumentError);
-  EXPECT_THROW(Ngrams::restore({}, Tensor::from<int64_t>({2, 1}, {2}), Tensor::zeros({2}), "model"), DataError);
+  EXPECT_THROW(Ngrams::restore({}, Tensor::from<int64_t>({2, 1}, {2}), Tensor::zeros({2}), "model"),
+               DataError);
   EXPECT_THROW(Ngrams::restore({}, Tensor{}, Tensor{}, "model"), DataError);
 }
 

@@ -37,8 +37,9 @@ TEST(Sample, RefusesWhatMeansNothing) {
 TextGenerator generator(models::ModelKind kind, int64_t context) {
   TextGenerator g;
   const std::string_view text = "to be or not to be, that is the question";
-  g.tokenizer = formats::train_tokenizer(std::span<const std::string_view>(&text, 1),
-                                         {.kind = formats::TokenizerKind::kCharacters, .vocab_size = 0, .special_tokens = false});
+  g.tokenizer = formats::train_tokenizer(
+      std::span<const std::string_view>(&text, 1),
+      {.kind = formats::TokenizerKind::kCharacters, .vocab_size = 0, .special_tokens = false});
   models::LanguageModelConfig config;
   config.kind = kind;
   config.vocab_size = g.tokenizer->vocab_size();
@@ -75,7 +76,8 @@ TEST(Generate, TheSameSeedGivesTheSameText) {
 
 TEST(Generate, StopsWhenTheCallerSaysSo) {
   const auto g = generator(models::ModelKind::kAttention, 16);
-  const auto text = g.generate("to", {.max_tokens = 30}, [](std::string_view so_far) { return so_far.size() < 5; });
+  const auto text =
+      g.generate("to", {.max_tokens = 30}, [](std::string_view so_far) { return so_far.size() < 5; });
   EXPECT_EQ(text.size(), 5u);
 }
 

@@ -33,7 +33,8 @@ TEST_P(TrainedModel, LoadedPredictsOneByOneAsTogether) {
   // A text's prediction does not depend on what else is asked with it, nor on being empty or unknown.
   const std::string_view texts[] = {"", "apple", "one small violin", "\xff\xfe never seen"};
   const auto many = model.predict(texts);
-  // Products of another number of rows may round differently: a few units in the last place of logits around one.
+  // Products of another number of rows may round differently: a few units in the last place of logits around
+  // one.
   for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(many[2].probabilities[c], p.probabilities[c], 1e-5);
   for (const auto& one : many) {
     double total = 0;
@@ -41,7 +42,8 @@ TEST_P(TrainedModel, LoadedPredictsOneByOneAsTogether) {
     EXPECT_NEAR(total, 1.0, 1e-5);
   }
 }
-INSTANTIATE_TEST_SUITE_P(Kinds, TrainedModel, testing::Values("attention", "lstm", "cnn", "linear", "majority"));
+INSTANTIATE_TEST_SUITE_P(Kinds, TrainedModel,
+                         testing::Values("attention", "lstm", "cnn", "linear", "majority"));
 
 TEST(Model, DamagedFilesAreNamed) {
   const Folder folder;
@@ -112,7 +114,8 @@ TEST(Model, LoadsInATenthOfASecondAndReadsAShortTextInAMillisecond) {
   RecordProperty("load_ms", std::to_string(load));
   RecordProperty("predict_ms", std::to_string(predict));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  // The goals are 100 ms and 1 ms on a free machine; tests run beside one another, so three times that is allowed.
+  // The goals are 100 ms and 1 ms on a free machine; tests run beside one another, so three times that is
+  // allowed.
   EXPECT_LT(load, 300);
   EXPECT_LT(predict, 3);
 #endif

@@ -41,7 +41,9 @@ formats::Recipe small_recipe(const std::filesystem::path& folder) {
   return r;
 }
 
-std::string weights(const std::filesystem::path& model) { return formats::read_file(model / "model.safetensors"); }
+std::string weights(const std::filesystem::path& model) {
+  return formats::read_file(model / "model.safetensors");
+}
 
 // What the killed process runs; started by the test below with its folder in the environment.
 TEST(Resume, DISABLED_Child) {
@@ -56,7 +58,8 @@ TEST(Resume, DISABLED_Child) {
 bool run_child(const std::filesystem::path& folder, std::chrono::microseconds delay) {
   ::setenv("FOVEA_TEST_FOLDER", folder.c_str(), 1);
   const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
-  std::string filter = "--gtest_filter=Resume.DISABLED_Child", disabled = "--gtest_also_run_disabled_tests", name = self;
+  std::string filter = "--gtest_filter=Resume.DISABLED_Child", disabled = "--gtest_also_run_disabled_tests",
+              name = self;
   char* arguments[] = {name.data(), filter.data(), disabled.data(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -86,7 +89,8 @@ TEST(Resume, KilledTwentyTimesEndsWithTheSameBits) {
   const Folder other;  // a dry run tells how long the child takes
   test::write_file(other.path() / "data.csv", test::example_csv(200));
   ASSERT_TRUE(run_child(other.path(), std::chrono::minutes(2)));
-  const auto full = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started);
+  const auto full =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started);
   int kills = 0;
   Random random(11);
   for (int attempt = 0; attempt < 20; ++attempt) {

@@ -116,8 +116,9 @@ TEST(Train, AnEmptyFileAndAnUnknownClassSayWhatToDo) {
     }
     return std::string("no error");
   };
-  EXPECT_NE(message().find("test.csv:3: expected one of the 3 classes of the training rows, found \"mineral\""),
-            std::string::npos)
+  EXPECT_NE(
+      message().find("test.csv:3: expected one of the 3 classes of the training rows, found \"mineral\""),
+      std::string::npos)
       << message();
   test::write_file(folder.path() / "test.csv", "");
   EXPECT_NE(message().find("test.csv"), std::string::npos) << message();
@@ -129,7 +130,8 @@ TEST(Train, AClassWithOneExampleTrains) {
   test::write_file(folder.path() / "data.csv", test::example_csv(60) + "a stone,mineral\n");
   r.set("model.kind", "linear");
   const auto result = train(r, {.out = folder.path() / "model"});
-  EXPECT_EQ(Model::load(result.folder).labels(), (std::vector<std::string>{"fruit", "machine", "mineral", "music"}));
+  EXPECT_EQ(Model::load(result.folder).labels(),
+            (std::vector<std::string>{"fruit", "machine", "mineral", "music"}));
 }
 
 }  // namespace

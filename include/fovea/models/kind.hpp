@@ -1,4 +1,5 @@
-// What kind of model a recipe's model.kind names. The baselines are the same recipe with this one word changed.
+// What kind of model a recipe's model.kind names. The baselines are the same recipe with this one word
+// changed.
 #pragma once
 
 #include <string_view>

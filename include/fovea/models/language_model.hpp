@@ -1,5 +1,6 @@
-// A network that continues a text, token by token: P(token t | tokens before t). Attention (GPT-2's pre-norm decoder:
-// Radford et al. 2019) or LSTM. The output projection shares the embedding's weights (Press and Wolf 2017).
+// A network that continues a text, token by token: P(token t | tokens before t). Attention (GPT-2's pre-norm
+// decoder: Radford et al. 2019) or LSTM. The output projection shares the embedding's weights (Press and Wolf
+// 2017).
 #pragma once
 
 #include <cstdint>
@@ -31,16 +32,17 @@ struct LanguageModelConfig {
 
 class LanguageModel final : public nn::Module {
  public:
-  // Parameters drawn from `seed`, N(0, 0.02²) and smaller where a branch ends (GPT-2). ArgumentError for sizes below one,
-  // heads that do not divide the width, or another kind.
+  // Parameters drawn from `seed`, N(0, 0.02²) and smaller where a branch ends (GPT-2). ArgumentError for
+  // sizes below one, heads that do not divide the width, or another kind.
   LanguageModel(const LanguageModelConfig& config, uint64_t seed);
 
   const LanguageModelConfig& config() const { return config_; }
   void visit(nn::ModuleVisitor& visitor) override;
 
-  // Mean −ln P(targets[t] | ids up to t) over the packed tokens; ids and targets [T] int32. No sequence may be longer
-  // than the context. Logits [T, V] are never held.
-  autograd::Var loss(const Tensor& ids, const Tensor& targets, const Offsets& offsets, nn::Context& context) const;
+  // Mean −ln P(targets[t] | ids up to t) over the packed tokens; ids and targets [T] int32. No sequence may
+  // be longer than the context. Logits [T, V] are never held.
+  autograd::Var loss(const Tensor& ids, const Tensor& targets, const Offsets& offsets,
+                     nn::Context& context) const;
   // Hidden states [T, width] and the logits of them [T, V], for looking inside.
   autograd::Var hidden(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
     return hidden_of(embed(ids, offsets, context), offsets, context);
@@ -56,8 +58,8 @@ class LanguageModel final : public nn::Module {
     std::vector<autograd::RecurrentState> recurrent;
     int64_t length = 0;  // tokens seen
   };
-  // Appends tokens to the state and gives the logits [V] after the last. ArgumentError for none, or (attention) more than
-  // the context in all.
+  // Appends tokens to the state and gives the logits [V] after the last. ArgumentError for none, or
+  // (attention) more than the context in all.
   Tensor next(std::span<const int32_t> ids, State& state) const;
 
  private:

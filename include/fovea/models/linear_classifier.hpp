@@ -1,4 +1,5 @@
-// Multinomial logistic regression over sparse rows: logits = x W + b, the honest baseline of text classification.
+// Multinomial logistic regression over sparse rows: logits = x W + b, the honest baseline of text
+// classification.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +21,19 @@ struct LinearClassifier {
 };
 
 struct LinearTrainOptions {
-  double learning_rate = 0.1;   // AdaGrad's; tf-idf rows have length one, so it needs no tuning by data set
-  double l2 = 1e-4;             // a row's share of the penalty l2/2 |W|^2, applied to the columns that the row touches
+  double learning_rate = 0.1;  // AdaGrad's; tf-idf rows have length one, so it needs no tuning by data set
+  double l2 = 1e-4;  // a row's share of the penalty l2/2 |W|^2, applied to the columns that the row touches
   double label_smoothing = 0;
-  uint64_t seed = 1;            // order of the rows
+  uint64_t seed = 1;  // order of the rows
 };
 
-// AdaGrad (Duchi et al., 2011), one row at a time: the rows are so sparse that a dense mini-batch step would cost more
-// than a whole pass, and its per-weight rate lets rare features learn fast. One thread, hence the same bits always.
-// The state is the weights, their squared-gradient sums and the epoch.
+// AdaGrad (Duchi et al., 2011), one row at a time: the rows are so sparse that a dense mini-batch step would
+// cost more than a whole pass, and its per-weight rate lets rare features learn fast. One thread, hence the
+// same bits always. The state is the weights, their squared-gradient sums and the epoch.
 class LinearTrainer {
  public:
-  // rows and labels (in [0, classes)) are borrowed. ArgumentError on lengths that differ or a label out of range.
+  // rows and labels (in [0, classes)) are borrowed. ArgumentError on lengths that differ or a label out of
+  // range.
   LinearTrainer(const SparseRows& rows, std::span<const int32_t> labels, int64_t features, int64_t classes,
                 std::span<const float> class_weights, const LinearTrainOptions& options);
 

@@ -1,4 +1,5 @@
-// A network that reads a text and names its class: embedding, a body of one of three kinds, pooling, one linear layer.
+// A network that reads a text and names its class: embedding, a body of one of three kinds, pooling, one
+// linear layer.
 //   x = token + character n-grams + token n-grams + position;  h = body(x);  logits = pool(h) Wᵀ + b
 #pragma once
 
@@ -24,15 +25,16 @@ struct TextClassifierConfig {
   int64_t classes = 0;
   int64_t layers = 2;
   int64_t width = 128;
-  int64_t heads = 4;            // attention
-  int64_t feed_forward = 512;   // attention; 4 x width, as in every paper since the first
-  int64_t max_tokens = 512;     // learned positions; longer texts are cut
-  // Token n-grams from pairs up to this length have hashed embeddings of their own, added to the last token's: a text
-  // of seven words is told by its pairs, which two layers of attention would have to learn first. 1: none.
+  int64_t heads = 4;           // attention
+  int64_t feed_forward = 512;  // attention; 4 x width, as in every paper since the first
+  int64_t max_tokens = 512;    // learned positions; longer texts are cut
+  // Token n-grams from pairs up to this length have hashed embeddings of their own, added to the last
+  // token's: a text of seven words is told by its pairs, which two layers of attention would have to learn
+  // first. 1: none.
   int64_t ngrams = 1;
   int64_t ngram_buckets = 1 << 14;
-  // Character n-grams of 3 up to this many bytes of each token have hashed embeddings, whose mean joins the token's: a
-  // rare or unseen word is known by its parts (fastText; Bojanowski et al. 2017). 0: none.
+  // Character n-grams of 3 up to this many bytes of each token have hashed embeddings, whose mean joins the
+  // token's: a rare or unseen word is known by its parts (fastText; Bojanowski et al. 2017). 0: none.
   int64_t char_ngrams = 0;
   int64_t char_buckets = 1 << 15;
   // Probabilities of being dropped while training.
@@ -42,18 +44,18 @@ struct TextClassifierConfig {
   float embedding_dropout = 0.1F;  // elements of the embeddings
   float dropout = 0.1F;            // elements of each branch before it joins the residual
   float attention_dropout = 0.0F;
-  float pooled_dropout = 0.3F;     // elements of the pooled features
+  float pooled_dropout = 0.3F;  // elements of the pooled features
 
   // One line of JSON, Hugging Face's names where it has them. parse: DataError named by `where`.
   std::string to_json() const;
   static TextClassifierConfig parse(std::string_view json, std::string_view where);
 };
 
-// What a text classifier reads: packed tokens of N texts (each may be empty) and, for models with character n-grams,
-// the buckets of each token's n-grams.
+// What a text classifier reads: packed tokens of N texts (each may be empty) and, for models with character
+// n-grams, the buckets of each token's n-grams.
 struct TextBatch {
-  Tensor ids;       // [T] int32
-  Offsets offsets;  // N texts in T tokens
+  Tensor ids;            // [T] int32
+  Offsets offsets;       // N texts in T tokens
   Tensor chars;          // [G] int32, undefined without
   Offsets char_offsets;  // T tokens in G n-grams
 };
@@ -94,14 +96,15 @@ class TextClassifier : public nn::Module {
 // A text as the classifier reads it.
 struct EncodedText {
   std::vector<int32_t> ids;
-  std::vector<int32_t> chars;         // buckets of all tokens' character n-grams
-  std::vector<int32_t> char_counts;   // how many each token has; empty without
+  std::vector<int32_t> chars;        // buckets of all tokens' character n-grams
+  std::vector<int32_t> char_counts;  // how many each token has; empty without
 };
-// Adds a token: its id and, where the model has character n-grams, their buckets (ASCII letters lowered, a mark at each
-// end: "<cat>"). `token` is the token's piece of the text.
+// Adds a token: its id and, where the model has character n-grams, their buckets (ASCII letters lowered, a
+// mark at each end: "<cat>"). `token` is the token's piece of the text.
 void append_token(int32_t id, std::string_view token, const TextClassifierConfig& config, EncodedText& text);
 // All tokens of a text that a tokenizer encoded.
-EncodedText network_input(std::string_view text, const formats::Encoding& encoding, const TextClassifierConfig& config);
+EncodedText network_input(std::string_view text, const formats::Encoding& encoding,
+                          const TextClassifierConfig& config);
 // Packs texts into a batch.
 TextBatch make_batch(std::span<const EncodedText* const> texts);
 

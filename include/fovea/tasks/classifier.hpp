@@ -1,5 +1,5 @@
-// Classifier: everything that turns a text into class probabilities — tokenizer, model of any kind, class names — and
-// its folder. predict() may be called from many threads.
+// Classifier: everything that turns a text into class probabilities — tokenizer, model of any kind, class
+// names — and its folder. predict() may be called from many threads.
 #pragma once
 
 #include <filesystem>
@@ -21,7 +21,7 @@ namespace fovea::tasks {
 struct Classifier {
   models::ModelKind kind = models::ModelKind::kAttention;
   std::vector<std::string> classes;
-  std::string text_column = "text";     // what the training table called them, so that other tables can be read
+  std::string text_column = "text";  // what the training table called them, so that other tables can be read
   std::string target_column = "label";
 
   // attention, lstm, cnn
@@ -36,8 +36,9 @@ struct Classifier {
   int64_t parameter_count() const;
   // Token ids as the network gets them: the text cut to the model's max_tokens.
   formats::Encoding encode(std::string_view text) const;
-  // Probabilities [N, classes], rows summing to one. Texts are worked on in packed batches of about 4,096 tokens; the
-  // result of a text does not depend on the others, but for the rounding of products of another number of rows.
+  // Probabilities [N, classes], rows summing to one. Texts are worked on in packed batches of about 4,096
+  // tokens; the result of a text does not depend on the others, but for the rounding of products of another
+  // number of rows.
   std::vector<float> probabilities(std::span<const std::string_view> texts) const;
   // The same of texts that are encoded already.
   std::vector<float> probabilities_of(std::span<const models::EncodedText> texts) const;

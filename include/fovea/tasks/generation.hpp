@@ -18,11 +18,13 @@ namespace fovea::tasks {
 struct Sampler {
   double temperature = 1.0;  // logits are divided by it; 0: always the most likely token (greedy)
   int64_t top_k = 0;         // only the k most likely tokens; 0: all (Fan et al. 2018)
-  double top_p = 1.0;        // only the most likely tokens that together reach this probability (Holtzman et al. 2020)
+  double top_p =
+      1.0;  // only the most likely tokens that together reach this probability (Holtzman et al. 2020)
 };
 
-// The token chosen with the uniform number u in [0, 1). Order: temperature, top-k, top-p. Ties go to the lower id; the
-// most likely token always remains. ArgumentError unless temperature >= 0, top_k >= 0 and 0 < top_p <= 1.
+// The token chosen with the uniform number u in [0, 1). Order: temperature, top-k, top-p. Ties go to the
+// lower id; the most likely token always remains. ArgumentError unless temperature >= 0, top_k >= 0 and 0 <
+// top_p <= 1.
 int32_t sample(std::span<const float> logits, const Sampler& sampler, double u);
 
 enum class Caching { kKeysAndValues, kRecompute };  // equal texts; recomputing is for tests and doubts
@@ -39,15 +41,15 @@ struct TextGenerator {
   std::shared_ptr<const formats::Tokenizer> tokenizer;
   std::shared_ptr<models::LanguageModel> network;
 
-  // The continuation, without the prompt. An empty prompt begins with a line feed where the vocabulary has one, else with
-  // token 0. When the context is full, its later half is kept and read again. `token` is called after each token with the
-  // continuation so far and ends the generation by giving false.
+  // The continuation, without the prompt. An empty prompt begins with a line feed where the vocabulary has
+  // one, else with token 0. When the context is full, its later half is kept and read again. `token` is
+  // called after each token with the continuation so far and ends the generation by giving false.
   std::string generate(std::string_view prompt, const GenerateOptions& options = {}) const;
   std::string generate(std::string_view prompt, const GenerateOptions& options,
                        FunctionRef<bool(std::string_view so_far)> token) const;
 
-  // The sum of −ln P over ids[1 …], read in windows of the context, and how many were predicted: every token but the
-  // first of each window.
+  // The sum of −ln P over ids[1 …], read in windows of the context, and how many were predicted: every token
+  // but the first of each window.
   struct Likelihood {
     double nats = 0.0;
     int64_t tokens = 0;

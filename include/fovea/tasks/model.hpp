@@ -42,8 +42,8 @@ class Model {
   const std::vector<std::string>& labels() const { return classifier().classes; }
   Prediction predict(std::string_view text) const;
   std::vector<Prediction> predict(std::span<const std::string_view> texts) const;
-  // Scores on a table with the training table's columns (other names may be given). DataError for a class that the
-  // model does not know, with its line.
+  // Scores on a table with the training table's columns (other names may be given). DataError for a class
+  // that the model does not know, with its line.
   tasks::Evaluation evaluate(const data::Table& table, std::string_view text_column = {},
                              std::string_view target_column = {}) const;
 

@@ -1,5 +1,5 @@
-// Task: a job bound to its data and its model, as the training loop sees it. The loop knows steps, optimisers and
-// files; the task knows rows, batches, losses and metrics. Not thread-safe.
+// Task: a job bound to its data and its model, as the training loop sees it. The loop knows steps, optimisers
+// and files; the task knows rows, batches, losses and metrics. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ struct Evaluation {
   double score = 0.0;
   int64_t examples = 0;
   // Classification: what each row was and how likely each class was, for intervals and tables. Else empty.
-  std::vector<int32_t> truth;          // [N]
-  std::vector<float> probabilities;    // [N, classes]
+  std::vector<int32_t> truth;        // [N]
+  std::vector<float> probabilities;  // [N, classes]
   std::vector<std::string> classes;
 
   // ArgumentError names the figures there are.
@@ -58,14 +58,15 @@ class Task {
   // Trained numbers in all, whoever trains them.
   virtual int64_t parameter_count() = 0;
 
-  // Draws the order of an epoch, a function of the recipe's seed and `epoch` alone, and gives the number of batches.
+  // Draws the order of an epoch, a function of the recipe's seed and `epoch` alone, and gives the number of
+  // batches.
   virtual int64_t start_epoch(int64_t epoch) = 0;
-  // The mean loss of one batch of the epoch that was started, recorded on the current tape. `tokens` is set to the
-  // batch's size.
+  // The mean loss of one batch of the epoch that was started, recorded on the current tape. `tokens` is set
+  // to the batch's size.
   virtual autograd::Var loss(int64_t batch, nn::Context& context, int64_t& tokens) = 0;
 
-  // Kinds without parameters(): the whole fit. Throws Interrupted where the progress sink asks for it; starting again
-  // gives the same bits, so nothing has to be kept.
+  // Kinds without parameters(): the whole fit. Throws Interrupted where the progress sink asks for it;
+  // starting again gives the same bits, so nothing has to be kept.
   virtual void fit() {}
 
   // With the parameters as they stand. A split without rows gives no figures.
@@ -79,8 +80,9 @@ class Task {
   virtual std::string describe_data() const = 0;
 };
 
-// Reads what the recipe's `task` names: [data], [tokenizer], [model] and `seed`. Called in two strokes, so that a
-// misspelt key is reported before data are read: read_settings() asks every question, open() does the work.
+// Reads what the recipe's `task` names: [data], [tokenizer], [model] and `seed`. Called in two strokes, so
+// that a misspelt key is reported before data are read: read_settings() asks every question, open() does the
+// work.
 class TaskReader {
  public:
   virtual ~TaskReader() = default;

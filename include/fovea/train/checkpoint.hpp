@@ -1,5 +1,6 @@
-// Checkpoints: everything a run needs to continue with the same bits (docs/formats/checkpoint.md). One safetensors file
-// with a checksum, written under a temporary name, synced and renamed: at any moment there is a whole one or none.
+// Checkpoints: everything a run needs to continue with the same bits (docs/formats/checkpoint.md). One
+// safetensors file with a checksum, written under a temporary name, synced and renamed: at any moment there
+// is a whole one or none.
 #pragma once
 
 #include <cstdint>
@@ -12,17 +13,18 @@
 
 namespace fovea::train {
 
-// Where a run stands. Random numbers are functions of the seed and these counts, so they need no state of their own.
+// Where a run stands. Random numbers are functions of the seed and these counts, so they need no state of
+// their own.
 struct Progress {
-  int64_t step = 0;        // updates made
-  int64_t pass = 0;        // batches computed, over all epochs: the position of the dropout stream
-  int64_t epoch = 0;       // of the loader
-  int64_t batch = 0;       // next batch of the epoch
+  int64_t step = 0;   // updates made
+  int64_t pass = 0;   // batches computed, over all epochs: the position of the dropout stream
+  int64_t epoch = 0;  // of the loader
+  int64_t batch = 0;  // next batch of the epoch
   int64_t tokens = 0;
   int64_t best_step = -1;  // -1: nothing validated yet
   double best_score = 0.0;
-  int64_t stale = 0;       // validations since the best one
-  double seconds = 0.0;    // of training, over all starts
+  int64_t stale = 0;     // validations since the best one
+  double seconds = 0.0;  // of training, over all starts
 };
 
 struct TrainState {
