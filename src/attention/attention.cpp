@@ -5,6 +5,7 @@
 
 #include "attention/cosine.hpp"
 #include "attention/fused.hpp"
+#include "attention/half.hpp"
 #include "attention/resolve.hpp"
 #include "base/check.hpp"
 
@@ -98,12 +99,16 @@ AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& sp
 
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offsets,
                           const Offsets& k_offsets, const AttentionSpec& spec, const Observers& observers) {
+  if (is_half(q)) return half_attention(q, k, v, q_offsets, k_offsets, spec, observers);
   AttentionInputs inputs{heads_of("q", q), heads_of("k", k), heads_of("v", v), q_offsets, k_offsets};
   return attention(inputs, spec, observers);
 }
 
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
                           const Observers& observers) {
+  if (is_half(q) && q.rank() == 3 && k.defined() && k.rank() == 3) {
+    return half_attention(q, k, v, Offsets::single(q.dim(0)), Offsets::single(k.dim(0)), spec, observers);
+  }
   const HeadsView<const float> views[] = {heads_of("q", q), heads_of("k", k), heads_of("v", v)};
   AttentionInputs inputs{views[0], views[1], views[2], Offsets::single(q.dim(0)), Offsets::single(k.dim(0))};
   return attention(inputs, spec, observers);

@@ -1,6 +1,7 @@
 #include "fovea/kernels/convert.hpp"
 
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "tests/kernels/kernel_test.hpp"
@@ -36,6 +37,32 @@ TEST(Convert, RoundsToNearestEvenOnEveryIsa) {
         ASSERT_EQ(std::bit_cast<uint32_t>(wide[i]), static_cast<uint32_t>(narrow[i].bits) << 16)
             << isa << " index " << i;
       }
+    }
+  });
+}
+
+TEST(Convert, Float16EqualsTheScalarTypeOnEveryIsa) {
+  std::vector<Float16> every(65536);
+  for (size_t i = 0; i < every.size(); ++i) every[i].bits = static_cast<uint16_t>(i);
+  std::vector<float> x;
+  for (const Float16 h : every) {  // each value, the middle to the next, and the neighbours of the middle
+    const auto value = static_cast<float>(h);
+    Float16 next = h;
+    ++next.bits;
+    const float middle = 0.5f * value + 0.5f * static_cast<float>(next);
+    x.insert(x.end(), {value, middle, std::nextafter(middle, 0.0f), std::nextafter(middle, 1e30f)});
+  }
+  on_every_isa([&](const std::string& isa) {
+    std::vector<float> wide(every.size());
+    from_f16(static_cast<int64_t>(every.size()), every.data(), wide.data());
+    for (size_t i = 0; i < every.size(); ++i) {
+      const auto want = static_cast<float>(every[i]);
+      ASSERT_EQ(std::bit_cast<uint32_t>(wide[i]), std::bit_cast<uint32_t>(want)) << isa << " bits " << i;
+    }
+    std::vector<Float16> narrow(x.size());
+    to_f16(static_cast<int64_t>(x.size()), x.data(), narrow.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_EQ(narrow[i].bits, Float16(x[i]).bits) << isa << " of " << x[i];
     }
   });
 }

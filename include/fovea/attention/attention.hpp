@@ -26,7 +26,7 @@ struct AttentionResult {
 // Throws ArgumentError for shapes that do not fit, D or Dv outside 1…1024, and options outside their range.
 AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec = {},
                           const Observers& observers = {});
-// The same for tensors, with offsets (packed) …
+// The same for tensors, float32 or all of one 16-bit type (then out is of that type), with offsets (packed) …
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offsets,
                           const Offsets& k_offsets, const AttentionSpec& spec = {},
                           const Observers& observers = {});
