@@ -2,67 +2,13 @@
 
 #include <cmath>
 
+#include "attention/schedule.hpp"
 #include "fovea/base/parallel.hpp"
 #include "kernels/attention_kernels.hpp"
 
 namespace fovea {
-namespace {
 
 using kernels::AttentionHead;
-
-// Work worth a thread, in multiply-adds: about 20 microseconds.
-constexpr int64_t kWorthThreads = 1'000'000;
-// Work of one pull from the shared counter, so that many small sequences do not pay for it one by one.
-constexpr int64_t kWorthPull = 200'000;
-// Keys of one backward task, unless that would make more than eight shares of dQ.
-constexpr int64_t kKeyChunk = 512;
-constexpr int64_t kMaxChunks = 8;
-
-// One workspace a thread, for the length of a call.
-class Workspaces {
- public:
-  explicit Workspaces(int64_t floats)
-      : floats_((floats + 15) / 16 * 16), memory_(static_cast<size_t>(floats_ * get_num_threads())) {}
-  float* mine() { return memory_.data() + thread_index() * floats_; }
-
- private:
-  int64_t floats_;
-  Buffer<float> memory_;
-};
-
-struct Item {
-  int64_t sequence, head, begin, end;  // begin and end of queries (forward) or keys (backward)
-};
-
-// The items of a call, in order; small ones are pulled several at a time.
-class Plan {
- public:
-  explicit Plan(int64_t capacity) : items_(static_cast<size_t>(capacity)) {}
-  void add(const Item& item, int64_t work) {
-    items_[static_cast<size_t>(count_++)] = item;
-    work_ += work;
-  }
-  int64_t count() const { return count_; }
-  const Item& operator[](int64_t i) const { return items_[static_cast<size_t>(i)]; }
-
-  void run(FunctionRef<void(const Item&)> body) const {
-    if (count_ == 0) return;
-    const int64_t pull = std::clamp<int64_t>(kWorthPull / std::max<int64_t>(1, work_ / count_), 1, 64);
-    parallel_tasks((count_ + pull - 1) / pull, work_ > kWorthThreads, [&](int64_t task) {
-      const int64_t end = std::min(count_, (task + 1) * pull);
-      for (int64_t i = task * pull; i < end; ++i) body((*this)[i]);
-    });
-  }
-
- private:
-  Buffer<Item> items_;
-  int64_t count_ = 0, work_ = 0;
-};
-
-template <class T>
-T* at(const HeadsView<T>& x, int64_t token, int64_t head) {
-  return x.data == nullptr ? nullptr : x.data + token * x.stride(0) + head * x.stride(1);
-}
 
 AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h) {
   const int64_t q0 = in.q_offsets.begin(n), k0 = in.k_offsets.begin(n);
@@ -91,12 +37,26 @@ AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, i
   return head;
 }
 
-// Multiply-adds of `products` matrix products over the scores that queries [begin, end) see, at most.
 int64_t work_of(const Resolved& r, int64_t queries, int64_t keys) {
   const int64_t seen =
       r.left == kUnbounded && r.right == kUnbounded ? keys : std::min(keys, std::max<int64_t>(1, keys / 2));
   return queries * seen * (r.d + r.dv) + queries * (r.d + r.dv);
 }
+
+namespace {
+
+// Keys of one backward task, unless that would make more than eight shares of dQ.
+constexpr int64_t kKeyChunk = 512;
+constexpr int64_t kMaxChunks = 8;
+
+}  // namespace
+
+int64_t chunk_of(int64_t keys) {
+  const int64_t least = (keys + kMaxChunks - 1) / kMaxChunks;
+  return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
+}
+
+namespace {
 
 // The gradient of the sinks: each is a key whose value is 0, so dS = −p·δ.
 void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
@@ -119,12 +79,6 @@ void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const
 void zero_rows(const HeadsView<float>& x, int64_t begin, int64_t end, int64_t h) {
   if (x.data == nullptr) return;
   for (int64_t t = begin; t < end; ++t) std::fill_n(at(x, t, h), x.dim(2), 0.0f);
-}
-
-// How a sequence's keys are cut in backward: from its own shape alone.
-int64_t chunk_of(int64_t keys) {
-  const int64_t least = (keys + kMaxChunks - 1) / kMaxChunks;
-  return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
 }
 
 }  // namespace

@@ -1,0 +1,75 @@
+// How a call is cut into work: items from shapes alone, pulled by threads; shared by the kernels of all
+// types.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "attention/resolve.hpp"
+#include "fovea/base/memory.hpp"
+#include "fovea/base/parallel.hpp"
+#include "kernels/attention_kernels.hpp"
+
+namespace fovea {
+
+// Work worth a thread, in multiply-adds: about 20 microseconds.
+inline constexpr int64_t kWorthThreads = 1'000'000;
+// Work of one pull from the shared counter, so that many small sequences do not pay for it one by one.
+inline constexpr int64_t kWorthPull = 200'000;
+
+// One workspace a thread, for the length of a call.
+class Workspaces {
+ public:
+  explicit Workspaces(int64_t floats)
+      : floats_((floats + 15) / 16 * 16), memory_(static_cast<size_t>(floats_ * get_num_threads())) {}
+  float* mine() { return memory_.data() + thread_index() * floats_; }
+
+ private:
+  int64_t floats_;
+  Buffer<float> memory_;
+};
+
+struct Item {
+  int64_t sequence, head, begin, end;  // begin and end of queries (forward) or keys (backward)
+};
+
+// The items of a call, in order; small ones are pulled several at a time.
+class Plan {
+ public:
+  explicit Plan(int64_t capacity) : items_(static_cast<size_t>(capacity)) {}
+  void add(const Item& item, int64_t work) {
+    items_[static_cast<size_t>(count_++)] = item;
+    work_ += work;
+  }
+  int64_t count() const { return count_; }
+  const Item& operator[](int64_t i) const { return items_[static_cast<size_t>(i)]; }
+
+  void run(FunctionRef<void(const Item&)> body) const {
+    if (count_ == 0) return;
+    const int64_t pull = std::clamp<int64_t>(kWorthPull / std::max<int64_t>(1, work_ / count_), 1, 64);
+    parallel_tasks((count_ + pull - 1) / pull, work_ > kWorthThreads, [&](int64_t task) {
+      const int64_t end = std::min(count_, (task + 1) * pull);
+      for (int64_t i = task * pull; i < end; ++i) body((*this)[i]);
+    });
+  }
+
+ private:
+  Buffer<Item> items_;
+  int64_t count_ = 0, work_ = 0;
+};
+
+template <class T>
+T* at(const HeadsView<T>& x, int64_t token, int64_t head) {
+  return x.data == nullptr ? nullptr : x.data + token * x.stride(0) + head * x.stride(1);
+}
+
+// A query head of a sequence with its options, for the kernels.
+kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h);
+
+// Multiply-adds of two matrix products over the scores that `queries` see, at most.
+int64_t work_of(const Resolved& r, int64_t queries, int64_t keys);
+
+// How a sequence's keys are cut in backward: from its own shape alone.
+int64_t chunk_of(int64_t keys);
+
+}  // namespace fovea
