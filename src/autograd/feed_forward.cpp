@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "autograd/support.hpp"
+#include "autograd/turned.hpp"
 #include "fovea/autograd/functions/activation.hpp"
 #include "fovea/autograd/functions/dropout.hpp"
 #include "fovea/autograd/functions/linear.hpp"
@@ -12,7 +13,6 @@
 #include "fovea/kernels/dropout.hpp"
 #include "fovea/kernels/matmul.hpp"
 #include "fovea/kernels/reduce.hpp"
-#include "fovea/kernels/transpose.hpp"
 
 namespace fovea::autograd {
 namespace {
@@ -32,16 +32,6 @@ struct Chunks {
 
   int64_t rows;
   int64_t count;
-};
-
-// Wᵀ [in, out] of a weight [out, in], for products that many chunks make. Rows are `stride` elements apart.
-struct Turned {
-  explicit Turned(const Tensor& weight)
-      : stride(kernels::transpose_stride(weight.dim(0))), data(static_cast<size_t>(weight.dim(1) * stride)) {
-    kernels::transpose(weight.dim(0), weight.dim(1), weight.data(), weight.dim(1), data.data(), stride);
-  }
-  int64_t stride;
-  Buffer<float> data;
 };
 
 // Inputs: x, up, up bias, down, down bias.

@@ -1,32 +1,52 @@
-// What LSTM and GRU share: argument checks, and states between sequence order and rank order. Internal.
+// What LSTM and GRU share: argument checks, rows and states between token order and the order of steps, the
+// products outside the steps and their gradients. Internal.
 #pragma once
 
 #include <cstring>
 
 #include "autograd/support.hpp"
 #include "autograd/time_steps.hpp"
+#include "autograd/turned.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/kernels/embedding.hpp"
+#include "fovea/kernels/matmul.hpp"
+#include "fovea/kernels/reduce.hpp"
 
 namespace fovea::autograd {
 
-struct RecurrentSizes {
-  int64_t in = 0;
-  int64_t hidden = 0;
-};
-
-inline RecurrentSizes check_recurrent(const char* op, int64_t gates, const Var& x, const Var& w, const Var& u,
-                                      const Offsets& offsets) {
+// Checks what both take; returns the hidden width.
+inline int64_t check_recurrent(const char* op, int64_t gates, const Var& x, const Var& w, const Var& u,
+                               const Offsets& offsets) {
   check_rank(op, "x", x, 2);
   check_rank(op, "w", w, 2);
   check_rank(op, "u", u, 2);
-  const RecurrentSizes s{x.dim(1), u.dim(1)};
-  check_argument(u.dim(0) == gates * s.hidden, op, "expected u of shape [{}·hidden, hidden], got {}", gates,
+  const int64_t hidden = u.dim(1);
+  check_argument(u.dim(0) == gates * hidden, op, "expected u of shape [{}·hidden, hidden], got {}", gates,
                  to_string(u.shape()));
-  check_argument((w.shape() == Shape{gates * s.hidden, s.in}), op, "expected w of shape [{}, {}], got {}",
-                 gates * s.hidden, s.in, to_string(w.shape()));
+  check_argument((w.shape() == Shape{gates * hidden, x.dim(1)}), op, "expected w of shape [{}, {}], got {}",
+                 gates * hidden, x.dim(1), to_string(w.shape()));
   check_offsets(op, offsets, x.dim(0));
-  return s;
+  return hidden;
+}
+
+// Rows [T, n] of tokens, in the order of the steps; and back.
+inline Tensor rows_of_steps(const Tensor& tokens, const TimeSteps& time) {
+  Tensor rows = Tensor::empty(tokens.shape());
+  kernels::gather_rows(time.tokens(), tokens.dim(1), tokens.data(), time.token_of_row(), rows.data());
+  return rows;
+}
+inline Tensor rows_of_tokens(const Tensor& steps, const TimeSteps& time) {
+  Tensor rows = Tensor::empty(steps.shape());
+  kernels::gather_rows(time.tokens(), steps.dim(1), steps.data(), time.row_of_token(), rows.data());
+  return rows;
+}
+
+// What the gates of all steps take from the input: x·wᵀ + b [T, gates·hidden].
+inline Tensor input_gates(const Tensor& x, const Tensor& w, const Tensor& b) {
+  Tensor gates = Tensor::empty({x.dim(0), w.dim(0)});
+  kernels::matmul({.m = x.dim(0), .n = w.dim(0), .k = x.dim(1), .transpose_b = true, .bias = data_or_null(b)},
+                  x.data(), w.data(), gates.data());
+  return gates;
 }
 
 // The state in rank order [N, hidden]; undefined for zeros.
@@ -91,5 +111,44 @@ inline Tensor previous_states(const Tensor& h, const Tensor& initial_ranked, con
   }
   return previous;
 }
+
+// Inputs 0, 1 and 2 are x, w and u; biases follow. Keeps x in the order of the steps.
+class RecurrentFunction : public Function {
+ protected:
+  RecurrentFunction(Tensor x, Tensor w, Tensor u, TimeSteps time)
+      : x_(std::move(x)), w_(std::move(w)), u_(std::move(u)), time_(std::move(time)) {}
+
+  // From the gates' gradients [T, gates·hidden], those of w and x, of u, and of the bias that is input i.
+  void input_gradients(const Tensor& dgates) {
+    if (needs(1)) weight_gradient(1, dgates, x_);
+    if (!needs(0)) return;
+    Tensor dx = Tensor::empty({dgates.dim(0), w_.dim(1)});
+    kernels::matmul({.m = dgates.dim(0), .n = w_.dim(1), .k = dgates.dim(1)}, dgates.data(), w_.data(),
+                    dx.data());
+    give(0, rows_of_tokens(dx, time_));
+  }
+  void state_gradient(const Tensor& dgates, const Tensor& h, const Tensor& initial_ranked) {
+    if (needs(2)) weight_gradient(2, dgates, previous_states(h, initial_ranked, time_));
+  }
+  void bias_gradient(int i, const Tensor& dgates) {
+    if (!needs(i)) return;
+    auto [db, accumulate] = target(i);
+    kernels::column_sums(dgates.dim(0), dgates.dim(1), dgates.data(), db.data(), accumulate);
+  }
+
+  Tensor x_, w_, u_;
+  TimeSteps time_;
+
+ private:
+  void weight_gradient(int i, const Tensor& dgates, const Tensor& input) {
+    auto [dw, accumulate] = target(i);
+    kernels::matmul({.m = dgates.dim(1),
+                     .n = input.dim(1),
+                     .k = dgates.dim(0),
+                     .transpose_a = true,
+                     .accumulate = accumulate},
+                    dgates.data(), input.data(), dw.data());
+  }
+};
 
 }  // namespace fovea::autograd

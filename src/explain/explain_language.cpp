@@ -1,13 +1,8 @@
 // Explaining a language model's guess of the token that follows a text.
 #include <algorithm>
 
-#include "base/check.hpp"
-#include "explain/recorder.hpp"
 #include "explain/text_parts.hpp"
 #include "fovea/autograd/functions/rows.hpp"
-#include "fovea/autograd/tape.hpp"
-#include "fovea/explain/explain_text.hpp"
-#include "fovea/explain/relevance.hpp"
 
 namespace fovea::explain {
 namespace {
@@ -61,89 +56,62 @@ std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
   return next;
 }
 
-// Probability that `target` follows when only some of the tokens are read. Of nothing read, nothing is known:
-// 1/V.
-std::vector<float> occluded(const models::LanguageModel& model, std::span<const int32_t> ids,
-                            std::span<const int64_t> words, size_t target) {
-  const auto scores = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
-    const Variants variants = variants_of(ids, kept);
-    const Offsets offsets = Offsets::from_lengths(variants.lengths);
-    nn::Context context;
-    Tensor last = Tensor::empty({offsets.count()}, DType::kI32);  // −1 for an empty variant: a row of zeros
-    for (int64_t n = 0; n < offsets.count(); ++n) {
-      last.data<int32_t>()[n] = offsets.length(n) > 0 ? static_cast<int32_t>(offsets.end(n) - 1) : -1;
-    }
-    const Tensor batch = Tensor::from<int32_t>(variants.ids, {offsets.total()});
-    const autograd::Var logits =
-        model.logits(autograd::gather_rows(model.hidden(batch, offsets, context), last));
-    const auto vocabulary = static_cast<size_t>(logits.dim(1));
-    for (size_t n = 0; n < out.size(); ++n) {
-      out[n] = variants.lengths[n] == 0
-                   ? 1.0 / static_cast<double>(vocabulary)
-                   : softmax_of(logits.value().span().subspan(n * vocabulary, vocabulary))[target];
-    }
-  };
-  return occlusion(words, scores);
+// Writes the probability that `target` follows when only the kept tokens are read. Of nothing read, nothing
+// is known: 1/V.
+void score_variants(const models::LanguageModel& model, std::span<const int32_t> ids, size_t target,
+                    std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+  const Variants variants = variants_of(ids, kept);
+  const Offsets offsets = Offsets::from_lengths(variants.lengths);
+  nn::Context context;
+  Tensor last = Tensor::empty({offsets.count()}, DType::kI32);  // −1 for an empty variant: a row of zeros
+  for (int64_t n = 0; n < offsets.count(); ++n) {
+    last.data<int32_t>()[n] = offsets.length(n) > 0 ? static_cast<int32_t>(offsets.end(n) - 1) : -1;
+  }
+  const Tensor batch = Tensor::from<int32_t>(variants.ids, {offsets.total()});
+  const autograd::Var logits =
+      model.logits(autograd::gather_rows(model.hidden(batch, offsets, context), last));
+  const auto vocabulary = static_cast<size_t>(logits.dim(1));
+  for (size_t n = 0; n < out.size(); ++n) {
+    out[n] = variants.lengths[n] == 0
+                 ? 1.0 / static_cast<double>(vocabulary)
+                 : softmax_of(logits.value().span().subspan(n * vocabulary, vocabulary))[target];
+  }
 }
 
 }  // namespace
 
 PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer& tokenizer,
                          std::string_view text, const ExplainOptions& options) {
-  formats::Encoding encoding = tokenizer.encode(text);
-  const auto longest = static_cast<size_t>(model.config().context);
-  if (encoding.ids.size() > longest) {
-    encoding.ids.resize(longest);
-    encoding.spans.resize(longest);
-  }
-  PageExample example;
-  example.text = std::string(text);
-  example.truth = options.truth;
-  example.tokens = page_tokens(text, encoding, tokenizer);
+  const formats::Encoding encoding = encode_start(tokenizer, text, model.config().context);
+  PageExample example = example_of(text, encoding, tokenizer, options);
   const auto tokens = static_cast<int64_t>(encoding.ids.size());
   if (tokens == 0) return example;
   const Tensor ids = Tensor::from<int32_t>(encoding.ids, {tokens});
   const Offsets offsets = Offsets::single(tokens);
 
-  AttentionRecorder recorder;
-  nn::Context context(&recorder);
-  autograd::Tape tape;
-  autograd::Var x, hidden, logits;
+  Reading reading;
+  nn::Context context(&reading.recorder);
+  autograd::Var hidden;
   {
-    const autograd::TapeScope scope(tape);
-    x = autograd::Var::parameter(model.embed(ids, offsets, context).value().clone());
-    hidden = model.hidden_of(x, offsets, context);
-    logits = model.logits(autograd::slice_rows(hidden, tokens - 1, tokens));
+    const autograd::TapeScope scope(reading.tape);
+    reading.x = autograd::Var::parameter(model.embed(ids, offsets, context).value().clone());
+    hidden = model.hidden_of(reading.x, offsets, context);
+    reading.logits = model.logits(autograd::slice_rows(hidden, tokens - 1, tokens));
   }
   example.next = next_tokens(model, tokenizer, hidden.value(), encoding.ids);
-  const std::vector<double> p = softmax_of(logits.value().span());
+  const std::vector<double> p = softmax_of(reading.logits.value().span());
   const size_t target = strongest(p, 1)[0];
   example.prediction = candidates(tokenizer, p, options.candidates);
-  const std::string name = "“" + example.prediction[0].name + "”";
-
-  if (!recorder.empty()) {
-    std::vector<float> start(static_cast<size_t>(tokens));
-    start.back() = 1;
-    example.attention = recorder.page_attention();
-    example.relevance.push_back(recorder.rollout(start));
-  }
-  Tensor one_hot = Tensor::zeros(logits.shape());
-  one_hot.data()[target] = 1;
-  tape.backward_from(logits, one_hot);
-  if (x.grad().defined()) {
-    example.relevance.push_back({"gradient × input",
-                                 "First-order effect of each token's embedding on the score of " + name +
-                                     " as the next token: positive speaks for it, negative against it.",
-                                 gradient_times_input(x.value(), x.grad())});
-  }
-  clear_gradients(model);
-  if (options.occlusion) {
-    std::vector<int64_t> words;
-    for (const PageToken& token : example.tokens) words.push_back(token.word);
-    example.relevance.push_back({"occlusion",
-                                 "Fall of the probability of " + name + " when the token's word is left out.",
-                                 occluded(model, encoding.ids, words, target)});
-  }
+  std::vector<float> start(static_cast<size_t>(tokens));
+  start.back() = 1;
+  add_relevance(
+      model, reading,
+      {.index = target, .name = "“" + example.prediction[0].name + "”", .role = " as the next token"}, start,
+      options.occlusion,
+      [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+        score_variants(model, encoding.ids, target, kept, out);
+      },
+      example);
   return example;
 }
 

@@ -3,10 +3,7 @@
 #include <algorithm>
 
 #include "base/check.hpp"
-#include "explain/recorder.hpp"
 #include "explain/text_parts.hpp"
-#include "fovea/autograd/tape.hpp"
-#include "fovea/explain/relevance.hpp"
 
 namespace fovea::explain {
 namespace {
@@ -15,32 +12,27 @@ bool is_blank(char c) {
   return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-// Probability of `target` when only some of the tokens are read.
-std::vector<float> occluded(const models::TextClassifier& model, std::string_view text,
-                            const formats::Encoding& encoding, std::span<const int64_t> words,
-                            int64_t target) {
-  const auto scores = [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
-    std::vector<models::EncodedText> variants(kept.size());
-    std::vector<const models::EncodedText*> pointers;
-    for (size_t v = 0; v < kept.size(); ++v) {
-      for (const int64_t t : kept[v]) {
-        const formats::Span span = encoding.spans[static_cast<size_t>(t)];
-        models::append_token(
-            encoding.ids[static_cast<size_t>(t)],
-            text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)),
-            model.config(), variants[v]);
-      }
-      pointers.push_back(&variants[v]);
+// Writes the probability of `target` when only the kept tokens are read.
+void score_variants(const models::TextClassifier& model, std::string_view text,
+                    const formats::Encoding& encoding, size_t target,
+                    std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+  std::vector<models::EncodedText> variants(kept.size());
+  std::vector<const models::EncodedText*> pointers;
+  for (size_t v = 0; v < kept.size(); ++v) {
+    for (const int64_t t : kept[v]) {
+      const formats::Span span = encoding.spans[static_cast<size_t>(t)];
+      models::append_token(
+          encoding.ids[static_cast<size_t>(t)],
+          text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)),
+          model.config(), variants[v]);
     }
-    nn::Context context;
-    const autograd::Var logits = model.logits(models::make_batch(pointers), context);
-    for (size_t n = 0; n < out.size(); ++n) {
-      const auto row = logits.value().span().subspan(n * static_cast<size_t>(logits.dim(1)),
-                                                     static_cast<size_t>(logits.dim(1)));
-      out[n] = softmax_of(row)[static_cast<size_t>(target)];
-    }
-  };
-  return occlusion(words, scores);
+    pointers.push_back(&variants[v]);
+  }
+  nn::Context context;
+  const autograd::Var logits = model.logits(models::make_batch(pointers), context);
+  const auto classes = static_cast<size_t>(logits.dim(1));
+  for (size_t n = 0; n < out.size(); ++n)
+    out[n] = softmax_of(logits.value().span().subspan(n * classes, classes))[target];
 }
 
 // What the classifier's pooling reads at the top: half the mean over all tokens, half its attention pooling.
@@ -81,57 +73,31 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
   const int64_t count = model.config().classes;
   check_argument(static_cast<int64_t>(classes.size()) == count, "explain_text",
                  "expected {} class names, got {}", count, classes.size());
-  formats::Encoding encoding = tokenizer.encode(text);
-  const auto longest = static_cast<size_t>(model.config().max_tokens);
-  if (encoding.ids.size() > longest) {
-    encoding.ids.resize(longest);
-    encoding.spans.resize(longest);
-  }
-  PageExample example;
-  example.text = std::string(text);
-  example.truth = options.truth;
-  example.tokens = page_tokens(text, encoding, tokenizer);
+  const formats::Encoding encoding = encode_start(tokenizer, text, model.config().max_tokens);
+  PageExample example = example_of(text, encoding, tokenizer, options);
   const size_t tokens = encoding.ids.size();
   const models::EncodedText read = models::network_input(text, encoding, model.config());
   const models::EncodedText* const one[] = {&read};
   const models::TextBatch batch = models::make_batch(one);
 
-  AttentionRecorder recorder;
-  nn::Context context(&recorder);
-  autograd::Tape tape;
-  autograd::Var logits, x;
+  Reading reading;
+  nn::Context context(&reading.recorder);
   {
-    const autograd::TapeScope scope(tape);
-    x = autograd::Var::parameter(model.embed(batch, context).value().clone());
-    logits = model.classify(x, batch.offsets, context);
+    const autograd::TapeScope scope(reading.tape);
+    reading.x = autograd::Var::parameter(model.embed(batch, context).value().clone());
+    reading.logits = model.classify(reading.x, batch.offsets, context);
   }
-  const std::vector<double> p = softmax_of(logits.value().span());
+  const std::vector<double> p = softmax_of(reading.logits.value().span());
   const std::vector<size_t> order = strongest(p, options.candidates);
   for (const size_t c : order) example.prediction.push_back({classes[c], p[c]});
   if (tokens == 0) return example;
-
-  if (!recorder.empty()) {
-    example.attention = recorder.page_attention();
-    example.relevance.push_back(recorder.rollout(pooled_tokens(recorder, tokens)));
-  }
-  Tensor one_hot = Tensor::zeros({1, count});
-  one_hot.data()[order[0]] = 1;
-  tape.backward_from(logits, one_hot);
-  const std::string name = classes[order[0]];
-  if (x.grad().defined()) {
-    example.relevance.push_back({"gradient × input",
-                                 "First-order effect of each token's embedding on the score of " + name +
-                                     ": positive speaks for it, negative against it.",
-                                 gradient_times_input(x.value(), x.grad())});
-  }
-  clear_gradients(model);
-  if (options.occlusion) {
-    std::vector<int64_t> words;
-    for (const PageToken& token : example.tokens) words.push_back(token.word);
-    example.relevance.push_back({"occlusion",
-                                 "Fall of the probability of " + name + " when the token's word is left out.",
-                                 occluded(model, text, encoding, words, static_cast<int64_t>(order[0]))});
-  }
+  add_relevance(
+      model, reading, {.index = order[0], .name = classes[order[0]], .role = ""},
+      pooled_tokens(reading.recorder, tokens), options.occlusion,
+      [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+        score_variants(model, text, encoding, order[0], kept, out);
+      },
+      example);
   return example;
 }
 

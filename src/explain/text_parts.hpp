@@ -5,8 +5,13 @@
 #include <cmath>
 #include <numeric>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "explain/recorder.hpp"
+#include "fovea/autograd/tape.hpp"
+#include "fovea/explain/explain_text.hpp"
+#include "fovea/explain/relevance.hpp"
 #include "fovea/nn/module.hpp"
 
 namespace fovea::explain {
@@ -31,14 +36,6 @@ inline std::vector<size_t> strongest(std::span<const double> p, int64_t count) {
   return order;
 }
 
-// An explanation leaves no gradient behind for a training step to find.
-inline void clear_gradients(nn::Module& model) {
-  for (const nn::Parameter& parameter : model.parameters()) {
-    autograd::Var var = parameter.var;
-    var.clear_grad();
-  }
-}
-
 // A batch of what is left of a text: the kept tokens of each variant, one after the other.
 struct Variants {
   std::vector<int32_t> ids;
@@ -52,5 +49,33 @@ inline Variants variants_of(std::span<const int32_t> ids, std::span<const std::v
   }
   return variants;
 }
+
+// The tokens of a text as the model reads them: the first `longest`.
+formats::Encoding encode_start(const formats::Tokenizer& tokenizer, std::string_view text, int64_t longest);
+
+// The example of a text before anything is computed.
+PageExample example_of(std::string_view text, const formats::Encoding& encoding,
+                       const formats::Tokenizer& tokenizer, const ExplainOptions& options);
+
+// A recorded reading of one text.
+struct Reading {
+  AttentionRecorder recorder;
+  autograd::Tape tape;
+  autograd::Var x;       // the embeddings [T, C], a leaf of the tape
+  autograd::Var logits;  // [1, outputs]
+};
+
+// The output that is explained.
+struct Explained {
+  size_t index;      // which logit
+  std::string name;  // what stands for it
+  std::string role;  // said behind the name in sentences; empty, or beginning with a blank
+};
+
+// Adds to the example what every model has: its attention with rollout from the weights `start` [T] at the
+// top (only where it attends), gradient × input, and, where asked for, occlusion by whole words, for which
+// `scores` gives the output's probability. The model is left without gradients for a training step to find.
+void add_relevance(nn::Module& model, Reading& reading, const Explained& what, std::span<const float> start,
+                   bool with_occlusion, VariantScores scores, PageExample& example);
 
 }  // namespace fovea::explain

@@ -1,0 +1,51 @@
+#include "explain/text_parts.hpp"
+
+namespace fovea::explain {
+
+formats::Encoding encode_start(const formats::Tokenizer& tokenizer, std::string_view text, int64_t longest) {
+  formats::Encoding encoding = tokenizer.encode(text);
+  const auto most = static_cast<size_t>(longest);
+  if (encoding.ids.size() > most) {
+    encoding.ids.resize(most);
+    encoding.spans.resize(most);
+  }
+  return encoding;
+}
+
+PageExample example_of(std::string_view text, const formats::Encoding& encoding,
+                       const formats::Tokenizer& tokenizer, const ExplainOptions& options) {
+  PageExample example;
+  example.text = std::string(text);
+  example.truth = options.truth;
+  example.tokens = page_tokens(text, encoding, tokenizer);
+  return example;
+}
+
+void add_relevance(nn::Module& model, Reading& reading, const Explained& what, std::span<const float> start,
+                   bool with_occlusion, VariantScores scores, PageExample& example) {
+  if (!reading.recorder.empty()) {
+    example.attention = reading.recorder.page_attention();
+    example.relevance.push_back(reading.recorder.rollout(start));
+  }
+  Tensor one_hot = Tensor::zeros(reading.logits.shape());
+  one_hot.data()[what.index] = 1;
+  reading.tape.backward_from(reading.logits, one_hot);
+  if (reading.x.grad().defined()) {
+    example.relevance.push_back({"gradient × input",
+                                 "First-order effect of each token's embedding on the score of " + what.name +
+                                     what.role + ": positive speaks for it, negative against it.",
+                                 gradient_times_input(reading.x.value(), reading.x.grad())});
+  }
+  for (const nn::Parameter& parameter : model.parameters()) {
+    autograd::Var var = parameter.var;
+    var.clear_grad();
+  }
+  if (!with_occlusion) return;
+  std::vector<int64_t> words;
+  for (const PageToken& token : example.tokens) words.push_back(token.word);
+  example.relevance.push_back(
+      {"occlusion", "Fall of the probability of " + what.name + " when the token's word is left out.",
+       occlusion(words, scores)});
+}
+
+}  // namespace fovea::explain
