@@ -106,8 +106,8 @@ PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer&
   start.back() = 1;
   add_relevance(
       model, reading,
-      {.index = target, .name = "“" + example.prediction[0].name + "”", .role = " as the next token"}, start,
-      options.occlusion,
+      {.index = target, .name = "“" + example.prediction[0].name + "”", .role = " as the next token"},
+      {&start, 1}, options.occlusion,
       [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
         score_variants(model, encoding.ids, target, kept, out);
       },

@@ -13,7 +13,7 @@ bool is_blank(char c) {
 }
 
 // Writes the probability of `target` when only the kept tokens are read.
-void score_variants(const models::TextClassifier& model, std::string_view text,
+void score_variants(const models::TextEnsemble& model, std::string_view text,
                     const formats::Encoding& encoding, size_t target,
                     std::span<const std::vector<int64_t>> kept, std::span<double> out) {
   std::vector<models::EncodedText> variants(kept.size());
@@ -35,13 +35,17 @@ void score_variants(const models::TextClassifier& model, std::string_view text,
     out[n] = softmax_of(logits.value().span().subspan(n * classes, classes))[target];
 }
 
-// What the classifier's pooling reads at the top: half the mean over all tokens, half its attention pooling.
-std::vector<float> pooled_tokens(const AttentionRecorder& recorder, size_t tokens) {
-  std::vector<float> start(tokens, 1.0F / static_cast<float>(tokens));
-  if (recorder.pooling_weights().size() == tokens) {
-    for (size_t t = 0; t < tokens; ++t) start[t] = 0.5F * (start[t] + recorder.pooling_weights()[t]);
+// What each member's pooling reads at the top: half the mean over all tokens, half its attention pooling.
+std::vector<std::vector<float>> pooled_tokens(const AttentionRecorder& recorder, int64_t members,
+                                              size_t tokens) {
+  const auto count = static_cast<size_t>(members);
+  std::vector<std::vector<float>> starts(count,
+                                         std::vector<float>(tokens, 1.0F / static_cast<float>(tokens)));
+  if (recorder.poolings().size() != count) return starts;
+  for (size_t m = 0; m < count; ++m) {
+    for (size_t t = 0; t < tokens; ++t) starts[m][t] = 0.5F * (starts[m][t] + recorder.poolings()[m][t]);
   }
-  return start;
+  return starts;
 }
 
 }  // namespace
@@ -67,7 +71,7 @@ std::vector<PageToken> page_tokens(std::string_view text, const formats::Encodin
   return tokens;
 }
 
-PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer& tokenizer,
+PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& tokenizer,
                          const std::vector<std::string>& classes, std::string_view text,
                          const ExplainOptions& options) {
   const int64_t count = model.config().classes;
@@ -93,7 +97,7 @@ PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer
   if (tokens == 0) return example;
   add_relevance(
       model, reading, {.index = order[0], .name = classes[order[0]], .role = ""},
-      pooled_tokens(reading.recorder, tokens), options.occlusion,
+      pooled_tokens(reading.recorder, model.members(), tokens), options.occlusion,
       [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
         score_variants(model, text, encoding, order[0], kept, out);
       },

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.hpp"
 #include "fovea/explain/rollout.hpp"
 
 namespace fovea::explain {
@@ -12,7 +13,7 @@ void AttentionRecorder::attention(const nn::AttentionRecord& record) {
 }
 
 void AttentionRecorder::pooling(const nn::PoolingRecord& record) {
-  pooling_.assign(record.weights.span().begin(), record.weights.span().end());
+  poolings_.emplace_back(record.weights.span().begin(), record.weights.span().end());
 }
 
 PageAttention AttentionRecorder::page_attention() const {
@@ -28,15 +29,26 @@ PageAttention AttentionRecorder::page_attention() const {
   return attention;
 }
 
-PageRelevance AttentionRecorder::rollout(std::span<const float> start) const {
-  const auto rows = [this](int64_t l, int64_t query, std::span<float> row) {
-    layer(l).head_mean(query, row);
-  };
+PageRelevance AttentionRecorder::rollout(std::span<const std::vector<float>> starts) const {
+  const auto models = static_cast<int64_t>(starts.size());
+  check_argument(models > 0 && layers() % models == 0, "AttentionRecorder",
+                 "expected {} recorded layers to be shared equally by the models, got {} models", layers(),
+                 models);
+  const int64_t depth = layers() / models;
+  std::vector<float> mean(starts[0].size(), 0.0F);
+  for (int64_t m = 0; m < models; ++m) {
+    const auto rows = [this, first = m * depth](int64_t l, int64_t query, std::span<float> row) {
+      layer(first + l).head_mean(query, row);
+    };
+    const auto one =
+        attention_rollout(depth, layer(m * depth).query_offsets(), starts[static_cast<size_t>(m)], rows);
+    for (size_t t = 0; t < mean.size(); ++t) mean[t] += one[t] / static_cast<float>(models);
+  }
   return {"rollout",
           "Attention followed through all layers, heads averaged, half of each step staying in place: how "
           "much of each "
           "token reaches the top. It has no sign.",
-          attention_rollout(layers(), layer(0).query_offsets(), start, rows)};
+          std::move(mean)};
 }
 
 }  // namespace fovea::explain

@@ -21,11 +21,12 @@ PageExample example_of(std::string_view text, const formats::Encoding& encoding,
   return example;
 }
 
-void add_relevance(nn::Module& model, Reading& reading, const Explained& what, std::span<const float> start,
-                   bool with_occlusion, VariantScores scores, PageExample& example) {
+void add_relevance(nn::Module& model, Reading& reading, const Explained& what,
+                   std::span<const std::vector<float>> starts, bool with_occlusion, VariantScores scores,
+                   PageExample& example) {
   if (!reading.recorder.empty()) {
     example.attention = reading.recorder.page_attention();
-    example.relevance.push_back(reading.recorder.rollout(start));
+    example.relevance.push_back(reading.recorder.rollout(starts));
   }
   Tensor one_hot = Tensor::zeros(reading.logits.shape());
   one_hot.data()[what.index] = 1;

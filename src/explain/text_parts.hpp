@@ -72,10 +72,12 @@ struct Explained {
   std::string role;  // said behind the name in sentences; empty, or beginning with a blank
 };
 
-// Adds to the example what every model has: its attention with rollout from the weights `start` [T] at the
-// top (only where it attends), gradient × input, and, where asked for, occlusion by whole words, for which
-// `scores` gives the output's probability. The model is left without gradients for a training step to find.
-void add_relevance(nn::Module& model, Reading& reading, const Explained& what, std::span<const float> start,
-                   bool with_occlusion, VariantScores scores, PageExample& example);
+// Adds to the example what every model has: its attention with rollout from the weights `starts` [T] at the
+// top of each member (only where it attends), gradient × input, and, where asked for, occlusion by whole
+// words, for which `scores` gives the output's probability. The model is left without gradients for a
+// training step to find.
+void add_relevance(nn::Module& model, Reading& reading, const Explained& what,
+                   std::span<const std::vector<float>> starts, bool with_occlusion, VariantScores scores,
+                   PageExample& example);
 
 }  // namespace fovea::explain

@@ -255,6 +255,7 @@ std::string TextClassifierConfig::to_json() const {
                                 {"num_attention_heads", heads},
                                 {"intermediate_size", feed_forward},
                                 {"max_position_embeddings", max_tokens},
+                                {"members", members},
                                 {"ngrams", ngrams},
                                 {"ngram_buckets", ngram_buckets},
                                 {"char_ngrams", char_ngrams},
@@ -281,6 +282,7 @@ TextClassifierConfig TextClassifierConfig::parse(std::string_view json, std::str
     c.heads = j.at("num_attention_heads");
     c.feed_forward = j.at("intermediate_size");
     c.max_tokens = j.at("max_position_embeddings");
+    c.members = j.value("members", int64_t{1});  // not in models of before there were any
     c.ngrams = j.at("ngrams");
     c.ngram_buckets = j.at("ngram_buckets");
     c.char_ngrams = j.at("char_ngrams");
@@ -298,7 +300,7 @@ TextClassifierConfig TextClassifierConfig::parse(std::string_view json, std::str
   // A damaged file must not ask for all the memory there is.
   constexpr int64_t kMost = int64_t{1} << 31;
   for (const int64_t n : {c.vocab_size, c.classes, c.layers, c.width, c.heads, c.feed_forward, c.max_tokens,
-                          c.ngrams, c.ngram_buckets, c.char_buckets, c.char_ngrams + 1}) {
+                          c.members, c.ngrams, c.ngram_buckets, c.char_buckets, c.char_ngrams + 1}) {
     check_data(n >= 1 && n < kMost, where, "expected sizes between 1 and 2^31, found {}", n);
   }
   check_data(c.width <= 1 << 16 && c.layers <= 1024 && c.vocab_size * c.width < int64_t{1} << 34, where,

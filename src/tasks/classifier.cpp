@@ -196,7 +196,7 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
                config.vocab_size);
     try {
       const nn::ZeroInitialization zeros;
-      c.network = std::make_shared<models::TextClassifier>(config, 0);
+      c.network = std::make_shared<models::TextEnsemble>(config, 0);
       std::vector<nn::NamedTensor> state;
       for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
       c.network->load_state(state);

@@ -46,6 +46,7 @@ Settings read_settings(const formats::Recipe& recipe) {
   m.kind = key.kind();
   m.layers = recipe.integer(key("model.layers"), m.layers, 1, 1024);
   m.width = recipe.integer(key("model.width"), m.width, 1, 1 << 16);
+  m.members = recipe.integer(key("model.members"), m.members, 1, 64);
   m.heads = recipe.integer(key("model.heads"), m.heads, 1, 1024);
   m.feed_forward = recipe.integer(key("model.feed_forward"), 4 * m.width, 1, 1 << 18);
   m.max_tokens = recipe.integer(key("model.max_tokens"), m.max_tokens, 1, 1 << 20);
@@ -169,7 +170,7 @@ void TextClassificationTask::open_network(const TaskOptions& options) {
   }
   settings_.model.vocab_size = model_.tokenizer->vocab_size();
   settings_.model.classes = static_cast<int64_t>(rows_.classes.size());
-  model_.network = std::make_shared<models::TextClassifier>(settings_.model, settings_.seed);
+  model_.network = std::make_shared<models::TextEnsemble>(settings_.model, settings_.seed);
   int64_t cut = 0;
   for (size_t split = 0; split < 3; ++split) {
     const auto& rows = rows_.splits[split];
@@ -235,7 +236,7 @@ autograd::Var TextClassificationTask::loss(int64_t batch, nn::Context& context, 
     options.class_weights = Tensor::from<float>(std::span<const float>(class_weights_),
                                                 {static_cast<int64_t>(class_weights_.size())});
   }
-  return autograd::cross_entropy(model_.network->logits(input, context), labels, options);
+  return model_.network->loss(input, labels, options, context);
 }
 
 void TextClassificationTask::fit() {

@@ -20,7 +20,7 @@ std::unique_ptr<formats::Tokenizer> words() {
   return formats::train_tokenizer(texts, {.kind = formats::TokenizerKind::kWords});
 }
 
-models::TextClassifier small_model(models::ModelKind kind, const formats::Tokenizer& tokenizer) {
+models::TextEnsemble small_model(models::ModelKind kind, const formats::Tokenizer& tokenizer) {
   models::TextClassifierConfig config;
   config.kind = kind;
   config.vocab_size = tokenizer.vocab_size();
@@ -30,10 +30,10 @@ models::TextClassifier small_model(models::ModelKind kind, const formats::Tokeni
   config.heads = 4;
   config.feed_forward = 64;
   config.max_tokens = 16;
-  return models::TextClassifier(config, 8);
+  return models::TextEnsemble(config, 8);
 }
 
-double probability(const models::TextClassifier& model, const Tensor& ids, int64_t target) {
+double probability(const models::TextEnsemble& model, const Tensor& ids, int64_t target) {
   nn::Context context;
   const autograd::Var logits = model.logits(ids, Offsets::single(ids.numel()), context);
   double sum = 0;
@@ -47,7 +47,7 @@ class ExplainText : public testing::TestWithParam<models::ModelKind> {};
 
 TEST_P(ExplainText, TellsWhatTheModelComputes) {
   const auto tokenizer = words();
-  models::TextClassifier model = small_model(GetParam(), *tokenizer);
+  models::TextEnsemble model = small_model(GetParam(), *tokenizer);
   const PageExample e = explain_text(model, *tokenizer, kClasses, kText, {.truth = "bad"});
   EXPECT_EQ(e.truth, "bad");
   std::string joined;
@@ -81,7 +81,7 @@ TEST_P(ExplainText, TellsWhatTheModelComputes) {
   // Scaling a token's embedding by 1 ± ε moves the logit by ±ε times its relevance.
   const std::vector<float>& gradient = e.relevance[attends ? 1 : 0].values;
   nn::Context context;
-  const Tensor x = model.embed(ids, Offsets::single(n), context).value();
+  const Tensor x = model.embed({ids, Offsets::single(n), {}, {}}, context).value();
   if (GetParam() == models::ModelKind::kCnn) {
     // Windows, ReLU and maximum are homogeneous and biases start at 0, so Euler's Σ x·∂s/∂x = s holds; their
     // kinks forbid differences.
@@ -123,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, ExplainText,
 
 TEST(ExplainTextEdges, EmptyAndOverlongTexts) {
   const auto tokenizer = words();
-  models::TextClassifier model = small_model(models::ModelKind::kAttention, *tokenizer);
+  models::TextEnsemble model = small_model(models::ModelKind::kAttention, *tokenizer);
   const PageExample none = explain_text(model, *tokenizer, kClasses, "");
   EXPECT_EQ(none.prediction.size(), 3U);
   EXPECT_TRUE(none.relevance.empty());
@@ -138,7 +138,7 @@ TEST(ExplainTextEdges, ModelWithCharacterNgramsIsReadAsItPredicts) {
   models::TextClassifierConfig config = small_model(models::ModelKind::kAttention, *tokenizer).config();
   config.char_ngrams = 5;
   config.char_buckets = 256;
-  models::TextClassifier model(config, 3);
+  models::TextEnsemble model(config, 3);
   const PageExample e = explain_text(model, *tokenizer, kClasses, kText);
   const formats::Encoding encoding = tokenizer->encode(kText);
   const models::EncodedText read = models::network_input(kText, encoding, config);

@@ -94,7 +94,7 @@ TEST(Model, LoadsInATenthOfASecondAndReadsAShortTextInAMillisecond) {
   config.char_ngrams = 5;
   {
     const nn::ZeroInitialization zeros;
-    c.network = std::make_shared<models::TextClassifier>(config, 1);
+    c.network = std::make_shared<models::TextEnsemble>(config, 1);
   }
   c.save_description(folder.path());
   c.save_weights(folder.path());

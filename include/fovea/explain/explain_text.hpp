@@ -10,7 +10,7 @@
 #include "fovea/explain/page.hpp"
 #include "fovea/formats/tokenizer.hpp"
 #include "fovea/models/language_model.hpp"
-#include "fovea/models/text_classifier.hpp"
+#include "fovea/models/text_ensemble.hpp"
 
 namespace fovea::explain {
 
@@ -33,7 +33,7 @@ std::vector<PageToken> page_tokens(std::string_view text, const formats::Encodin
 //   occlusion          fall of the class's probability when a word is left out
 // The model's gradients are cleared afterwards. A text without tokens gives an example with a prediction
 // alone. ArgumentError when `classes` has not a name for each class.
-PageExample explain_text(models::TextClassifier& model, const formats::Tokenizer& tokenizer,
+PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& tokenizer,
                          const std::vector<std::string>& classes, std::string_view text,
                          const ExplainOptions& options = {});
 

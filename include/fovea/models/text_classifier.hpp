@@ -27,7 +27,9 @@ struct TextClassifierConfig {
   int64_t width = 128;
   int64_t heads = 4;           // attention
   int64_t feed_forward = 512;  // attention; 4 x width, as in every paper since the first
-  int64_t max_tokens = 512;    // learned positions; longer texts are cut
+  int64_t members =
+      1;  // classifiers that decide together (TextEnsemble); a TextClassifier itself is always one
+  int64_t max_tokens = 512;  // learned positions; longer texts are cut
   // Token n-grams from pairs up to this length have hashed embeddings of their own, added to the last
   // token's: a text of seven words is told by its pairs, which two layers of attention would have to learn
   // first. 1: none.

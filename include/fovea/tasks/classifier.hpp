@@ -14,7 +14,7 @@
 #include "fovea/models/kind.hpp"
 #include "fovea/models/linear_classifier.hpp"
 #include "fovea/models/ngrams.hpp"
-#include "fovea/models/text_classifier.hpp"
+#include "fovea/models/text_ensemble.hpp"
 
 namespace fovea::tasks {
 
@@ -26,7 +26,7 @@ struct Classifier {
 
   // attention, lstm, cnn
   std::shared_ptr<const formats::Tokenizer> tokenizer;
-  std::shared_ptr<models::TextClassifier> network;
+  std::shared_ptr<models::TextEnsemble> network;
   // linear
   models::Ngrams ngrams;
   models::LinearClassifier linear;
