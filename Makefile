@@ -28,8 +28,9 @@ demo: build  ## train on the Debian package index, compare, explain; or DATA=fil
 	@tools/setup.sh $(if $(DATA),,demo)
 	@tools/demo/run.sh "$(DATA)" "$(TARGET)"
 
-test: setup  ## build, then run every test
+test: setup  ## build, then run every test, C++ and Python
 	@$(MAKE) --no-print-directory build
+	@tools/python.sh test
 	@ctest --test-dir build --output-on-failure -j $(JOBS)
 
 test-sanitize:  ## the tests under Address/UB/ThreadSanitizer, and each fuzz target briefly
@@ -46,8 +47,8 @@ bench-peers: build  ## time PyTorch and Fovea in alternation in one run and prin
 evaluate: build  ## the learning results of docs/RESULTS.md, on DATA_DIR (default ../shared/data)
 	@FOVEA_DATA="$(DATA_DIR)" tools/evaluate/run.sh
 
-python:  ## make .venv with what the scripts in tools/ need (the Python package itself is not there yet)
-	@tools/setup.sh python
+python: build/build.ninja  ## make .venv with the Python package in it: .venv/bin/python -c "import fovea"
+	@tools/python.sh install
 
 format:  ## rewrite the C++ sources in the house's layout (clang-format)
 	@tools/setup.sh lint

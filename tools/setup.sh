@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing for the named groups, says what it does, and does nothing when nothing is missing.
-# Usage: tools/setup.sh [build] [test] [lint] [demo] [python] [peers]      (default: build test)
+# Usage: tools/setup.sh [build] [test] [lint] [demo] [python] [python-test] [peers]      (default: build test)
 # Needs Debian 12 or a relative of it. Without root rights it uses sudo. Without a network it works as long as
 # nothing is missing.
 set -euo pipefail
@@ -12,7 +12,7 @@ build=(g++ cmake ninja-build pkg-config ccache lld
   libsentencepiece-dev libicu-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev)
 test=(chromium)
 lint=(clang-16 clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev libomp-16-dev)
-python=(python3 python3-venv)
+python=(python3 python3-venv python3-dev)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -64,7 +64,7 @@ try:
     found = importlib.metadata.version(name).split("+")[0]
 except importlib.metadata.PackageNotFoundError:
     sys.exit(1)
-sys.exit(version not in ("", found))
+sys.exit(version.split("+")[0] not in ("", found))
 PY
   done
   [ ${#missing[@]} -eq 0 ] && return 0
@@ -82,12 +82,16 @@ for group in "$@"; do
       [ "$( (apt-cache dumpavail 2>/dev/null || true) | head -c 20000000 | wc -c)" -ge 20000000 ] || update_lists ;;
     python)
       install_packages "${python[@]}"
-      make_venv .venv numpy scikit-learn ;;
+      make_venv .venv numpy nanobind scikit-build-core pytest matplotlib ;;
+    python-test)  # what the package is compared with; without them those tests are skipped and say so
+      make_venv .venv torch==2.13.0+cpu || say "no PyTorch here: its tests will be skipped"
+      make_venv .venv jax || say "no JAX here: its tests will be skipped"
+      make_venv .venv scikit-learn || say "no scikit-learn here: tools/golden/metrics.py will not run" ;;
     peers)
       install_packages "${python[@]}" g++
       make_venv .venv-peers numpy torch==2.13.0 ;;
     *)
-      say "expected a group out of build, test, lint, demo, python, peers, found '$group'"
+      say "expected a group out of build, test, lint, demo, python, python-test, peers, found '$group'"
       exit 2 ;;
   esac
 done

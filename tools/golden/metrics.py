@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints tests/metrics/golden.hpp: metrics as scikit-learn computes them. Run with: .venv/bin/python (make python)."""
+"""Prints tests/metrics/golden.hpp: metrics as scikit-learn computes them. Run with: .venv/bin/python (make test makes it)."""
 import numpy as np
 import sklearn
 from sklearn import metrics as m

@@ -1,0 +1,13 @@
+// fovea._fovea: the engine as Python's package sees it. Bindings convert types and release the GIL; arguments
+// are put in order by python/fovea, checked by the engine.
+#include "bindings.hpp"
+#include "fovea/base/error.hpp"
+#include "fovea/base/version.hpp"
+
+NB_MODULE(_fovea, m) {
+  m.doc() = "Fovea's engine. Use the package fovea; this module is its inside.";
+  nanobind::exception<fovea::DataError>(m, "DataError", PyExc_RuntimeError);
+  m.def("version", [] { return fovea::version(); });
+  fovea::python::bind_threads(m);
+  fovea::python::bind_attention(m);
+}

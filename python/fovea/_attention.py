@@ -1,0 +1,173 @@
+"""fovea.attention and fovea.attention_vjp."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Sequence
+
+import numpy as np
+
+from fovea import _options as options
+from fovea._call import Call
+from fovea._gradients import Gradients
+from fovea._insight import Insight
+from fovea._kinds import dtype_of, fail, from_numpy, kind_of, to_numpy
+
+DTYPES = ("float32",)
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    score: str = "scaled_dot",
+    normalizer: str = "softmax",
+    scale: float | None = None,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+    alibi: Any = None,
+    softcap: float | None = None,
+    sinks: Any = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+    q_offsets: Any = None,
+    k_offsets: Any = None,
+    precision: str = "strict",
+    observe: Sequence[str] | None = None,
+) -> Any:
+    """Attention, fused: memory grows with the tokens, and what happened inside can be seen.
+
+    For each query ``out_i = Σ_j w_ij·v_j``, with ``w_i`` the softmax of its scores; the order is score, × scale,
+    softcap, − slope·|i − j|, mask, softmax (a sink enters its denominator), dropout, · V. A query without keys gives
+    0 and lse −inf.
+
+    Parameters
+    ----------
+    q, k, v : NumPy, PyTorch or JAX arrays on the CPU, all of one kind and of one type
+        ``[B, H, L, D]``, or packed ``[T, H, D]``: sequences one after the other, at `q_offsets` and `k_offsets`.
+        The heads of k and v may be fewer and divide those of q; D and Dv may differ. Any strides are read without a
+        copy if the innermost is 1.
+    score : ``"scaled_dot"``, ``"dot"`` or ``"cosine"``
+        q·k, or q·k / (|q|·|k|).
+    scale : float
+        Default 1/√D for ``"scaled_dot"``, 1 for the others.
+    causal : bool
+        Query i sees the keys up to i + Lk − Lq: aligned to the last query and the last key, so that one query with a
+        cache of keys sees all of them.
+    window : (left, right)
+        At most so many keys before and after the query's own place, aligned in the same way; −1 is unbounded.
+    alibi : ``[H]``
+        Slopes: adds −slope·|i − j| (Press et al., 2022).
+    softcap : float
+        c·tanh(s / c) bounds the scores; None or 0 does not.
+    sinks : ``[H]``
+        One more logit in the denominator of each head, without a value.
+    dropout : float in [0, 1)
+        Probability of dropping each weight; the others are scaled by 1/(1 − dropout). A multiple of 2⁻¹⁶.
+    seed : int
+        Of the dropout: the same seed drops the same weights, whatever the number of threads.
+    q_offsets, k_offsets : int ``[N + 1]``
+        Packed form: sequence n is tokens ``q_offsets[n]`` to ``q_offsets[n + 1]``. q_offsets alone serves both sides.
+    precision : ``"strict"``
+        float32 arithmetic throughout.
+    observe : list of names
+        ``"entropy"``, ``"max"``, ``"key_mass"``, ``"top_k:8"``; also an empty list gives an :class:`Insight`, with
+        the lse and exact rows on demand. The output has the same bits with and without.
+
+    Returns
+    -------
+    array or (array, Insight)
+        ``[B, H, L, Dv]``, packed ``[T, H, Dv]``, of the same kind as q. PyTorch tensors that require a gradient get
+        one.
+
+    Raises
+    ------
+    ValueError
+        An argument does not fit; the message names it, what was expected and what was found.
+
+    Examples
+    --------
+    >>> import numpy as np, fovea
+    >>> rng = np.random.default_rng(0)
+    >>> q, k, v = (rng.normal(size=(2, 4, 16, 32)).astype(np.float32) for _ in range(3))
+    >>> out, seen = fovea.attention(q, k, v, causal=True, observe=["entropy", "top_k:3"])
+    >>> out.shape, seen.entropy.shape, seen.top_k.indices.shape
+    ((2, 4, 16, 32), (2, 4, 16), (2, 4, 16, 3))
+
+    Two sequences, of 3 and 5 tokens, packed:
+
+    >>> q = rng.normal(size=(8, 4, 32)).astype(np.float32)
+    >>> fovea.attention(q, q, q, q_offsets=[0, 3, 8]).shape
+    (8, 4, 32)
+    """
+    keywords = dict(
+        score=score,
+        normalizer=normalizer,
+        scale=scale,
+        causal=causal,
+        window=window,
+        alibi=alibi,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        seed=seed,
+        q_offsets=q_offsets,
+        k_offsets=k_offsets,
+        precision=precision,
+    )
+    kind = _kind(q, k, v)
+    wishes = options.Observe() if observe is None else options.observe(observe)
+    call = _call(q, k, v, keywords)
+    out, seen = call.forward(wishes)
+    wrap = partial(from_numpy, kind=kind)
+    result = from_numpy(out, kind, call.dtype, q)
+    return result if observe is None else (result, Insight(call, seen, wrap))
+
+
+def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradients:
+    """The gradients of Σ dout∘out for ``out = attention(q, k, v, **keywords)``.
+
+    Parameters
+    ----------
+    q, k, v, **keywords
+        As for :func:`fovea.attention`, without `observe`.
+    dout : of the output's kind, type and shape
+
+    Returns
+    -------
+    Gradients
+        dq, dk, dv and, where given, dalibi, dsinks.
+
+    Examples
+    --------
+    >>> import numpy as np, fovea
+    >>> q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 5, 8)).astype(np.float32)
+    >>> grads = fovea.attention_vjp(q, k, v, np.ones_like(q), sinks=[0.0, 1.0])
+    >>> grads.dq.shape, grads.dsinks.shape
+    ((1, 2, 5, 8), (2,))
+    """
+    kind = _kind(q, k, v)
+    if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
+        fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
+    call = _call(q, k, v, keywords)
+    out, seen = call.forward(options.Observe())
+    gradients = call.backward(out, seen["lse"], to_numpy(dout, "dout"))
+    return Gradients(
+        **{name: from_numpy(x, kind, call.dtype if name in ("dq", "dk", "dv") else None, q) for name, x in gradients.items()}
+    )
+
+
+def _kind(q: Any, k: Any, v: Any) -> str:
+    kinds = [kind_of(x) for x in (q, k, v)]
+    if kinds[0] is None or kinds[1] != kinds[0] or kinds[2] != kinds[0]:
+        names = ", ".join(type(x).__name__ for x in (q, k, v))
+        fail(f"expected q, k and v all as NumPy, all as PyTorch or all as JAX arrays, got {names}")
+    dtypes = [dtype_of(x) for x in (q, k, v)]
+    if dtypes[0] not in DTYPES or dtypes[1] != dtypes[0] or dtypes[2] != dtypes[0]:
+        fail(f"expected q, k and v all of one type out of {', '.join(DTYPES)}, got {', '.join(dtypes)}")
+    return kinds[0]
+
+
+def _call(q: Any, k: Any, v: Any, keywords: dict[str, Any]) -> Call:
+    return Call(to_numpy(q, "q"), to_numpy(k, "k"), to_numpy(v, "v"), dtype_of(q), **keywords)

@@ -1,0 +1,175 @@
+"""One call of the engine: arrays in the engine's layout, results in the caller's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fovea import _fovea
+from fovea import _options as options
+from fovea._kinds import aligned, fail
+
+MAX_WIDTH = 1024
+
+
+def shown(x: np.ndarray) -> str:
+    return "[" + ", ".join(map(str, x.shape)) + "]"
+
+
+class Call:
+    """The checked arguments of a call on NumPy arrays, and what can be done with them.
+
+    Inside, [B, H, L, D] is seen as [B, L, H, D]: N = B sequences of L tokens.
+    """
+
+    def __init__(
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        dtype: str,
+        *,
+        score: Any = "scaled_dot",
+        normalizer: Any = "softmax",
+        scale: Any = None,
+        causal: Any = False,
+        window: Any = None,
+        alibi: Any = None,
+        softcap: Any = None,
+        sinks: Any = None,
+        dropout: Any = 0.0,
+        seed: Any = 0,
+        q_offsets: Any = None,
+        k_offsets: Any = None,
+        precision: Any = "strict",
+    ):
+        check_shapes(q, k, v)
+        self.packed = q.ndim == 3
+        self.dtype = dtype
+        self.q_shape, self.k_shape, self.v_shape = q.shape, k.shape, v.shape
+        heads = q.shape[1]
+        self.heads_first_out = not self.packed and q.strides[1] >= q.strides[2]
+        if self.packed:
+            q_tokens, k_tokens = q.shape[0], k.shape[0]
+            if q_offsets is None and k_offsets is not None:
+                fail("expected q_offsets beside k_offsets, got none")
+            self.q_offsets = [0, q_tokens] if q_offsets is None else options.offsets("q_offsets", q_offsets, q_tokens)
+            if k_offsets is not None:
+                self.k_offsets = options.offsets("k_offsets", k_offsets, k_tokens)
+            elif q_offsets is None:
+                self.k_offsets = [0, k_tokens]
+            elif k_tokens != q_tokens:
+                fail(
+                    f"expected k_offsets, since q_offsets alone serves both sides and k has {k_tokens} tokens, "
+                    f"q {q_tokens}"
+                )
+            else:
+                self.k_offsets = self.q_offsets
+            if len(self.q_offsets) != len(self.k_offsets):
+                fail(
+                    f"expected q_offsets and k_offsets of equal length, got {len(self.q_offsets)} and "
+                    f"{len(self.k_offsets)}"
+                )
+        else:
+            if q_offsets is not None or k_offsets is not None:
+                fail(f"expected q packed as [T, H, D] with offsets, got q {shown(q)}")
+            self.q_offsets = [q.shape[2] * n for n in range(q.shape[0] + 1)]
+            self.k_offsets = [k.shape[2] * n for n in range(q.shape[0] + 1)]
+        options.choice("normalizer", normalizer, options.NORMALIZERS)
+        options.choice("precision", precision, options.PRECISIONS)
+        self.has_alibi, self.has_sinks = alibi is not None, sinks is not None
+        left, right = options.pair("window", window)
+        self._inner = _fovea.AttentionCall(
+            q=self._inside(q),
+            k=self._inside(k),
+            v=self._inside(v),
+            q_offsets=self.q_offsets,
+            k_offsets=self.k_offsets,
+            score=getattr(_fovea.Score, options.choice("score", score, options.SCORES)),
+            scale=None if scale is None else options.number("scale", scale),
+            causal=options.flag("causal", causal),
+            window_left=left,
+            window_right=right,
+            softcap=0.0 if softcap is None else options.number("softcap", softcap, 0.0),
+            dropout=options.number("dropout", dropout, 0.0, 1.0),
+            seed=options.integer("seed", seed, 0, 2**63 - 1),
+            alibi=options.heads_row("alibi", alibi, heads, np.float32),
+            sinks=options.heads_row("sinks", sinks, heads, np.float32),
+        )
+
+    def _inside(self, x: np.ndarray) -> np.ndarray:
+        """[B, H, L, D] as [B, L, H, D]; packed as it is. No copy where the engine can read the strides."""
+        if self.packed:
+            return aligned(x)
+        x = x.transpose(0, 2, 1, 3)
+        if x.shape[0] > 1 and x.strides[0] == 0:
+            x = x.copy()  # to the engine a sequence stride of 0 means packed sequences
+        return aligned(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]))
+
+    def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The output in the caller's layout, and what was seen in the engine's."""
+        out, seen = self._inner.forward(
+            entropy=observe.entropy,
+            max=observe.max,
+            key_mass=observe.key_mass,
+            top_k=observe.top_k,
+        )
+        return self.rows_first(out), seen
+
+    def backward(self, out: np.ndarray, lse: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:
+        """Gradients in the caller's layout; out as forward gave it, lse as it saw it."""
+        expected = (*self.q_shape[:-1], self.v_shape[-1])
+        if dout.shape != expected:
+            fail(f"expected dout [{', '.join(map(str, expected))}] like the output, got {shown(dout)}", "attention_vjp")
+        grads = self._inner.backward(out=self._inside(out), lse=np.ascontiguousarray(lse), dout=self._inside(dout))
+        grads["dq"] = self.rows_first(grads["dq"])
+        grads["dk"], grads["dv"] = self.keys_first(grads["dk"]), self.keys_first(grads["dv"])
+        return grads
+
+    def rows_first(self, x: np.ndarray) -> np.ndarray:
+        """[T, H, …] of q's tokens with the output's leading shape."""
+        return x if self.packed else self._batched(x, self.q_shape[2])
+
+    def keys_first(self, x: np.ndarray) -> np.ndarray:
+        return x if self.packed else self._batched(x, self.k_shape[2])
+
+    def _batched(self, x: np.ndarray, length: int) -> np.ndarray:
+        return x.reshape(self.q_shape[0], length, *x.shape[1:]).swapaxes(1, 2)
+
+    @property
+    def query_count(self) -> int:
+        return self.q_shape[0] if self.packed else self.q_shape[2]
+
+    def token_rows(self, lse: np.ndarray, tokens: list[int]) -> list[np.ndarray]:
+        """Exact weights [H, Lk] of chosen tokens of q, counted over all sequences."""
+        weights, begins = self._inner.rows(lse=lse, queries=tokens)
+        return [weights[a:b].T for a, b in zip(begins, begins[1:])]
+
+    def weight_rows(self, lse: np.ndarray, queries: list[int]) -> Any:
+        """Exact weights: [B, H, n, Lk], packed a list of [H, Lk]."""
+        if self.packed:
+            return self.token_rows(lse, queries)
+        batch, heads, length = self.q_shape[:3]
+        weights, _ = self._inner.rows(lse=lse, queries=[n * length + i for n in range(batch) for i in queries])
+        return weights.reshape(batch, len(queries), self.k_shape[2], heads).transpose(0, 3, 1, 2)
+
+
+def check_shapes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
+    if q.ndim not in (3, 4) or k.ndim != q.ndim or v.ndim != q.ndim:
+        fail(f"expected q, k and v all as [B, H, L, D] or all as [T, H, D], got {shown(q)}, {shown(k)} and {shown(v)}")
+    got = f"got q {shown(q)}, k {shown(k)} and v {shown(v)}"
+    if q.ndim == 4 and not q.shape[0] == k.shape[0] == v.shape[0]:
+        fail(f"expected q, k and v of equal batch, {got}")
+    tokens = -2 if q.ndim == 4 else 0
+    if k.shape[tokens] != v.shape[tokens]:
+        fail(f"expected k and v of equal length, {got}")
+    if k.shape[1] != v.shape[1]:
+        fail(f"expected k and v with equal heads, {got}")
+    if q.shape[1] < 1 or k.shape[1] < 1 or q.shape[1] % k.shape[1] != 0:
+        fail(f"expected a number of key heads that divides the query heads, {got}")
+    if q.shape[-1] != k.shape[-1]:
+        fail(f"expected q and k of equal width, {got}")
+    for width in (q.shape[-1], v.shape[-1]):
+        if not 1 <= width <= MAX_WIDTH:
+            fail(f"expected widths in [1, {MAX_WIDTH}], {got}")

@@ -1,0 +1,131 @@
+"""What was seen of one attention call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+
+import numpy as np
+
+from fovea import _plot
+from fovea._kinds import fail
+
+if TYPE_CHECKING:
+    from fovea._call import Call
+
+# What `observe` accepts, and the attributes it fills.
+OBSERVERS = {"entropy": ("entropy",), "max": ("max", "max_key"), "key_mass": ("key_mass",), "top_k": ("top_k",)}
+
+
+class TopK(NamedTuple):
+    """The strongest keys of each query, strongest first."""
+
+    #: int [B, H, L, k] (packed [T, H, k]): key within the query's sequence; -1 where there are fewer keys.
+    indices: Any
+    #: float [B, H, L, k]: their weights; 0 there.
+    weights: Any
+
+
+class Insight:
+    """What was seen of a call of :func:`fovea.attention` with ``observe=[...]``.
+
+    Arrays are of the same kind as q and lead with the output's shape: ``[B, H, L]``, packed ``[T, H]``. Weights are
+    those before dropout.
+
+    Attributes
+    ----------
+    lse
+        natural logarithm of the sum of exponentials of each query's logits, a sink counted; -inf without keys
+    entropy
+        of each query's weights, in nats, a sink as one outcome (``observe=["entropy"]``)
+    max, max_key
+        each query's largest weight and the index of its key, the lower one of equals (``"max"``)
+    key_mass
+        ``[B, H, Lk]``, packed ``[Tk, H]``: the sum over queries of the weight on each key (``"key_mass"``)
+    top_k
+        :class:`TopK`: the k strongest keys of each query (``"top_k:8"``)
+    """
+
+    def __init__(self, call: Call, seen: dict[str, Any], wrap: Any):
+        self._call = call
+        self._raw = seen
+        self._wrap = wrap
+        self._shown: dict[str, Any] = {}
+        self.lse = wrap(call.rows_first(seen["lse"]))
+        for name in ("entropy", "max", "max_key"):
+            if name in seen:
+                self._shown[name] = wrap(call.rows_first(seen[name]))
+        if "key_mass" in seen:
+            self._shown["key_mass"] = wrap(call.keys_first(seen["key_mass"]))
+        if "top_k_indices" in seen:
+            self._shown["top_k"] = TopK(
+                wrap(call.rows_first(seen["top_k_indices"])), wrap(call.rows_first(seen["top_k_weights"]))
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("_shown", {}):
+            return self._shown[name]
+        for observer, attributes in OBSERVERS.items():
+            if name in attributes:
+                wish = "top_k:8" if observer == "top_k" else observer
+                raise AttributeError(f"{name} was not observed; call attention(..., observe=['{wish}'])")
+        raise AttributeError(f"Insight has no attribute '{name}'")
+
+    def __dir__(self) -> list[str]:
+        return sorted({"lse", "rows", "plot", *self._shown})
+
+    def __repr__(self) -> str:
+        return f"Insight(lse {tuple(self.lse.shape)}, {', '.join(sorted(self._shown)) or 'nothing else'})"
+
+    def rows(self, queries: Sequence[int]) -> Any:
+        """Exact weights of chosen queries, computed now from q and k, which must not have been changed since.
+
+        Parameters
+        ----------
+        queries
+            indices of queries: in ``[0, Lq)``, the same for every sequence and head; packed: rows of q.
+
+        Returns
+        -------
+        array or list of arrays
+            ``[B, H, len(queries), Lk]``; packed: for each query ``[H, Lk]`` with the Lk of its sequence.
+
+        >>> import numpy as np, fovea
+        >>> q = np.zeros((1, 1, 4, 2), np.float32)
+        >>> out, seen = fovea.attention(q, q, q, causal=True, observe=[])
+        >>> seen.rows([1, 3])[0, 0]
+        array([[0.5 , 0.5 , 0.  , 0.  ],
+               [0.25, 0.25, 0.25, 0.25]], dtype=float32)
+        """
+        weights = self._call.weight_rows(self._raw["lse"], _indices(queries, self._call.query_count))
+        if isinstance(weights, list):
+            return [self._wrap(w) for w in weights]
+        return self._wrap(weights)
+
+    def plot(self, batch: int = 0, head: int | None = None, max_size: int = 256) -> Any:
+        """Draws what was seen of one sequence with matplotlib, and gives the figure.
+
+        A heat map of the weights of one head (the mean over heads when `head` is None; at most `max_size` queries,
+        evenly chosen), the entropy of each head where it was observed, and the mass that each key received where that
+        was.
+
+        >>> import numpy as np, fovea
+        >>> q = np.random.default_rng(0).normal(size=(1, 2, 6, 4)).astype(np.float32)
+        >>> out, seen = fovea.attention(q, q, q, observe=["entropy", "key_mass"])
+        >>> len(seen.plot().axes) >= 3
+        True
+        """
+        return _plot.plot(self._call, self._raw, batch, head, max_size)
+
+
+def _indices(queries: Sequence[int], count: int) -> list[int]:
+    try:
+        array = np.asarray(queries)
+    except (TypeError, ValueError, RuntimeError):
+        fail("expected queries as a list of integers", "Insight.rows")
+    if array.ndim != 1 or (array.size > 0 and array.dtype.kind not in "iu"):
+        fail("expected queries as a list of integers", "Insight.rows")
+    result = [int(i) for i in array]
+    for i in result:
+        if not -count <= i < count:
+            fail(f"expected queries in [{-count}, {count}), got {i}", "Insight.rows")
+    return [i + count if i < 0 else i for i in result]

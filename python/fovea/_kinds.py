@@ -1,0 +1,107 @@
+"""Arrays of NumPy, PyTorch and JAX, seen as NumPy arrays through DLPack without copies, and back again."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+# bfloat16 has no NumPy type of its own: its bits travel as uint16, under this name.
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+def fail(message: str, call: str = "attention") -> None:
+    raise ValueError(f"[{call}] {message}")
+
+
+def kind_of(x: Any) -> str | None:
+    """'numpy', 'torch', 'jax', or None for anything else."""
+    if isinstance(x, np.ndarray):
+        return "numpy"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return "torch"
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(x, jax.Array):
+        return "jax"
+    return None
+
+
+def dtype_of(x: Any) -> str:
+    return x.dtype.name if isinstance(x, np.ndarray) else str(x.dtype).removeprefix("torch.")
+
+
+def to_numpy(x: Any, name: str) -> np.ndarray:
+    """The elements of x as a NumPy array that shares its memory; bfloat16 as uint16."""
+    kind = kind_of(x)
+    if kind == "numpy":
+        return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+    if kind == "torch":
+        return _from_torch(x, name)
+    if kind == "jax":
+        return _from_jax(x, name)
+    fail(f"expected {name} as a NumPy, PyTorch or JAX array, got {type(x).__name__}")
+
+
+def _from_torch(x: Any, name: str) -> np.ndarray:
+    import torch
+
+    if x.device.type != "cpu" or x.layout != torch.strided or x.is_quantized or x.is_nested:
+        what = "nested" if x.is_nested else f"{x.layout} on {x.device}"
+        fail(f"expected {name} as a dense tensor on the CPU, got one that is {what}")
+    x = x.detach()
+    if x.is_conj() or x.is_neg():
+        x = x.resolve_conj().resolve_neg()
+    if x.dtype == torch.bfloat16:
+        # The elements keep their size, so that any strides remain.
+        return x.view(torch.int16).numpy().view(np.uint16)
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as error:
+        fail(f"expected {name} as a tensor that DLPack can hand over, got {x.dtype}: {error}")
+
+
+def _from_jax(x: Any, name: str) -> np.ndarray:
+    import jax
+
+    if isinstance(x, jax.core.Tracer):
+        fail(f"expected {name} as an array with values, got a JAX tracer; call outside of jax.jit and jax.grad")
+    array = np.asarray(x)  # a view of the device's memory when the device is the CPU
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def from_numpy(array: np.ndarray, kind: str, dtype: str | None = None, like: Any = None) -> Any:
+    """The array as the given kind; `dtype` 'bfloat16' says that its uint16 elements are that type's bits."""
+    if kind == "torch":
+        import torch
+
+        if dtype == "bfloat16":
+            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        return torch.from_numpy(array)
+    if kind == "jax":
+        import jax
+
+        if array.dtype == np.int64 and not jax.config.jax_enable_x64:
+            array = array.astype(np.int32)
+        result = jax.dlpack.from_dlpack(np.ascontiguousarray(array))
+        if dtype == "bfloat16":
+            result = jax.lax.bitcast_convert_type(result, jax.numpy.bfloat16)
+        return result
+    if dtype == "bfloat16":
+        return array.view(like.dtype)
+    return array
+
+
+def aligned(x: np.ndarray) -> np.ndarray:
+    """x as the engine reads it: innermost stride 1, other strides whole and not negative; else a copy."""
+    size = x.itemsize
+    strides = x.strides
+    if (
+        x.dtype.isnative
+        and x.flags.aligned
+        and (x.size > 0 and x.ndim > 0 and strides[-1] == size)
+        and all(s >= 0 and s % size == 0 for s in strides)
+    ):
+        return x
+    return np.array(x, dtype=x.dtype.newbyteorder("="), order="C", copy=True)

@@ -1,0 +1,127 @@
+"""The keywords of a call, checked and filled in."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fovea._insight import OBSERVERS
+from fovea._kinds import fail, to_numpy
+
+SCORES = ("scaled_dot", "dot", "cosine")
+NORMALIZERS = ("softmax",)
+PRECISIONS = ("strict",)
+MAX_TOP_K = 64
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        fail(f"expected {name} out of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        fail(f"expected {name} as True or False, got {value!r}")
+    return bool(value)
+
+
+def number(name: str, value: Any, least: float = -math.inf, below: float = math.inf) -> float:
+    try:
+        result = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        fail(f"expected {name} as a number, got {value!r}")
+    if not least <= result < below:
+        fail(f"expected {name} {interval(least, below)}, got {value!r}")
+    if abs(result) > np.finfo(np.float32).max:
+        fail(f"expected {name} within float32's range, got {value!r}")
+    return result
+
+
+def interval(least: float, below: float) -> str:
+    if least == -math.inf:
+        return "as a finite number"
+    return f">= {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
+
+
+def integer(name: str, value: Any, least: int, most: int) -> int:
+    try:
+        result = operator.index(value)
+    except TypeError:
+        fail(f"expected {name} as an integer, got {value!r}")
+    if not least <= result <= most:
+        fail(f"expected {name} in [{least}, {most}], got {result}")
+    return result
+
+
+def pair(name: str, value: Any) -> tuple[int, int]:
+    if value is None:
+        return (-1, -1)
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        fail(f"expected {name} as (left, right), got {value!r}")
+    return (integer(f"{name}'s left", value[0], -1, 2**40), integer(f"{name}'s right", value[1], -1, 2**40))
+
+
+def heads_row(name: str, value: Any, heads: int, dtype: type) -> np.ndarray | None:
+    """One float for each head."""
+    if value is None:
+        return None
+    row = list_or_array(name, value, "one number for each head")
+    if row.dtype.kind not in "fiu" or row.ndim != 1 or row.shape[0] != heads:
+        fail(f"expected {name} with one number for each of the {heads} heads, got {row.dtype} {row.shape}")
+    return np.ascontiguousarray(row, dtype=dtype)
+
+
+def offsets(name: str, value: Any, total: int) -> list[int]:
+    row = list_or_array(name, value, "integers [N + 1]")
+    if row.ndim != 1 or row.dtype.kind not in "iu" or row.shape[0] < 1:
+        fail(f"expected {name} as integers [N + 1], got {row.dtype} {row.shape}")
+    result = [int(i) for i in row]
+    if result[0] != 0 or result[-1] != total or any(b < a for a, b in zip(result, result[1:])):
+        shown = str(result) if len(result) <= 8 else f"{result[:4]} … {result[-2:]}"
+        fail(f"expected {name} to ascend from 0 to the {total} tokens, got {shown}")
+    return result
+
+
+def list_or_array(name: str, value: Any, what: str) -> np.ndarray:
+    if not isinstance(value, (list, tuple)):
+        return to_numpy(value, name)
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        fail(f"expected {name} as {what}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Observe:
+    """What `observe` asked for."""
+
+    entropy: bool = False
+    max: bool = False
+    key_mass: bool = False
+    top_k: int = 0
+
+
+def observe(value: Any) -> Observe:
+    if not isinstance(value, (list, tuple)):
+        fail(f"expected observe as a list out of {', '.join(OBSERVERS)}:k, got {value!r}")
+    wishes: dict[str, Any] = {}
+    for wish in value:
+        if not isinstance(wish, str):
+            fail(f"expected observe as a list of names, got {wish!r}")
+        name, colon, count = wish.partition(":")
+        if name == "lse" and not colon:
+            continue  # always there
+        if name not in OBSERVERS or bool(colon) != (name == "top_k"):
+            fail(f"expected observe's names out of lse, {', '.join(OBSERVERS)}:k, got {wish!r}")
+        if colon:
+            if not count.isascii() or not count.isdigit() or not 1 <= int(count[:9]) <= MAX_TOP_K:
+                fail(f"expected observe's top_k:k with k in [1, {MAX_TOP_K}], got {wish!r}")
+            wishes[name] = int(count)
+        else:
+            wishes[name] = True
+    return Observe(**wishes)

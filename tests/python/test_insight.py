@@ -1,0 +1,81 @@
+"""What is seen, against the whole matrix of weights."""
+
+import numpy as np
+import pytest
+import reference
+from cases import normal
+
+import fovea
+
+
+@pytest.fixture
+def watched():
+    rng = np.random.default_rng(5)
+    q, k, v = normal(rng, 2, 4, 33, 16), normal(rng, 2, 2, 40, 16), normal(rng, 2, 2, 40, 8)
+    keywords = dict(causal=True, sinks=[0.5, -1, 0, 2])
+    out, seen = fovea.attention(q, k, v, **keywords, observe=["entropy", "max", "key_mass", "top_k:5"])
+    assert out.tobytes() == fovea.attention(q, k, v, **keywords).tobytes()
+    ref = reference.attention(q, k, v, **keywords)
+    return seen, ref, 2 * reference.tolerance(q, k, v, ref, 0.25)  # of weights, which are below 1 < max |v|
+
+
+def test_statistics_are_those_of_the_weights(watched):
+    seen, ref, bound = watched
+    w = ref.weights
+    sink = 1 - w.sum(-1)
+    entropy = -(w * np.log(np.where(w > 0, w, 1))).sum(-1) - sink * np.log(sink)
+    np.testing.assert_allclose(seen.entropy, entropy, rtol=0, atol=50 * bound)  # |d(p·log p)| <= log 41 · 40 keys · dp
+    np.testing.assert_allclose(seen.max, w.max(-1), rtol=0, atol=bound)
+    assert (np.take_along_axis(w, seen.max_key[..., None], -1)[..., 0] >= w.max(-1) - bound).all()
+    np.testing.assert_allclose(seen.key_mass, w.sum(-2), rtol=0, atol=33 * bound)
+    np.testing.assert_allclose(seen.top_k.weights, -np.sort(-w, axis=-1)[..., :5], rtol=0, atol=bound)
+    np.testing.assert_allclose(
+        np.take_along_axis(w, seen.top_k.indices, -1), seen.top_k.weights, rtol=0, atol=bound
+    )
+
+
+def test_rows_are_exact(watched):
+    seen, ref, bound = watched
+    rows = seen.rows([0, 17, -1])
+    assert rows.shape == (2, 4, 3, 40)
+    np.testing.assert_allclose(rows, ref.weights[:, :, [0, 17, 32]], rtol=0, atol=bound)
+    assert (rows[:, :, 0, 8:] == 0).all()
+    assert seen.rows([]).shape == (2, 4, 0, 40)
+    with pytest.raises(ValueError, match=r"\[Insight.rows\] expected queries in \[-33, 33\), got 33"):
+        seen.rows([33])
+    with pytest.raises(ValueError, match="expected queries as a list of integers"):
+        seen.rows([0.5])
+
+
+def test_packed_rows_have_their_own_sequences_keys():
+    q = normal(np.random.default_rng(6), 10, 2, 8)
+    out, seen = fovea.attention(q, q, q, q_offsets=[0, 3, 10], observe=["key_mass"])
+    first, last = seen.rows([2, 9])
+    assert first.shape == (2, 3) and last.shape == (2, 7)
+    np.testing.assert_allclose(first.sum(-1), 1, atol=1e-6)
+    assert seen.key_mass.shape == (10, 2) and seen.lse.shape == (10, 2)
+
+
+def test_what_was_not_asked_for_says_how_to_ask(watched):
+    out, seen = fovea.attention(*(np.ones((3, 1, 1, 2, 4), np.float32)), observe=["max"])
+    with pytest.raises(AttributeError, match=r"observe=\['entropy'\]"):
+        seen.entropy
+    with pytest.raises(AttributeError, match=r"observe=\['top_k:8'\]"):
+        seen.top_k
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        seen.colour
+    assert "max_key" in dir(seen) and "lse (1, 1, 2), max" in repr(seen)
+
+
+def test_plots_show_heat_map_entropy_and_mass(watched, tmp_path):
+    pytest.importorskip("matplotlib")
+    seen, ref, _ = watched
+    figure = seen.plot(batch=1, head=2)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:3] == ["head 2", "entropy of the queries' weights", "mass that each key received"]
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), ref.weights[1, 2], atol=1e-5)
+    figure.savefig(tmp_path / "seen.png")
+    assert (tmp_path / "seen.png").stat().st_size > 10_000
+    assert seen.plot(max_size=8).axes[0].images[0].get_array().shape == (8, 40)
+    with pytest.raises(ValueError, match=r"expected head in \[0, 4\), got 4"):
+        seen.plot(head=4)
