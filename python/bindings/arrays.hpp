@@ -16,9 +16,11 @@ template <class T, int Rank>
 using Array = nanobind::ndarray<T, nanobind::ndim<Rank>, nanobind::device::cpu>;
 using FloatRow = std::optional<Array<const float, 1>>;
 
-template <class T>
-HeadsView<T> heads_view(const Array<T, 3>& x) {
-  HeadsView<T> view{x.data(), {}, {}};
+// T is the engine's element type; 16-bit floats come as the uint16 that hold their bits.
+template <class T, class Held>
+HeadsView<const T> heads_view(const Array<const Held, 3>& x) {
+  static_assert(sizeof(T) == sizeof(Held));
+  HeadsView<const T> view{reinterpret_cast<const T*>(x.data()), {}, {}};
   for (size_t i = 0; i < 3; ++i) {
     view.dims[i] = static_cast<int64_t>(x.shape(i));
     view.strides[i] = x.stride(i);

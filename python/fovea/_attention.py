@@ -11,9 +11,7 @@ from fovea import _options as options
 from fovea._call import Call
 from fovea._gradients import Gradients
 from fovea._insight import Insight
-from fovea._kinds import dtype_of, fail, from_numpy, kind_of, to_numpy
-
-DTYPES = ("float32",)
+from fovea._kinds import DTYPES, dtype_of, fail, from_numpy, kind_of, to_numpy
 
 
 def attention(
@@ -117,12 +115,17 @@ def attention(
         precision=precision,
     )
     kind = _kind(q, k, v)
+    given, arrays = options.split(keywords)
     wishes = options.Observe() if observe is None else options.observe(observe)
-    call = _call(q, k, v, keywords)
+    if kind == "torch":
+        from fovea.torch import _ops
+
+        if _ops.needed(q, k, v, arrays):
+            return _ops.attention(q, k, v, given, arrays, None if observe is None else wishes)
+    call = _call(q, k, v, given, arrays)
     out, seen = call.forward(wishes)
-    wrap = partial(from_numpy, kind=kind)
     result = from_numpy(out, kind, call.dtype, q)
-    return result if observe is None else (result, Insight(call, seen, wrap))
+    return result if observe is None else (result, Insight(call, seen, partial(from_numpy, kind=kind)))
 
 
 def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradients:
@@ -150,7 +153,7 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     kind = _kind(q, k, v)
     if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
         fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
-    call = _call(q, k, v, keywords)
+    call = _call(q, k, v, *options.split(keywords))
     out, seen = call.forward(options.Observe())
     gradients = call.backward(out, seen["lse"], to_numpy(dout, "dout"))
     return Gradients(
@@ -169,5 +172,5 @@ def _kind(q: Any, k: Any, v: Any) -> str:
     return kinds[0]
 
 
-def _call(q: Any, k: Any, v: Any, keywords: dict[str, Any]) -> Call:
-    return Call(to_numpy(q, "q"), to_numpy(k, "k"), to_numpy(v, "v"), dtype_of(q), **keywords)
+def _call(q: Any, k: Any, v: Any, given: options.Options, arrays: dict[str, Any]) -> Call:
+    return Call(to_numpy(q, "q"), to_numpy(k, "k"), to_numpy(v, "v"), dtype_of(q), given, **arrays)

@@ -29,20 +29,12 @@ class Call:
         k: np.ndarray,
         v: np.ndarray,
         dtype: str,
+        given: options.Options,
         *,
-        score: Any = "scaled_dot",
-        normalizer: Any = "softmax",
-        scale: Any = None,
-        causal: Any = False,
-        window: Any = None,
         alibi: Any = None,
-        softcap: Any = None,
         sinks: Any = None,
-        dropout: Any = 0.0,
-        seed: Any = 0,
         q_offsets: Any = None,
         k_offsets: Any = None,
-        precision: Any = "strict",
     ):
         check_shapes(q, k, v)
         self.packed = q.ndim == 3
@@ -50,50 +42,21 @@ class Call:
         self.q_shape, self.k_shape, self.v_shape = q.shape, k.shape, v.shape
         heads = q.shape[1]
         self.heads_first_out = not self.packed and q.strides[1] >= q.strides[2]
-        if self.packed:
-            q_tokens, k_tokens = q.shape[0], k.shape[0]
-            if q_offsets is None and k_offsets is not None:
-                fail("expected q_offsets beside k_offsets, got none")
-            self.q_offsets = [0, q_tokens] if q_offsets is None else options.offsets("q_offsets", q_offsets, q_tokens)
-            if k_offsets is not None:
-                self.k_offsets = options.offsets("k_offsets", k_offsets, k_tokens)
-            elif q_offsets is None:
-                self.k_offsets = [0, k_tokens]
-            elif k_tokens != q_tokens:
-                fail(
-                    f"expected k_offsets, since q_offsets alone serves both sides and k has {k_tokens} tokens, "
-                    f"q {q_tokens}"
-                )
-            else:
-                self.k_offsets = self.q_offsets
-            if len(self.q_offsets) != len(self.k_offsets):
-                fail(
-                    f"expected q_offsets and k_offsets of equal length, got {len(self.q_offsets)} and "
-                    f"{len(self.k_offsets)}"
-                )
-        else:
-            if q_offsets is not None or k_offsets is not None:
-                fail(f"expected q packed as [T, H, D] with offsets, got q {shown(q)}")
-            self.q_offsets = [q.shape[2] * n for n in range(q.shape[0] + 1)]
-            self.k_offsets = [k.shape[2] * n for n in range(q.shape[0] + 1)]
-        options.choice("normalizer", normalizer, options.NORMALIZERS)
-        options.choice("precision", precision, options.PRECISIONS)
-        self.has_alibi, self.has_sinks = alibi is not None, sinks is not None
-        left, right = options.pair("window", window)
-        self._inner = _fovea.AttentionCall(
+        self.q_offsets, self.k_offsets = find_offsets(q, k, q_offsets, k_offsets)
+        spec = _fovea.AttentionSpec()
+        spec.score = getattr(_fovea.Score, given.score)
+        spec.scale = given.scale
+        spec.causal = given.causal
+        spec.window_left, spec.window_right = given.left, given.right
+        spec.softcap = given.softcap
+        spec.dropout, spec.seed = given.dropout, given.seed
+        self._inner = getattr(_fovea, f"AttentionCall_{dtype}")(
             q=self._inside(q),
             k=self._inside(k),
             v=self._inside(v),
             q_offsets=self.q_offsets,
             k_offsets=self.k_offsets,
-            score=getattr(_fovea.Score, options.choice("score", score, options.SCORES)),
-            scale=None if scale is None else options.number("scale", scale),
-            causal=options.flag("causal", causal),
-            window_left=left,
-            window_right=right,
-            softcap=0.0 if softcap is None else options.number("softcap", softcap, 0.0),
-            dropout=options.number("dropout", dropout, 0.0, 1.0),
-            seed=options.integer("seed", seed, 0, 2**63 - 1),
+            spec=spec,
             alibi=options.heads_row("alibi", alibi, heads, np.float32),
             sinks=options.heads_row("sinks", sinks, heads, np.float32),
         )
@@ -109,12 +72,10 @@ class Call:
 
     def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The output in the caller's layout, and what was seen in the engine's."""
-        out, seen = self._inner.forward(
-            entropy=observe.entropy,
-            max=observe.max,
-            key_mass=observe.key_mass,
-            top_k=observe.top_k,
-        )
+        observers = _fovea.Observers()
+        for name in ("entropy", "max", "key_mass", "top_k"):
+            setattr(observers, name, getattr(observe, name))
+        out, seen = self._inner.forward(observers)
         return self.rows_first(out), seen
 
     def backward(self, out: np.ndarray, lse: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:
@@ -136,6 +97,10 @@ class Call:
 
     def _batched(self, x: np.ndarray, length: int) -> np.ndarray:
         return x.reshape(self.q_shape[0], length, *x.shape[1:]).swapaxes(1, 2)
+
+    def rows_first_undone(self, x: np.ndarray) -> np.ndarray:
+        """[B, H, L, …] as the engine's [T, H, …]."""
+        return x if self.packed else x.swapaxes(1, 2).reshape(x.shape[0] * x.shape[2], x.shape[1], *x.shape[3:])
 
     @property
     def query_count(self) -> int:
@@ -173,3 +138,26 @@ def check_shapes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
     for width in (q.shape[-1], v.shape[-1]):
         if not 1 <= width <= MAX_WIDTH:
             fail(f"expected widths in [1, {MAX_WIDTH}], {got}")
+
+
+def find_offsets(q: np.ndarray, k: np.ndarray, q_offsets: Any, k_offsets: Any) -> tuple[list[int], list[int]]:
+    if q.ndim == 4:
+        if q_offsets is not None or k_offsets is not None:
+            fail(f"expected q packed as [T, H, D] with offsets, got q {shown(q)}")
+        return tuple([x.shape[2] * n for n in range(x.shape[0] + 1)] for x in (q, k))
+    q_tokens, k_tokens = q.shape[0], k.shape[0]
+    if q_offsets is None:
+        if k_offsets is not None:
+            fail("expected q_offsets beside k_offsets, got none")
+        return [0, q_tokens], [0, k_tokens]
+    q_result = options.offsets("q_offsets", q_offsets, q_tokens)
+    if k_offsets is None:
+        if k_tokens != q_tokens:
+            fail(
+                f"expected k_offsets, since q_offsets alone serves both sides and k has {k_tokens} tokens, q {q_tokens}"
+            )
+        return q_result, q_result
+    k_result = options.offsets("k_offsets", k_offsets, k_tokens)
+    if len(q_result) != len(k_result):
+        fail(f"expected q_offsets and k_offsets of equal length, got {len(q_result)} and {len(k_result)}")
+    return q_result, k_result

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-# bfloat16 has no NumPy type of its own: its bits travel as uint16, under this name.
-DTYPES = ("float32", "float64", "bfloat16", "float16")
+# The bits of 16-bit floats travel as uint16: NumPy has no bfloat16 of its own.
+HALVES = ("bfloat16", "float16")
+DTYPES = ("float32", *HALVES)
 
 
 def fail(message: str, call: str = "attention") -> None:
@@ -33,10 +34,10 @@ def dtype_of(x: Any) -> str:
 
 
 def to_numpy(x: Any, name: str) -> np.ndarray:
-    """The elements of x as a NumPy array that shares its memory; bfloat16 as uint16."""
+    """The elements of x as a NumPy array that shares its memory; 16-bit floats as uint16."""
     kind = kind_of(x)
     if kind == "numpy":
-        return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+        return bits(x)
     if kind == "torch":
         return _from_torch(x, name)
     if kind == "jax":
@@ -55,9 +56,9 @@ def _from_torch(x: Any, name: str) -> np.ndarray:
         x = x.resolve_conj().resolve_neg()
     if x.dtype == torch.bfloat16:
         # The elements keep their size, so that any strides remain.
-        return x.view(torch.int16).numpy().view(np.uint16)
+        return bits(x.view(torch.float16).numpy())
     try:
-        return np.from_dlpack(x)
+        return bits(np.from_dlpack(x))
     except (BufferError, RuntimeError, TypeError) as error:
         fail(f"expected {name} as a tensor that DLPack can hand over, got {x.dtype}: {error}")
 
@@ -67,30 +68,32 @@ def _from_jax(x: Any, name: str) -> np.ndarray:
 
     if isinstance(x, jax.core.Tracer):
         fail(f"expected {name} as an array with values, got a JAX tracer; call outside of jax.jit and jax.grad")
-    array = np.asarray(x)  # a view of the device's memory when the device is the CPU
-    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+    return bits(np.asarray(x))  # a view of the device's memory when the device is the CPU
+
+
+def bits(x: np.ndarray) -> np.ndarray:
+    """16-bit floats as uint16, others as they are; any strides."""
+    if x.dtype.name not in HALVES:
+        return x
+    x = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x.view(np.uint16)  # of equal size: the strides remain
 
 
 def from_numpy(array: np.ndarray, kind: str, dtype: str | None = None, like: Any = None) -> Any:
-    """The array as the given kind; `dtype` 'bfloat16' says that its uint16 elements are that type's bits."""
+    """The array as the given kind; for 16-bit `dtype` its elements are uint16 that hold that type's bits."""
+    half = dtype in HALVES
     if kind == "torch":
         import torch
 
-        if dtype == "bfloat16":
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(array)
+        return torch.from_numpy(array.view(np.int16)).view(getattr(torch, dtype)) if half else torch.from_numpy(array)
     if kind == "jax":
         import jax
 
         if array.dtype == np.int64 and not jax.config.jax_enable_x64:
             array = array.astype(np.int32)
         result = jax.dlpack.from_dlpack(np.ascontiguousarray(array))
-        if dtype == "bfloat16":
-            result = jax.lax.bitcast_convert_type(result, jax.numpy.bfloat16)
-        return result
-    if dtype == "bfloat16":
-        return array.view(like.dtype)
-    return array
+        return jax.lax.bitcast_convert_type(result, dtype) if half else result
+    return array.view(like.dtype.newbyteorder("=")) if half else array
 
 
 def aligned(x: np.ndarray) -> np.ndarray:

@@ -16,6 +16,60 @@ SCORES = ("scaled_dot", "dot", "cosine")
 NORMALIZERS = ("softmax",)
 PRECISIONS = ("strict",)
 MAX_TOP_K = 64
+MAX_FLOAT32 = 3.4028234663852886e38
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keywords of a call that are not arrays, checked."""
+
+    score: str
+    normalizer: str
+    scale: float | None
+    causal: bool
+    left: int
+    right: int
+    softcap: float
+    dropout: float
+    seed: int
+    precision: str
+
+    @staticmethod
+    def of(
+        score: Any = "scaled_dot",
+        normalizer: Any = "softmax",
+        scale: Any = None,
+        causal: Any = False,
+        window: Any = None,
+        softcap: Any = None,
+        dropout: Any = 0.0,
+        seed: Any = 0,
+        precision: Any = "strict",
+    ) -> Options:
+        left, right = pair("window", window)
+        return Options(
+            score=choice("score", score, SCORES),
+            normalizer=choice("normalizer", normalizer, NORMALIZERS),
+            scale=None if scale is None else number("scale", scale),
+            causal=flag("causal", causal),
+            left=left,
+            right=right,
+            softcap=0.0 if softcap is None else number("softcap", softcap, 0.0),
+            dropout=number("dropout", dropout, 0.0, 1.0),
+            seed=integer("seed", seed, 0, 2**63 - 1),
+            precision=choice("precision", precision, PRECISIONS),
+        )
+
+
+# Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient.
+DIFFERENTIABLE = ("alibi", "sinks")
+ARRAYS = (*DIFFERENTIABLE, "q_offsets", "k_offsets")
+
+
+def split(keywords: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """(options, arrays that were given)."""
+    arrays = {name: keywords[name] for name in ARRAYS if keywords.get(name) is not None}
+    return Options.of(**{name: x for name, x in keywords.items() if name not in ARRAYS}), arrays
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -37,7 +91,7 @@ def number(name: str, value: Any, least: float = -math.inf, below: float = math.
         fail(f"expected {name} as a number, got {value!r}")
     if not least <= result < below:
         fail(f"expected {name} {interval(least, below)}, got {value!r}")
-    if abs(result) > np.finfo(np.float32).max:
+    if abs(result) > MAX_FLOAT32:
         fail(f"expected {name} within float32's range, got {value!r}")
     return result
 

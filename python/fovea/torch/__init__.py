@@ -1,0 +1,1 @@
+"""Fovea in PyTorch: operators that autograd and torch.compile know."""

@@ -1,0 +1,223 @@
+"""The call as PyTorch operators, fovea::attention and fovea::attention_backward, so that autograd and torch.compile
+know them. Their bodies are opaque to the compiler; the fake kernels tell it shapes and strides."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fovea import _options as options
+from fovea._call import Call
+from fovea._insight import Insight
+from fovea._kinds import dtype_of, fail, from_numpy, to_numpy
+
+# The order of what the operator gives after out and lse, as far as it was asked for.
+SEEN = ("entropy", "max", "max_key", "key_mass", "top_k_indices", "top_k_weights")
+
+
+def needed(q: Tensor, k: Tensor, v: Tensor, arrays: dict[str, Any]) -> bool:
+    """Whether autograd or the compiler watch this call; else it goes to the engine directly."""
+    if torch.compiler.is_compiling():
+        return True
+    given = [q, k, v, *(arrays[name] for name in options.DIFFERENTIABLE if name in arrays)]
+    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: dict[str, Any], wishes: Any) -> Any:
+    tensors = {name: as_tensor(name, x) for name, x in arrays.items()}
+    wished = options.Observe() if wishes is None else wishes
+    results = attention_op(
+        q,
+        k,
+        v,
+        *(tensors.get(name) for name in options.ARRAYS),
+        given.score,
+        given.normalizer,
+        given.scale,
+        given.causal,
+        given.left,
+        given.right,
+        given.softcap,
+        given.dropout,
+        given.seed,
+        given.precision,
+        wished.entropy,
+        wished.max,
+        wished.key_mass,
+        wished.top_k,
+    )
+    if wishes is None:
+        return results[0]
+    return results[0], insight(q, k, v, given, tensors, wished, results)
+
+
+def as_tensor(name: str, x: Any) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    row = options.list_or_array(name, x, "an array")
+    try:
+        return torch.from_numpy(np.array(row))
+    except TypeError:
+        fail(f"expected {name} as numbers, got {row.dtype}")
+
+
+def insight(q: Any, k: Any, v: Any, given: Any, tensors: Any, wished: options.Observe, results: List[Tensor]) -> Insight:
+    call = make_call(q.detach(), k.detach(), v.detach(), given, {n: x.detach() for n, x in tensors.items()})
+    raw = {"lse": call.rows_first_undone(to_numpy(results[1], "lse"))}
+    for name, x in zip(names_of(wished), results[2:]):
+        raw[name] = call.rows_first_undone(to_numpy(x, name))
+    return Insight(call, raw, lambda x: from_numpy(x, "torch"))
+
+
+def names_of(wished: options.Observe) -> List[str]:
+    asked = {"entropy": wished.entropy, "max": wished.max, "max_key": wished.max, "key_mass": wished.key_mass}
+    return [name for name in SEEN if (wished.top_k > 0 if name.startswith("top_k") else asked[name])]
+
+
+def make_call(q: Tensor, k: Tensor, v: Tensor, given: options.Options, tensors: dict[str, Tensor]) -> Call:
+    return Call(to_numpy(q, "q"), to_numpy(k, "k"), to_numpy(v, "v"), dtype_of(q), given, **tensors)
+
+
+def arrays_of(*tensors: Optional[Tensor]) -> dict[str, Tensor]:
+    return {name: x for name, x in zip(options.ARRAYS, tensors) if x is not None}
+
+
+@torch.library.custom_op("fovea::attention", mutates_args=(), device_types="cpu")
+def attention_op(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    alibi: Optional[Tensor],
+    sinks: Optional[Tensor],
+    q_offsets: Optional[Tensor],
+    k_offsets: Optional[Tensor],
+    score: str,
+    normalizer: str,
+    scale: Optional[float],
+    causal: bool,
+    left: int,
+    right: int,
+    softcap: float,
+    dropout: float,
+    seed: int,
+    precision: str,
+    entropy: bool,
+    max: bool,
+    key_mass: bool,
+    top_k: int,
+) -> List[Tensor]:
+    given = options.Options(
+        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision
+    )
+    call = make_call(q, k, v, given, arrays_of(alibi, sinks, q_offsets, k_offsets))
+    wished = options.Observe(entropy, max, key_mass, top_k)
+    out, seen = call.forward(wished)
+    results = [from_numpy(out, "torch", call.dtype), from_numpy(call.rows_first(seen["lse"]), "torch")]
+    for name in names_of(wished):
+        place = call.keys_first if name == "key_mass" else call.rows_first
+        results.append(from_numpy(place(seen[name]), "torch"))
+    return results
+
+
+@attention_op.register_fake
+def _(q, k, v, *rest):
+    entropy, max, key_mass, top_k = rest[-4:]
+    packed = q.dim() == 3
+    rows = q.shape[:-1]
+    keys = (*(k.shape[:1] if packed else (k.shape[0], q.shape[1], k.shape[2])),)
+    if packed:
+        keys = (k.shape[0], q.shape[1])
+
+    def like(shape, dtype):
+        if packed:
+            return torch.empty(shape, dtype=dtype)
+        batch, heads, length, *last = shape
+        return torch.empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
+
+    statistics = torch.float64 if q.dtype == torch.float64 else torch.float32
+    results = [like((*rows, v.shape[-1]), q.dtype), like(rows, statistics)]
+    for name in names_of(options.Observe(entropy, max, key_mass, top_k)):
+        shape = keys if name == "key_mass" else (*rows, top_k) if name.startswith("top_k") else rows
+        results.append(like(shape, torch.int64 if name in ("max_key", "top_k_indices") else statistics))
+    return results
+
+
+@torch.library.custom_op("fovea::attention_backward", mutates_args=(), device_types="cpu")
+def backward_op(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    alibi: Optional[Tensor],
+    sinks: Optional[Tensor],
+    q_offsets: Optional[Tensor],
+    k_offsets: Optional[Tensor],
+    out: Tensor,
+    lse: Tensor,
+    score: str,
+    normalizer: str,
+    scale: Optional[float],
+    causal: bool,
+    left: int,
+    right: int,
+    softcap: float,
+    dropout: float,
+    seed: int,
+    precision: str,
+) -> List[Tensor]:
+    given = options.Options(
+        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision
+    )
+    arrays = arrays_of(alibi, sinks, q_offsets, k_offsets)
+    call = make_call(q, k, v, given, arrays)
+    raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
+    gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"))
+    results = [from_numpy(gradients[name], "torch", call.dtype) for name in ("dq", "dk", "dv")]
+    for name in options.DIFFERENTIABLE:
+        if name in arrays:
+            results.append(from_numpy(gradients["d" + name], "torch").to(arrays[name].dtype))
+    return results
+
+
+@backward_op.register_fake
+def _(dout, q, k, v, *rest):
+    def like(x):
+        if x.dim() == 3:
+            return torch.empty(x.shape, dtype=x.dtype)
+        batch, heads, length, width = x.shape
+        return torch.empty((batch, length, heads, width), dtype=x.dtype).transpose(1, 2)
+
+    given = rest[: len(options.DIFFERENTIABLE)]
+    return [like(q), like(k), like(v), *(torch.empty(x.shape, dtype=x.dtype) for x in given if x is not None)]
+
+
+def _keep(ctx, inputs, output):
+    count = 3 + len(options.ARRAYS)
+    ctx.save_for_backward(*inputs[:count], output[0], output[1])
+    ctx.options = inputs[count:-4]
+
+
+def _backward(ctx, gradients):
+    q, k, v, *rest = ctx.saved_tensors
+    results = list(backward_op(gradients[0], q, k, v, *rest, *ctx.options))
+    given = [results.pop(0) for _ in range(3)]
+    for i in range(len(options.ARRAYS)):
+        has = i < len(options.DIFFERENTIABLE) and rest[i] is not None
+        given.append(results.pop(0) if has else None)
+    return (*given, *[None] * (len(ctx.options) + 4))
+
+
+attention_op.register_autograd(_backward, setup_context=_keep)
+
+
+def _no_second(ctx, *gradients):
+    raise RuntimeError(
+        "[attention] the gradient of attention's gradient is not there: call backward without create_graph, or "
+        "compute these rows with torch.nn.functional.scaled_dot_product_attention's math backend"
+    )
+
+
+backward_op.register_autograd(_no_second, setup_context=lambda ctx, inputs, output: None)

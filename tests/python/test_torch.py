@@ -1,0 +1,158 @@
+"""PyTorch tensors: the same results as PyTorch's own attention, autograd, torch.compile."""
+
+import doctest
+
+import numpy as np
+import pytest
+from cases import normal
+
+import fovea
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing is compared with it")
+from torch.nn.functional import scaled_dot_product_attention as theirs  # noqa: E402
+
+
+def tensors(*shapes, grad=True, seed=0, dtype=torch.float32):
+    rng = np.random.default_rng(seed)
+    return [torch.from_numpy(normal(rng, *s)).to(dtype).requires_grad_(grad) for s in shapes]
+
+
+def assert_near(got, expected, atol=2e-5):
+    torch.testing.assert_close(got, expected, rtol=0, atol=atol)
+
+
+def gradients(out, *inputs):
+    rng = np.random.default_rng(3)
+    return torch.autograd.grad((out * torch.from_numpy(rng.normal(size=out.shape)).to(out.dtype)).sum(), inputs)
+
+
+def test_tensors_share_memory_and_come_back_as_tensors():
+    q, k, v = tensors(*[(2, 4, 33, 16)] * 3, grad=False)
+    out, seen = fovea.attention(q, k, v, observe=["entropy", "top_k:2"])
+    assert isinstance(out, torch.Tensor) and isinstance(seen.rows([0]), torch.Tensor)
+    assert seen.top_k.indices.dtype == torch.int64
+    assert out.numpy().tobytes() == fovea.attention(q.numpy(), k.numpy(), v.numpy()).tobytes()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_results_and_gradients_equal_pytorchs(seed):
+    rng = np.random.default_rng(seed)
+    length, keys = (int(x) for x in rng.choice([1, 5, 16, 33, 64, 100], size=2))
+    causal = bool(rng.integers(2)) and length == keys
+    group, width, value = int(rng.integers(1, 4)), int(rng.choice([8, 16, 33])), int(rng.choice([8, 24]))
+    given = tensors((2, 2 * group, length, width), (2, 2, keys, width), (2, 2, keys, value), seed=seed)
+    out = fovea.attention(*given, causal=causal)
+    expected = theirs(*given, is_causal=causal, enable_gqa=True)
+    assert_near(out, expected)
+    for got, want in zip(gradients(out, *given), gradients(expected, *given)):
+        assert_near(got, want, atol=2e-4)
+
+
+def test_only_what_requires_a_gradient_gets_one():
+    q, k, v = tensors(*[(1, 2, 8, 4)] * 3, grad=False)
+    sinks = torch.zeros(2, requires_grad=True)
+    slopes = torch.full((2,), 0.1, dtype=torch.float64, requires_grad=True)
+    out, seen = fovea.attention(q, k, v, sinks=sinks, alibi=slopes, observe=["max"])
+    out.square().sum().backward()
+    assert sinks.grad is not None and slopes.grad.dtype == torch.float64 and q.grad is None
+    assert not seen.lse.requires_grad and not seen.max.requires_grad
+    expected = fovea.attention_vjp(q, k, v, 2 * out.detach(), sinks=sinks, alibi=slopes)
+    assert torch.equal(sinks.grad, expected.dsinks)
+    with torch.no_grad():
+        assert not fovea.attention(q, k, v, sinks=sinks).requires_grad
+
+
+def test_packed_gradients_and_interleaved_heads():
+    qkv = tensors((40, 3, 4, 16))[0]
+    q, k, v = qkv.unbind(1)
+    out = fovea.attention(q, k, v, q_offsets=torch.tensor([0, 15, 40]), causal=True)
+    grad = gradients(out, qkv)[0]
+    for a, b in ((0, 15), (15, 40)):
+        part = qkv[a:b].detach().requires_grad_()
+        x, y, z = (t.transpose(0, 1)[None] for t in part.unbind(1))
+        alone = theirs(x, y, z, is_causal=True)[0].transpose(0, 1)
+        assert_near(out[a:b], alone)
+        rng = np.random.default_rng(3).normal(size=out.shape)[a:b]
+        assert_near(grad[a:b], torch.autograd.grad((alone * torch.from_numpy(rng).float()).sum(), part)[0], 2e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_tensors(dtype):
+    given = tensors(*[(1, 2, 40, 32)] * 3, dtype=dtype)
+    out = fovea.attention(*given)
+    assert out.dtype == dtype
+    assert_near(out, theirs(*given), atol=0.03)
+    for got, want in zip(gradients(out, *given), gradients(theirs(*given), *given)):
+        assert got.dtype == dtype
+        assert_near(got, want, atol=0.1)
+
+
+def test_compiles_without_a_graph_break():
+    given = tensors(*[(2, 4, 33, 16)] * 3)
+
+    def model(q, k, v):
+        return fovea.attention(q * 2, k, v, causal=True).sin()
+
+    compiled = torch.compile(model, fullgraph=True)
+    out = compiled(*given)
+    assert_near(out, model(*given))
+    for got, want in zip(gradients(out, *given), gradients(model(*given), *given)):
+        assert_near(got, want, atol=1e-4)
+    packed = tensors(*[(20, 4, 16)] * 3)
+    offsets = torch.tensor([0, 7, 20])
+    compiled = torch.compile(
+        lambda q, k, v: fovea.attention(q, k, v, q_offsets=offsets) + 1, fullgraph=True, backend="aot_eager"
+    )
+    assert_near(compiled(*packed), fovea.attention(*packed, q_offsets=offsets) + 1)
+
+
+def test_the_operators_keep_pytorchs_contract():
+    q, k, v = tensors((2, 4, 9, 16), (2, 2, 12, 16), (2, 2, 12, 8))
+    sinks = torch.zeros(4, requires_grad=True)
+    options = ("scaled_dot", "softmax", None, True, -1, -1, 0.0, 0.0, 0, "strict")
+    arrays = (None, sinks, *[None] * (len(fovea._options.ARRAYS) - 2))
+    torch.library.opcheck(torch.ops.fovea.attention.default, (q, k, v, *arrays, *options, True, True, True, 3))
+    packed = [x.transpose(1, 2).reshape(-1, *x.shape[1::2]).detach() for x in (q, k, v)]
+    offsets = torch.tensor([0, 9, 18]), torch.tensor([0, 12, 24])
+    arrays = (None, None, *offsets, *[None] * (len(fovea._options.ARRAYS) - 4))
+    torch.library.opcheck(torch.ops.fovea.attention.default, (*packed, *arrays, *options, False, False, True, 0))
+
+
+def test_the_second_gradient_says_that_it_is_not_there():
+    x = tensors((1, 1, 4, 8))[0]
+    (first,) = torch.autograd.grad(fovea.attention(x, x, x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"\[attention\] the gradient of attention's gradient is not there"):
+        first.sum().backward()
+
+
+def test_tensors_that_cannot_be_read_are_refused():
+    q = torch.ones(1, 1, 4, 8)
+    for wrong in (q.to_sparse(), torch.ones(1, 1, 4, 8, device="meta"), q.int(), q.to(torch.complex64)):
+        with pytest.raises(ValueError, match="expected"):
+            fovea.attention(wrong, wrong, wrong)
+    with pytest.raises(ValueError, match="all as NumPy, all as PyTorch or all as JAX"):
+        fovea.attention(q, q.numpy(), q)
+
+
+def test_threads_are_shared_with_pytorch():
+    """One OpenMP pool: after both have worked there are not more threads than one of them needs."""
+    import os
+
+    a = torch.randn(600, 600)
+    q = torch.randn(1, 8, 512, 64)
+    for _ in range(3):
+        a @ a
+        (a + 1).exp()
+        fovea.attention(q, q, q)
+    with open("/proc/self/maps") as maps:
+        runtimes = {line.split()[-1] for line in maps if "libgomp" in line}
+    assert len(runtimes) == 1, runtimes
+    assert fovea.get_num_threads() <= os.cpu_count()
+
+
+def test_examples_in_docstrings():
+    import importlib
+    import pkgutil
+
+    for module in pkgutil.iter_modules(fovea.torch.__path__):
+        assert doctest.testmod(importlib.import_module(f"fovea.torch.{module.name}")).failed == 0
