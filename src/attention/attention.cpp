@@ -26,6 +26,8 @@ void check_output(const char* call, const char* name, const HeadsView<const floa
                  heads, width, x.dim(0), x.dim(1), x.dim(2));
 }
 
+}  // namespace
+
 void prepare_insight(const AttentionInputs& in, const Observers& observers, Insight& seen) {
   const int64_t rows = in.q.dim(0), heads = in.q.dim(1);
   if (observers.entropy) seen.entropy = Tensor::empty({rows, heads});
@@ -40,16 +42,30 @@ void prepare_insight(const AttentionInputs& in, const Observers& observers, Insi
   if (observers.key_mass) seen.key_mass = Tensor::zeros({in.k.dim(0), heads});
 }
 
-}  // namespace
+void check_observers(const char* call, const Observers& observers, const Insight* seen) {
+  check_argument(observers.top_k >= 0 && observers.top_k <= 64, call, "expected top_k in [0, 64], got {}",
+                 observers.top_k);
+  check_argument(!observers.any() || seen != nullptr, call,
+                 "expected an Insight to fill, since the observers ask for something");
+}
+
+void check_gradients(const char* call, const AttentionInputs& inputs, const float* lse,
+                     const AttentionGradients& gradients) {
+  check_argument(lse != nullptr || inputs.q.dim(0) == 0, call,
+                 "expected the lse that attention_forward wrote, got none");
+  check_argument(gradients.dtable == nullptr || inputs.relative.table != nullptr, call,
+                 "expected no dtable without a relative bias");
+  check_argument(gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
+                 "expected no dslopes without ALiBi slopes");
+  check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call,
+                 "expected no dsinks without sinks");
+}
 
 void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
                        float* lse, const Observers& observers, Insight* seen) {
   const Resolved r = resolve("attention_forward", inputs, spec);
   check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
-  check_argument(observers.top_k >= 0 && observers.top_k <= 64, "attention_forward",
-                 "expected top_k in [0, 64], got {}", observers.top_k);
-  check_argument(!observers.any() || seen != nullptr, "attention_forward",
-                 "expected an Insight to fill, since the observers ask for something");
+  check_observers("attention_forward", observers, seen);
   const Normalised unit = normalise_for(inputs, spec);
   Buffer<float> own_lse;
   if (lse == nullptr && observers.any()) {
@@ -57,6 +73,7 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
     lse = own_lse.data();
   }
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
+  if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
   fused_forward(unit.inputs, r, out, lse, observers, seen);
 }
 
@@ -66,17 +83,11 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   const Resolved r = resolve(call, inputs, spec);
   check_output(call, "out", out, inputs.q.dim(0), r.heads, r.dv);
   check_output(call, "dout", dout, inputs.q.dim(0), r.heads, r.dv);
-  check_argument(lse != nullptr || inputs.q.dim(0) == 0, call,
-                 "expected the lse that attention_forward wrote, got none");
   if (gradients.dq.data != nullptr) check_output(call, "dq", gradients.dq, inputs.q.dim(0), r.heads, r.d);
   if (gradients.dk.data != nullptr) check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, r.d);
   if (gradients.dv.data != nullptr) check_output(call, "dv", gradients.dv, inputs.k.dim(0), r.kv_heads, r.dv);
-  check_argument(gradients.dtable == nullptr || inputs.relative.table != nullptr, call,
-                 "expected no dtable without a relative bias");
-  check_argument(gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
-                 "expected no dslopes without ALiBi slopes");
-  check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call,
-                 "expected no dsinks without sinks");
+  check_gradients(call, inputs, lse, gradients);
+  if (fast_backward(inputs, spec, r, out, lse, dout, gradients)) return;
   const Normalised unit = normalise_for(inputs, spec);
   fused_backward(unit.inputs, r, out, lse, dout, gradients);
   if (spec.score == Score::kCosine) {

@@ -56,6 +56,37 @@ int64_t chunk_of(int64_t keys) {
   return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
 }
 
+void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
+                const HeadsView<float>& dq) {
+  const int64_t rows = in.q_offsets.total() * r.heads;
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk), q0 = in.q_offsets.begin(n);
+    const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
+    parallel_for(in.q_offsets.length(n), grain, [&](int64_t begin, int64_t end) {
+      for (int64_t share = 1; share * chunk < lk; ++share) {
+        for (int64_t t = q0 + begin; t < q0 + end; ++t) {
+          for (int64_t h = 0; h < r.heads; ++h) {
+            const float* from = shares + ((share - 1) * rows + t * r.heads + h) * r.d;
+            float* to = at(dq, t, h);
+            for (int64_t c = 0; c < r.d; ++c) to[c] += from[c];
+          }
+        }
+      }
+    });
+  }
+}
+
+kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row) {
+  kernels::AttentionStatistics s;
+  if (observers.entropy) s.entropy = seen.entropy.data() + row;
+  if (observers.max) s.max_weight = seen.max_weight.data() + row;
+  if (observers.max) s.max_key = seen.max_key.data<int64_t>() + row;
+  s.top_k = observers.top_k;
+  if (s.top_k > 0) s.top_keys = seen.top_k_keys.data<int64_t>() + row * s.top_k;
+  if (s.top_k > 0) s.top_weights = seen.top_k_weights.data() + row * s.top_k;
+  return s;
+}
+
 namespace {
 
 // The gradient of the sinks: each is a key whose value is 0, so dS = −p·δ.
@@ -100,8 +131,7 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     }
   }
   const bool want_rows = observers.entropy || observers.max || observers.top_k > 0;
-  Workspaces workspaces(
-      std::max(kernel.forward_workspace(r.d, r.dv, observers.top_k), kernel.mass_workspace(r.d)));
+  Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k));
   plan.run([&](const Item& item) {
     kernels::AttentionForwardTask task;
     task.head = head_of(in, r, item.sequence, item.head);
@@ -112,18 +142,15 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     task.out_stride = out.stride(0);
     task.lse = lse == nullptr ? nullptr : lse + row;
     task.row_stride = r.heads;
-    if (want_rows) {
-      kernels::AttentionStatistics& s = task.statistics;
-      if (observers.entropy) s.entropy = seen->entropy.data() + row;
-      if (observers.max) s.max_weight = seen->max_weight.data() + row;
-      if (observers.max) s.max_key = seen->max_key.data<int64_t>() + row;
-      s.top_k = observers.top_k;
-      if (s.top_k > 0) s.top_keys = seen->top_k_keys.data<int64_t>() + row * s.top_k;
-      if (s.top_k > 0) s.top_weights = seen->top_k_weights.data() + row * s.top_k;
-    }
+    if (want_rows) task.statistics = statistics_of(observers, *seen, row);
     kernel.forward(task, workspaces.mine());
   });
-  if (!observers.key_mass) return;
+  if (observers.key_mass) fused_key_mass(in, r, lse, *seen);
+}
+
+void fused_key_mass(const AttentionInputs& in, const Resolved& r, const float* lse, Insight& seen) {
+  const kernels::AttentionKernels& kernel = kernels::attention_kernels();
+  Workspaces workspaces(kernel.mass_workspace(r.d));
   Plan masses(r.sequences * r.heads);
   for (int64_t n = 0; n < r.sequences; ++n) {
     for (int64_t h = 0; h < r.heads; ++h) {
@@ -135,7 +162,7 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     task.head = head_of(in, r, item.sequence, item.head);
     task.lse = lse + in.q_offsets.begin(item.sequence) * r.heads + item.head;
     task.row_stride = r.heads;
-    task.mass = seen->key_mass.data() + in.k_offsets.begin(item.sequence) * r.heads + item.head;
+    task.mass = seen.key_mass.data() + in.k_offsets.begin(item.sequence) * r.heads + item.head;
     task.mass_stride = r.heads;
     kernel.mass(task, workspaces.mine());
   });
@@ -235,23 +262,7 @@ void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<cons
     }
   });
 
-  if (side_by_side && g.dq.data != nullptr) {
-    for (int64_t n = 0; n < r.sequences; ++n) {
-      const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk), q0 = in.q_offsets.begin(n);
-      const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
-      parallel_for(in.q_offsets.length(n), grain, [&](int64_t begin, int64_t end) {
-        for (int64_t share = 1; share * chunk < lk; ++share) {
-          for (int64_t t = q0 + begin; t < q0 + end; ++t) {
-            for (int64_t h = 0; h < r.heads; ++h) {
-              const float* from = share_memory.data() + ((share - 1) * rows + t * r.heads + h) * r.d;
-              float* to = at(g.dq, t, h);
-              for (int64_t c = 0; c < r.d; ++c) to[c] += from[c];
-            }
-          }
-        }
-      });
-    }
-  }
+  if (side_by_side && g.dq.data != nullptr) add_shares(in, r, share_memory.data(), g.dq);
   if (want_distance) {
     Buffer<float> total(static_cast<size_t>(r.heads * r.distance_span));
     std::fill_n(total.data(), total.size(), 0.0f);

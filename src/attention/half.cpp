@@ -1,9 +1,13 @@
 // 16-bit calls, checked; those that no 16-bit kernel serves are widened to float32.
 #include "attention/half.hpp"
 
+#include <type_traits>
 #include <utility>
 
-#include "attention/resolve.hpp"
+#include "attention/choose.hpp"
+#include "attention/fused.hpp"
+#include "attention/fused_pairs.hpp"
+#include "attention/schedule.hpp"
 #include "attention/widen.hpp"
 #include "base/check.hpp"
 #include "fovea/attention/half.hpp"
@@ -75,6 +79,58 @@ AttentionResult call_on_tensors(const Tensor& q, const Tensor& k, const Tensor& 
   return result;
 }
 
+// The same call without data in q, k and v, as bf16 kernels take its options.
+AttentionInputs without_data(AttentionInputs in) {
+  in.q.data = in.k.data = in.v.data = nullptr;
+  return in;
+}
+
+// Rows' dot products, in float32: δ = rowsum(dout∘out), [T, H].
+template <class A, class B>
+Buffer<float> row_products(const HeadsView<const A>& a, const HeadsView<const B>& b) {
+  const int64_t heads = a.dim(1), width = a.dim(2);
+  Buffer<float> sums(static_cast<size_t>(a.dim(0) * heads));
+  parallel_for(a.dim(0) * heads, std::max<int64_t>(1, 16384 / width), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const A* x = at(a, row / heads, row % heads);
+      const B* y = at(b, row / heads, row % heads);
+      float lane[8] = {};  // eight sums side by side, for speed and a shorter chain of roundings
+      for (int64_t c = 0; c < width; ++c) lane[c % 8] += static_cast<float>(x[c]) * static_cast<float>(y[c]);
+      sums[static_cast<size_t>(row)] =
+          ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+    }
+  });
+  return sums;
+}
+
+Tensor rounded(const HeadsView<const float>& x) {
+  Tensor half = Tensor::empty({x.dim(0), x.dim(1), x.dim(2)}, DType::kBF16);
+  auto* to = half.data<BFloat16>();
+  for_runs(x, [to](const float* from, int64_t begin, int64_t count) {
+    kernels::to_bf16(count, from, to + begin);
+  });
+  return half;
+}
+
+// Forward by bf16 kernels. Observers never change the output: those that the kernels lack look at widened
+// inputs.
+void run_pairs(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
+               const Resolved& r, const PairOutput& out, float* lse, const Observers& observers,
+               Insight* seen) {
+  Buffer<float> own_lse;
+  if (lse == nullptr && observers.key_mass) {
+    own_lse = Buffer<float>(static_cast<size_t>(in.q.dim(0) * r.heads));
+    lse = own_lse.data();
+  }
+  pair_forward(kernel, x, without_data(in), r, out, lse, observers, seen);
+  if (!observers.key_mass) return;
+  const Tensor q = widened(x.q), k = widened(x.k);
+  AttentionInputs wide = without_data(in);
+  wide.q = heads_view<float>(q);
+  wide.k = heads_view<float>(k);
+  fused_key_mass(wide, r, lse, *seen);
+}
+
 }  // namespace
 
 AttentionResult half_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offsets,
@@ -90,6 +146,13 @@ void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& sp
   const char* call = "attention_forward";
   const Resolved r = resolve(call, shapes_of(in), spec);
   check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kBF16, false), spec)) {
+      check_observers(call, observers, seen);
+      if (seen != nullptr) prepare_insight(shapes_of(in), observers, *seen);
+      return run_pairs(*kernel, {in.q, in.k, in.v}, shapes_of(in), r, {out, {}}, lse, observers, seen);
+    }
+  }
   const Widened wide = widen_inputs(in);
   Tensor result = Tensor::empty({in.q.dim(0), r.heads, r.dv});
   attention_forward(wide.inputs, spec, heads_view<float>(result), lse, observers, seen);
@@ -106,6 +169,17 @@ void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& s
   if (g.dq.data != nullptr) check_heads(call, "dq", g.dq, in.q.dim(0), r.heads, r.d);
   if (g.dk.data != nullptr) check_heads(call, "dk", g.dk, in.k.dim(0), r.kv_heads, r.d);
   if (g.dv.data != nullptr) check_heads(call, "dv", g.dv, in.k.dim(0), r.kv_heads, r.dv);
+  check_gradients(call, shapes_of(in), lse, g.rest);
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kBF16, true), spec)) {
+      const Buffer<float> delta = row_products(out, dout);
+      Tensor dq = like(g.dq);
+      pair_backward(*kernel, {in.q, in.k, in.v}, without_data(shapes_of(in)), r, lse, delta.data(), dout,
+                    {dq ? heads_view<float>(dq) : HeadsView<float>{}, {g.dk, {}}, {g.dv, {}}, g.rest.dsinks});
+      if (dq) narrow_to(g.dq, dq);
+      return;
+    }
+  }
   const Widened wide = widen_inputs(in);
   const Tensor wide_out = widened(out), wide_dout = widened(dout);
   Tensor dq = like(g.dq), dk = like(g.dk), dv = like(g.dv);
@@ -125,6 +199,31 @@ Ragged attention_rows(const HalfAttentionInputs<T>& in, const AttentionSpec& spe
                       std::span<const int64_t> queries) {
   resolve("attention_rows", shapes_of(in), spec);
   return attention_rows(widen_inputs(in).inputs, spec, lse, queries);
+}
+
+bool fast_forward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
+                  HeadsView<float> out, float* lse, const Observers& observers, Insight* seen) {
+  if (spec.precision == Precision::kStrict) return false;
+  const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kF32, false), spec);
+  if (kernel == nullptr) return false;
+  const Tensor q = rounded(in.q), k = rounded(in.k), v = rounded(in.v);
+  run_pairs(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)}, in, r,
+            {{}, out}, lse, observers, seen);
+  return true;
+}
+
+bool fast_backward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
+                   HeadsView<const float> out, const float* lse, HeadsView<const float> dout,
+                   const AttentionGradients& g) {
+  if (spec.precision == Precision::kStrict) return false;
+  const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kF32, true), spec);
+  if (kernel == nullptr) return false;
+  const Tensor q = rounded(in.q), k = rounded(in.k), v = rounded(in.v), d_o = rounded(dout);
+  const Buffer<float> delta = row_products(out, dout);
+  pair_backward(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)},
+                without_data(in), r, lse, delta.data(), heads_view<BFloat16>(d_o),
+                {g.dq, {{}, g.dk}, {{}, g.dv}, g.dsinks});
+  return true;
 }
 
 template void attention_forward(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,

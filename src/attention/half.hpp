@@ -1,6 +1,7 @@
-// The 16-bit branch of the calls on tensors.
+// Calls on 16-bit arrays, and float32 calls that bf16 kernels serve.
 #pragma once
 
+#include "attention/resolve.hpp"
 #include "fovea/attention/attention.hpp"
 
 namespace fovea {
@@ -9,6 +10,14 @@ namespace fovea {
 AttentionResult half_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offsets,
                                const Offsets& k_offsets, const AttentionSpec& spec,
                                const Observers& observers);
+
+// Serve a float32 call of precision fast by rounding its inputs to bf16; false: no bf16 kernel takes it,
+// nothing done.
+bool fast_forward(const AttentionInputs& inputs, const AttentionSpec& spec, const Resolved& r,
+                  HeadsView<float> out, float* lse, const Observers& observers, Insight* seen);
+bool fast_backward(const AttentionInputs& inputs, const AttentionSpec& spec, const Resolved& r,
+                   HeadsView<const float> out, const float* lse, HeadsView<const float> dout,
+                   const AttentionGradients& gradients);
 
 inline bool is_half(const Tensor& x) {
   return x.defined() && (x.dtype() == DType::kBF16 || x.dtype() == DType::kF16);

@@ -72,4 +72,12 @@ int64_t work_of(const Resolved& r, int64_t queries, int64_t keys);
 // How a sequence's keys are cut in backward: from its own shape alone.
 int64_t chunk_of(int64_t keys);
 
+// dq += the shares of the key chunks after the first, in order; share s of row t and head h at
+// shares[((s − 1)·Tq·H + t·H + h)·D].
+void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
+                const HeadsView<float>& dq);
+
+// Where the row statistics of a sequence and head go; `row` is its first element of [T, H].
+kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row);
+
 }  // namespace fovea

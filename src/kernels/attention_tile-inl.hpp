@@ -86,9 +86,14 @@ HWY_INLINE V exp2_of(V x) {
 #define FOVEA_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+// One step of a product: acc + a·b in each lane. attention_pairs-inl.hpp has those of bf16 pairs.
+struct MultiplyAdd {
+  static HWY_INLINE V step(V a, V b, V acc) { return hn::MulAdd(a, b, acc); }
+};
+
 // C[rows][panel] (+)= A · B, A row-major [rows][depth] broadcast, B [depth][panel]. Not inlined: inside a
 // large function compilers spill the accumulators.
-template <int kRows, int kVectors, bool kAccumulate>
+template <int kRows, int kVectors, bool kAccumulate, class Step = MultiplyAdd>
 inline HWY_NOINLINE void rows_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t lda,
                                    const float* HWY_RESTRICT b, int64_t ldb, float* HWY_RESTRICT c,
                                    int64_t ldc) {
@@ -110,7 +115,7 @@ inline HWY_NOINLINE void rows_tile(int64_t depth, const float* HWY_RESTRICT a, i
       V av = hn::Set(d, a[i * lda + p]);
       if (kVectors > 1) keep_in_register(av);
       FOVEA_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = hn::MulAdd(av, bv[v], acc[i][v]);
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = Step::step(av, bv[v], acc[i][v]);
     }
   }
   FOVEA_UNROLL
@@ -153,25 +158,25 @@ inline HWY_NOINLINE void columns_tile(int64_t depth, const float* HWY_RESTRICT a
   }
 }
 
-template <int kVectors, bool kAccumulate>
+template <int kVectors, bool kAccumulate, class Step = MultiplyAdd>
 HWY_INLINE void rows_tail(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
                           int64_t ldb, float* c, int64_t ldc) {
   switch (rows) {
     case 1:
-      return rows_tile<1, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<1, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
     case 2:
-      return rows_tile<2, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<2, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
     case 3:
-      return rows_tile<3, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<3, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
 #if !FOVEA_ATTENTION_SHORT_TILES
     case 4:
-      return rows_tile<4, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<4, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
     case 5:
-      return rows_tile<5, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<5, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
     case 6:
-      return rows_tile<6, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<6, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
     case 7:
-      return rows_tile<7, kVectors, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+      return rows_tile<7, kVectors, kAccumulate, Step>(depth, a, lda, b, ldb, c, ldc);
 #endif
     default:
       return;
@@ -179,14 +184,14 @@ HWY_INLINE void rows_tail(int64_t rows, int64_t depth, const float* a, int64_t l
 }
 
 // C[rows][kVectors·kLanes] (+)= A[rows][depth] · B.
-template <int kVectors, bool kAccumulate>
+template <int kVectors, bool kAccumulate, class Step = MultiplyAdd>
 HWY_INLINE void rows_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
                              int64_t ldb, float* c, int64_t ldc) {
   int64_t i = 0;
   for (; i + kTileRows <= rows; i += kTileRows) {
-    rows_tile<kTileRows, kVectors, kAccumulate>(depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    rows_tile<kTileRows, kVectors, kAccumulate, Step>(depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
   }
-  rows_tail<kVectors, kAccumulate>(rows - i, depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+  rows_tail<kVectors, kAccumulate, Step>(rows - i, depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
 }
 
 // C[rows][kVectors·kLanes] (+)= A[depth][rows]ᵀ · B.

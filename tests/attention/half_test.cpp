@@ -1,6 +1,7 @@
 // 16-bit calls: widened ones equal the float32 call to the bit, and bad ones say what is wrong.
 #include <gtest/gtest.h>
 
+#include "fovea/attention/plan.hpp"
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/error.hpp"
 #include "tests/attention/half_problem.hpp"
@@ -76,12 +77,14 @@ void expect_rounded_float32() {
 
 TEST(HalfAttention, WidenedEqualsFloat32ToTheBit) {
   const Isa before = current_isa();
+  set_attention_kernel("float32");
   for (const Isa isa : available_isas()) {
     set_isa(isa);
     expect_rounded_float32<Float16>();
     expect_rounded_float32<BFloat16>();
   }
   set_isa(before);
+  set_attention_kernel("");
 }
 
 TEST(HalfAttention, TensorsOfSixteenBitsGiveSixteenBits) {

@@ -17,6 +17,15 @@ enum class Score : uint8_t {
   kCosine,     // q·k / (|q| |k|), scale 1 by default; a zero vector scores 0
 };
 
+// How float32 inputs are multiplied; 16-bit inputs are multiplied exactly under each. plan.hpp tells what
+// runs.
+enum class Precision : uint8_t {
+  kStrict,  // float32 multiply-adds
+  kHigh,    // about 16 digits of each factor (three bf16 products) where that is faster, else as strict
+  kFast,    // q, k, v and dout rounded to bf16 (8 digits), sums in float32; where there is no bf16 kernel, as
+            // strict
+};
+
 struct AttentionSpec {
   Score score = Score::kScaledDot;
   std::optional<float> scale{};  // unset: 1/√D for kScaledDot, else 1
@@ -35,6 +44,8 @@ struct AttentionSpec {
   // batch.
   float dropout = 0.0f;
   RandomKey dropout_key{};
+
+  Precision precision = Precision::kStrict;
 };
 
 }  // namespace fovea

@@ -1,0 +1,18 @@
+// The ordered list of kernels, each with its reason to decline.
+#pragma once
+
+#include "attention/resolve.hpp"
+#include "fovea/attention/plan.hpp"
+#include "kernels/attention_pair_kernels.hpp"
+
+namespace fovea {
+
+// The bf16 kernels that serve a call; null when the float32 kernels do.
+const kernels::PairKernels* choose_pairs(const AttentionShape& shape, const AttentionSpec& spec);
+
+// The shape of a call for the choice.
+inline AttentionShape shape_of(const Resolved& r, DType dtype, bool backward) {
+  return {r.d, r.dv, dtype, r.has_distance(), backward};
+}
+
+}  // namespace fovea

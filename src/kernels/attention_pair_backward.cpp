@@ -1,0 +1,309 @@
+// Backward on bf16 pairs, from the saved log-sum-exp: for each block of queries and each block of keys
+//   P = 2^(K·Qᵀ − lse),  dP = V·dOᵀ,  dS = P∘(dP − δ)          sums in float32
+//   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS                     P and dS in bf16, sums in float32
+// P and dS lie transposed (lanes are queries): rows of them are pairs of queries, the left operands of dV and
+// dK; two rows together are pairs of keys, the right operand of dQᵀ.
+#include "kernels/attention_pair_kernels.hpp"
+#include "kernels/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_pair_backward.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_pair_softmax-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kPanels = 4;                // of a query block: the depth of the products for dV and dK
+constexpr int64_t kBlock = kPanels * kPanel;  // queries of a block
+constexpr int64_t kColumns = kBlock / kLanes;
+constexpr int64_t kBlockPairs = kBlock / 2;
+
+struct Workspace {
+  float *k, *v, *kt;  // pairs: [keys][pairs of width], [keys][pairs of value width], key blocks transposed
+  float *dk, *dv;     // [keys][padded width]
+  float *qt, *dot, *dqt;         // per panel [pairs][kPanel], dqt [width][kPanel]
+  float *q, *d_o;                // [kBlockPairs][padded width] pairs of queries
+  float *s, *dp;                 // [kKeyBlock][kPanel]
+  float *p_rows, *ds_rows, *ds;  // [kKeyBlock][kBlockPairs] twice, [kPairBlock][kPanel]
+  float *lse, *delta, *scratch;  // [kBlock], [kBlock]
+};
+
+int64_t pairs_of(int64_t width) {
+  return (width + 1) / 2;
+}
+
+int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
+  const int64_t padded = round_up(width, kPanel), padded_value = round_up(value_width, kPanel);
+  int64_t used = 0;
+  const auto take = [&](float*& pointer, int64_t floats) {
+    pointer = base == nullptr ? nullptr : base + used;
+    used += round_up(floats, 16);
+  };
+  Workspace unused;
+  if (w == nullptr) w = &unused;
+  take(w->k, keys * pairs_of(width));
+  take(w->v, keys * pairs_of(value_width));
+  take(w->kt, round_up(keys, kKeyBlock) / 2 * width);
+  take(w->dk, keys * padded);
+  take(w->dv, keys * padded_value);
+  take(w->qt, kBlock * pairs_of(width));
+  take(w->dot, kBlock * pairs_of(value_width));
+  take(w->dqt, kBlock * width);
+  take(w->q, kBlockPairs * padded);
+  take(w->d_o, kBlockPairs * padded_value);
+  take(w->s, kKeyBlock * kPanel);
+  take(w->dp, kKeyBlock * kPanel);
+  take(w->p_rows, kKeyBlock * kBlockPairs);
+  take(w->ds_rows, kKeyBlock * kBlockPairs);
+  take(w->ds, kPairBlock * kPanel);
+  take(w->lse, kBlock);
+  take(w->delta, kBlock);
+  take(w->scratch, std::max(kLanes * pairs_of(std::max(width, value_width)), kPairBlock * width));
+  return used;
+}
+
+// P = 2^(unit·S − lse) and dS = P∘(dP − δ) of a column; P to rows of bf16, dS to rows and to pairs of keys.
+HWY_NOINLINE void gradient_column(const float* s, const float* dp, KeyRun run, float unit, const float* lse,
+                                  const float* delta, float* p_rows, float* ds_rows, float* ds) {
+  const F d;
+  const V factor = hn::Set(d, unit), log_sum = hn::Load(d, lse), minus = hn::Load(d, delta);
+  const auto gradient = [&](int64_t j) HWY_ATTR {
+    const V weight = coarse_exp2(hn::Sub(hn::Mul(hn::Load(d, s + j * kPanel), factor), log_sum));
+    const V score = hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kPanel), minus));
+    round_and_store(weight, p_rows + j * kBlockPairs);
+    round_and_store(score, ds_rows + j * kBlockPairs);
+    return score;
+  };
+  for (int64_t j = run.begin; j < run.end; j += 2) {
+    const V low = gradient(j);
+    const V high = j + 1 < run.end ? gradient(j + 1) : hn::Zero(d);
+    hn::Store(round_to_pairs(low, high), d, ds + j / 2 * kPanel);
+  }
+}
+
+// One query head and one block of its queries.
+struct QueryBlock {
+  QueryColumn column[kColumns];
+  int64_t columns = 0, rows = 0;
+  bool fresh[kPanels] = {};  // nothing in dqt yet
+};
+
+// Packs the block's queries and output gradients both ways, and fetches lse and δ.
+void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
+                 const Workspace& w, QueryBlock& block) {
+  const BFloat16* q = task.q + head * task.q_head_stride + row * task.q_stride;
+  const BFloat16* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
+  const int64_t padded = round_up(h.width, kPanel), padded_value = round_up(h.value_width, kPanel);
+  block.rows = std::min(kBlock, h.q_length - row);
+  block.columns = (block.rows + kLanes - 1) / kLanes;
+  std::fill(block.fresh, block.fresh + kPanels, true);
+  for (int64_t c = 0; c < block.columns; ++c) {
+    block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
+    const int64_t rows = block.column[c].rows, panel = c / 2 * kPanel, lane = c % 2 * kLanes;
+    float* qt = w.qt + panel * pairs_of(h.width) + lane;
+    pack_pair_column(q + c * kLanes * task.q_stride, task.q_stride, rows, h.width, w.scratch, qt, kPanel);
+    if (h.scale < 0) negate_pairs(qt, pairs_of(h.width));
+    pack_pair_column(dout + c * kLanes * task.dout_stride, task.dout_stride, rows, h.value_width, w.scratch,
+                     w.dot + panel * pairs_of(h.value_width) + lane, kPanel);
+  }
+  const auto pair_rows = [&](const BFloat16* x, int64_t stride, int64_t width, int64_t ld, float* to) {
+    for (int64_t i = 0; i < block.columns * kLanes; i += 2) {
+      float* pairs = to + i / 2 * ld;
+      std::fill(pairs, pairs + ld, 0.0f);
+      if (i < block.rows) {
+        interleave_rows(x + i * stride, i + 1 < block.rows ? x + (i + 1) * stride : nullptr, width, pairs);
+      }
+    }
+  };
+  pair_rows(q, task.q_stride, h.width, padded, w.q);
+  pair_rows(dout, task.dout_stride, h.value_width, padded_value, w.d_o);
+  for (int64_t i = 0; i < block.columns * kLanes; ++i) {
+    const bool exists = i < block.rows;
+    const float lse = exists ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
+    w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+    w.delta[i] = exists ? task.delta[(row + i) * task.lse_stride + head] : 0.0f;
+  }
+}
+
+// to[key][width] += X[key][query pairs] · rows[query pairs][width], for the columns that see each key; width
+// padded to whole panels.
+template <class Products>
+void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const float* x, const float* rows,
+                int64_t width, float* to) {
+  for (int64_t j = 0; j < keys;) {
+    // Keys [j, end) are seen by the same columns [from, until).
+    int64_t end = keys, from = block.columns, until = 0;
+    for (int64_t c = 0; c < block.columns; ++c) {
+      if (run[c].begin <= j && j < run[c].end) {
+        from = std::min(from, c);
+        until = c + 1;
+      }
+      for (const int64_t edge : {run[c].begin, run[c].end}) {
+        if (edge > j) end = std::min(end, edge);
+      }
+    }
+    if (from < until) {
+      const int64_t first = from * kLanes / 2, depth = (until - from) * kLanes / 2;
+      for (int64_t c = 0; c < width; c += kPanel) {
+        Products::template product<2, true>(end - j, depth, x + j * kBlockPairs + first, kBlockPairs,
+                                            rows + first * width + c, width, to + j * width + c, width);
+      }
+    }
+    j = end;
+  }
+}
+
+template <class Products>
+void block_pair(const PairBackwardTask& task, const AttentionHead& h, QueryBlock& block, int64_t first,
+                int64_t end, const Workspace& w) {
+  const int64_t padded = round_up(h.width, kPanel), padded_value = round_up(h.value_width, kPanel);
+  const int64_t at = first - task.k_begin;  // of this block within the task's keys
+  const float unit = std::abs(h.scale) * kLog2E;
+  KeyRun run[kColumns] = {};
+  bool any = false;
+  for (int64_t panel = 0; panel * 2 < block.columns; ++panel) {
+    const int64_t columns = std::min<int64_t>(2, block.columns - panel * 2);
+    const PanelRuns runs = panel_runs(h, block.column + panel * 2, columns, first, end);
+    score_runs<Products>(runs, pairs_of(h.width), w.k + at * pairs_of(h.width),
+                         w.qt + panel * kPanel * pairs_of(h.width), w.s);
+    score_runs<Products>(runs, pairs_of(h.value_width), w.v + at * pairs_of(h.value_width),
+                         w.dot + panel * kPanel * pairs_of(h.value_width), w.dp);
+    for (int64_t i = 0; i < columns; ++i) {
+      const int64_t c = panel * 2 + i, lane = i * kLanes;
+      run[c] = runs.column[i];
+      if (run[c].begin == run[c].end) continue;
+      any = true;
+      const QueryColumn q = block.column[c];
+      float factor = unit;
+      if (run[c].begin + first < first_key(h, q.row + q.rows - 1) || run[c].end + first > end_key(h, q.row)) {
+        scale_scores(w.s + lane, run[c], unit);
+        factor = 1.0f;
+        mask_column(w.s + lane, kPanel, run[c], h, q, first);
+      }
+      gradient_column(w.s + lane, w.dp + lane, run[c], factor, w.lse + c * kLanes, w.delta + c * kLanes,
+                      w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane);
+    }
+    if (task.dq != nullptr && any) {
+      float* dqt = w.dqt + panel * h.width * kPanel;
+      if (runs.column[0].begin != runs.column[0].end || runs.column[1].begin != runs.column[1].end) {
+        add_runs<Products>(runs, h.width, w.kt + at / kKeyBlock * h.width * kPairBlock, kPairBlock, w.ds, dqt,
+                           block.fresh[panel]);
+      }
+    }
+  }
+  if (!any) return;
+  if (task.dv != nullptr || task.dv_wide != nullptr) {
+    add_by_key<Products>(block, run, end - first, w.p_rows, w.d_o, padded_value, w.dv + at * padded_value);
+  }
+  if (task.dk != nullptr || task.dk_wide != nullptr) {
+    add_by_key<Products>(block, run, end - first, w.ds_rows, w.q, padded, w.dk + at * padded);
+  }
+}
+
+void end_block(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
+               const Workspace& w) {
+  if (task.dq == nullptr) return;
+  const F d;
+  const V scale = hn::Set(d, h.scale);
+  for (int64_t c = 0; c < block.columns; ++c) {
+    if (block.fresh[c / 2]) zero_floats(w.dqt + c / 2 * h.width * kPanel, h.width * kPanel);
+    block.fresh[c / 2] = false;
+    const float* packed = w.dqt + c / 2 * h.width * kPanel + c % 2 * kLanes;
+    float* dq = task.dq + head * task.dq_head_stride + block.column[c].row * task.dq_stride;
+    if (task.add_dq) {
+      unpack_column<true>(packed, scale, block.column[c].rows, h.width, dq, task.dq_stride);
+    } else {
+      unpack_column<false>(packed, scale, block.column[c].rows, h.width, dq, task.dq_stride);
+    }
+  }
+}
+
+// Sums to their place, scaled; in place first, for the rounding reads whole rows.
+void write_rows(float* from, int64_t ld, int64_t rows, int64_t width, float scale, BFloat16* half,
+                float* wide, int64_t stride) {
+  if (half == nullptr && wide == nullptr) return;
+  const F d;
+  for (int64_t i = 0; i < rows * ld; i += kLanes) {
+    hn::Store(hn::Mul(hn::Load(d, from + i), hn::Set(d, scale)), d, from + i);
+  }
+  if (half != nullptr) return round_rows(from, ld, rows, width, half, stride);
+  for (int64_t i = 0; i < rows; ++i) {
+    std::memcpy(wide + i * stride, from + i * ld, static_cast<size_t>(width) * sizeof(float));
+  }
+}
+
+}  // namespace
+
+int64_t pair_backward_workspace(int64_t width, int64_t value_width, int64_t keys) {
+  return lay_out(width, value_width, keys, nullptr, nullptr);
+}
+
+template <class Products>
+void pair_backward(const PairBackwardTask& task, float* workspace) {
+  Products::begin();
+  const AttentionHead& all = task.head;
+  const int64_t keys = task.k_end - task.k_begin;
+  const int64_t padded = round_up(all.width, kPanel), padded_value = round_up(all.value_width, kPanel);
+  Workspace w;
+  lay_out(all.width, all.value_width, keys, workspace, &w);
+  zero_floats(w.dk, keys * padded);
+  zero_floats(w.dv, keys * padded_value);
+  const BFloat16* k = task.k + task.k_begin * task.k_stride;
+  copy_pairs(k, task.k_stride, keys, all.width, w.k, pairs_of(all.width));
+  copy_pairs(task.v + task.k_begin * task.v_stride, task.v_stride, keys, all.value_width, w.v,
+             pairs_of(all.value_width));
+  for (int64_t block = 0; block < keys && task.dq != nullptr; block += kKeyBlock) {
+    transpose_key_block(k + block * task.k_stride, task.k_stride, std::min(kKeyBlock, keys - block),
+                        all.width, w.scratch, w.kt + block / kKeyBlock * all.width * kPairBlock);
+  }
+  for (int64_t head = 0; head < task.group; ++head) {
+    const AttentionHead& h = all;
+    for (int64_t row = 0; row < h.q_length; row += kBlock) {
+      QueryBlock block;
+      begin_block(task, h, head, row, w, block);
+      const int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
+      const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
+      for (int64_t first = begin; first < end; first += kKeyBlock) {
+        block_pair<Products>(task, h, block, first, std::min(first + kKeyBlock, task.k_end), w);
+      }
+      end_block(task, h, head, block, w);
+    }
+  }
+  write_rows(w.dk, padded, keys, all.width, all.scale, task.dk, task.dk_wide, task.dk_stride);
+  write_rows(w.dv, padded_value, keys, all.value_width, 1.0f, task.dv, task.dv_wide, task.dv_stride);
+  Products::end();
+}
+
+void pair_backward_software(const PairBackwardTask& task, float* workspace) {
+  pair_backward<RegisterProducts<SoftwarePairs>>(task, workspace);
+}
+#if HWY_TARGET == HWY_AVX3
+void pair_backward_instruction(const PairBackwardTask& task, float* workspace) {
+  pair_backward<RegisterProducts<InstructionPairs>>(task, workspace);
+}
+#endif
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/attention_select.hpp"
+namespace fovea::kernels {
+
+void fill_pair_backward(Isa isa, PairEngine engine, PairKernels& kernels) {
+  kernels.backward = FOVEA_ATTENTION_PICK(isa, pair_backward_software);
+  kernels.backward_workspace = FOVEA_ATTENTION_PICK(isa, pair_backward_workspace);
+#if defined(__x86_64__)
+  if (engine == PairEngine::kInstruction) kernels.backward = &N_AVX3::pair_backward_instruction;
+#else
+  static_cast<void>(engine);
+#endif
+}
+
+}  // namespace fovea::kernels
+#endif
