@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/app.hpp"
+#include "cli/attention_call.hpp"
 #include "cli/model_folder.hpp"
 #include "cli/text.hpp"
 #include "fovea/base/cpu.hpp"
@@ -97,11 +98,25 @@ int model_info(const std::filesystem::path& folder, const CommonOptions& common)
 
 void add_info(CLI::App& app, Invocation& invocation) {
   CLI::App* command = add_command(app, "info", "The machine and its instruction sets, or a model's card",
-                                  {"fovea info", "fovea info out/packages", "fovea info --json"});
+                                  {"fovea info", "fovea info out/packages",
+                                   "fovea info --attention \"B=1 H=8 L=4096 D=64 causal bf16\""});
   auto model = std::make_shared<std::string>();
   command->add_option("MODEL", *model, "Folder that fovea train wrote (default: the machine)");
-  command->callback([model, &invocation] {
-    invocation.command = [model](const CommonOptions& common, Console&) {
+  auto call = std::make_shared<std::string>();
+  command
+      ->add_option(
+          "--attention", *call,
+          "Which kernel serves an attention call, and why others decline: B=, H=, L=, Lq=, Lk=, D=, Dv=, "
+          "window=LEFT,RIGHT, softcap=, dropout=, causal, alibi, cosine, f32|bf16|f16, strict|high|fast "
+          "(FOVEA_ATTENTION_KERNEL chooses)")
+      ->excludes("MODEL");
+  command->callback([model, call, &invocation] {
+    invocation.command = [model, call](const CommonOptions& common, Console&) {
+      if (!call->empty()) {
+        const AttentionCall parsed = parse_attention_call(*call);
+        print_result(common.json ? attention_call_json(parsed).dump() : attention_call_text(parsed));
+        return kDone;
+      }
       if (!model->empty()) return model_info(*model, common);
       print_result(common.json ? machine().dump() : machine_text());
       return kDone;

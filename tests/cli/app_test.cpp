@@ -73,6 +73,15 @@ TEST(Info, TellsTheMachine) {
   EXPECT_EQ(info.at("threads"), 3);
   EXPECT_FALSE(info.at("instruction_sets").empty());
   EXPECT_THAT(fovea_tool("info").out, HasSubstr("instruction sets"));
+  const std::string plan = fovea_tool("info --attention 'B=1 H=8 L=4096 D=64 causal softcap=2'").out;
+  EXPECT_THAT(plan, HasSubstr("forward   float32        serves      multiply-adds of "));
+  EXPECT_THAT(plan, HasSubstr("declines    float32 inputs at strict precision"));
+  EXPECT_THAT(plan, HasSubstr("work              17.18 GFLOP forward"));  // 4·8·64·(4096·4097/2)
+  const auto parsed =
+      nlohmann::json::parse(fovea_tool("info --json --attention 'Lq=8 Lk=9 D=32 Dv=16 bf16 fast'").out);
+  EXPECT_EQ(parsed.at("backward").back().at("kernel"), "float32");
+  EXPECT_EQ(fovea_tool("info --attention 'L=many'").code, 2);
+  EXPECT_EQ(fovea_tool("info --attention 'sideways'").code, 2);
 }
 
 }  // namespace
