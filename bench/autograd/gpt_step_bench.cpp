@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <map>
 #include <string>
 
 #include "bench/autograd/gpt.hpp"
+#include "bench/clock.hpp"
 #include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
 
@@ -16,14 +16,7 @@ namespace {
 
 using namespace fovea;
 using autograd::Var;
-
-// Processor time of this process in seconds: what a profile on one thread is measured in, so that a busy
-// machine does not disturb it.
-double processor_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
+using bench::processor_seconds;
 
 struct Profile final : autograd::TapeObserver {
   std::map<std::string, std::pair<double, double>> seconds;  // forward, backward
@@ -79,6 +72,7 @@ float step(Model& model, autograd::Tape& tape, const Batch& batch) {
   model.update(1e-3f);
   return value;
 }
+
 bool learns() {
   Model model(kSmall, {});
   autograd::Tape tape;

@@ -4,12 +4,12 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
-#include <ctime>
 #include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "bench/clock.hpp"
 #include "fovea/autograd/functions/losses.hpp"
 #include "fovea/autograd/tape.hpp"
 #include "fovea/base/memory.hpp"
@@ -24,12 +24,7 @@ namespace {
 
 using namespace fovea;
 using autograd::Var;
-
-double processor_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
+using bench::processor_seconds;
 
 struct Batch {
   Tensor ids, targets;
