@@ -34,19 +34,32 @@ struct Chunks {
   int64_t count;
 };
 
+// Backward needs the hidden gradients beside the hidden values: it makes and uses them in up to four spans of
+// rows, so that they take a quarter of the memory. Spans of 1024 rows leave chunks for eight threads and the
+// weights' products at their full rate. From the shape alone.
+struct Spans {
+  Spans(int64_t total, int64_t width) : rows(total) {
+    const int64_t most = std::max<int64_t>(1, std::min(total / 1024, total * width / (1 << 20)));
+    count = std::min<int64_t>(4, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(most))));
+  }
+  int64_t begin(int64_t i) const { return i >= count ? rows : rows * i / count / 16 * 16; }
+
+  int64_t rows;
+  int64_t count;
+};
+
 // Inputs: x, up, up bias, down, down bias.
 class FeedForwardFunction final : public Function {
  public:
   FeedForwardFunction(const FeedForwardOptions& options, Tensor x, Tensor up, Tensor down, Tensor h)
       : options_(options), x_(std::move(x)), up_(std::move(up)), down_(std::move(down)), h_(std::move(h)) {}
+  using Function::kept;
   const char* name() const override { return kOp; }
 
   void backward(Tensor dy) override {
-    const int64_t rows = dy.dim(0);
-    const int64_t width = down_.dim(1);
-    if (needs(4)) sum_columns(4, dy);
-    Tensor da = Tensor::empty({rows, width});
+    if (needs(4)) sum_columns(4, dy.dim(0), dy.dim(1), dy.data());
     const bool gated = options_.form == FeedForwardForm::kGated;
+    const Tensor x = needs(1) ? value_of(0, x_) : Tensor{};
     Tensor dx;
     bool accumulate = false;
     if (needs(0)) {
@@ -54,19 +67,43 @@ class FeedForwardFunction final : public Function {
       dx = t.grad;
       accumulate = t.accumulate;
     }
+    // The mask of dropout counts elements from the first row: one span and one chunk then.
+    const bool whole = options_.dropout > 0.0f;
+    const Spans spans(dy.dim(0), whole ? 0 : up_.dim(0));
+    for (int64_t i = 0; i < spans.count; ++i) {
+      const int64_t begin = spans.begin(i);
+      const int64_t rows = spans.begin(i + 1) - begin;
+      Buffer<float> da(static_cast<size_t>(rows * down_.dim(1)));
+      hidden_gradients(begin, rows, whole, dy, da.data(), dx, accumulate);
+      float* h = h_.data() + begin * up_.dim(0);
+      float* a = gated ? da.data() : h;
+      const float* dh = gated ? h : da.data();
+      if (needs(3)) {
+        drop(rows * down_.dim(1), a);
+        outer_product(3, rows, dy.data() + begin * dy.dim(1), a);
+      }
+      if (needs(2)) sum_columns(2, rows, up_.dim(0), dh);
+      if (needs(1)) outer_product(1, rows, dh, x.data() + begin * x.dim(1));
+    }
+  }
+
+ private:
+  // For `rows` rows from `first` on: a takes the place of h or of da, dh that of the other; dx as it is.
+  void hidden_gradients(int64_t first, int64_t rows, bool whole, const Tensor& dy, float* da, Tensor& dx,
+                        bool accumulate) {
+    const int64_t width = down_.dim(1);
     const int64_t out = dy.dim(1);
     const int64_t up_width = up_.dim(0);
     const int64_t in = up_.dim(1);
-    // The mask of dropout counts elements from the first row: one chunk then.
-    const Chunks chunks(rows, options_.dropout > 0.0f ? 0 : up_width);
+    const Chunks chunks(rows, whole ? 0 : up_width);
     parallel_tasks(chunks.count, true, [&](int64_t i) {
       const int64_t begin = chunks.begin(i);
       const int64_t n = chunks.begin(i + 1) - begin;
-      float* g = da.data() + begin * width;
-      float* h = h_.data() + begin * up_width;
-      kernels::matmul({.m = n, .n = width, .k = out}, dy.data() + begin * out, down_.data(), g);
+      float* g = da + begin * width;
+      float* h = h_.data() + (first + begin) * up_width;
+      kernels::matmul({.m = n, .n = width, .k = out}, dy.data() + (first + begin) * out, down_.data(), g);
       drop(n * width, g);
-      // a takes the place of h or of da, dh that of the other.
+      const bool gated = options_.form == FeedForwardForm::kGated;
       if (gated) {
         kernels::glu_backward_with_value(options_.activation, n, width, h, g, g, h);
       } else {
@@ -74,34 +111,22 @@ class FeedForwardFunction final : public Function {
       }
       if (!dx.defined()) return;
       kernels::matmul({.m = n, .n = in, .k = up_width, .accumulate = accumulate}, gated ? h : g, up_.data(),
-                      dx.data() + begin * in);
+                      dx.data() + (first + begin) * in);
     });
-    Tensor a = gated ? std::move(da) : std::move(h_);
-    Tensor dh = gated ? std::move(h_) : std::move(da);
-    if (needs(3)) {
-      drop(a.numel(), a.data());
-      outer_product(3, dy, a);
-    }
-    a = {};
-    dy = {};
-    if (needs(2)) sum_columns(2, dh);
-    if (needs(1)) outer_product(1, dh, x_);
   }
-
- private:
   void drop(int64_t n, float* x) const {
     if (options_.dropout > 0.0f) kernels::dropout(n, options_.dropout, options_.dropout_key, x, x);
   }
-  // The gradient of a weight: dyᵀ·x.
-  void outer_product(int i, const Tensor& dy, const Tensor& x) {
+  // The gradient of weight i from these rows: dyᵀ·x.
+  void outer_product(int i, int64_t rows, const float* dy, const float* x) {
     auto [dw, accumulate] = target(i);
     kernels::matmul(
-        {.m = dy.dim(1), .n = x.dim(1), .k = dy.dim(0), .transpose_a = true, .accumulate = accumulate},
-        dy.data(), x.data(), dw.data());
+        {.m = dw.dim(0), .n = dw.dim(1), .k = rows, .transpose_a = true, .accumulate = accumulate}, dy, x,
+        dw.data());
   }
-  void sum_columns(int i, const Tensor& dy) {
+  void sum_columns(int i, int64_t rows, int64_t columns, const float* dy) {
     auto [db, accumulate] = target(i);
-    kernels::column_sums(dy.dim(0), dy.dim(1), dy.data(), db.data(), accumulate);
+    kernels::column_sums(rows, columns, dy, db.data(), accumulate);
   }
 
   FeedForwardOptions options_;
@@ -175,8 +200,8 @@ Var feed_forward(const Var& x, const Var& up, const Var& up_bias, const Var& dow
     product(down.value(), down_turned, down_bias.value(), n, a.data(), y.data() + begin * out);
   });
   return record<FeedForwardFunction>(std::move(y), {x, up, up_bias, down, down_bias}, options,
-                                     up.requires_grad() ? x.value() : Tensor{}, up.value(), down.value(),
-                                     std::move(h));
+                                     up.requires_grad() ? FeedForwardFunction::kept(x, x.value()) : Tensor{},
+                                     up.value(), down.value(), std::move(h));
 }
 
 }  // namespace fovea::autograd

@@ -11,9 +11,10 @@ namespace {
 using kernels::Matmul;
 
 // Inputs 0, 1, 2 are x, weight and bias, for every function of this family. x and weight are kept as forward
-// read them, so that backward multiplies in the same precision.
+// read them, so that backward multiplies in the same precision; an x that its function remakes is not kept.
 class LinearFunction : public Function {
  public:
+  using Function::kept;
   LinearFunction(Tensor x, Tensor weight) : x_(std::move(x)), weight_(std::move(weight)) {}
   const char* name() const override { return "linear"; }
   void backward(Tensor dy) override { products(dy); }
@@ -24,9 +25,10 @@ class LinearFunction : public Function {
     const int64_t out = dy.dim(1);
     const Tensor d = needs(0) || needs(1) ? rounded(dy, precision_of(x_.defined() ? x_ : weight_)) : Tensor{};
     if (needs(1)) {
-      const int64_t in = x_.dim(1);
+      const Tensor x = value_of(0, x_);
       auto [dw, accumulate] = target(1);
-      multiply_into({.m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = accumulate}, d, x_, dw);
+      multiply_into({.m = out, .n = x.dim(1), .k = rows, .transpose_a = true, .accumulate = accumulate}, d, x,
+                    dw);
     }
     if (needs(2)) {
       auto [db, accumulate] = target(2);
@@ -131,7 +133,10 @@ struct Operands {
                   input, weight, y);
   }
   // What backward reads, and no more: an activation lives on only for its weight's gradient.
-  Tensor kept_input() const { return w_.requires_grad() ? input : Tensor{}; }
+  Tensor kept_input() const {
+    if (!w_.requires_grad()) return {};
+    return precision_of(input) == Precision::kFloat32 ? LinearFunction::kept(x_, input) : input;
+  }
   Tensor kept_weight() const { return x_.requires_grad() ? weight : Tensor{}; }
 
   Tensor input, weight;

@@ -9,10 +9,25 @@ namespace {
 // Both norms: inputs are x, gamma and (layer norm) beta. RMSNorm has no mean and no beta.
 class NormFunction final : public Function {
  public:
-  NormFunction(Tensor x, Tensor gamma, Tensor mean, Tensor rstd)
-      : x_(std::move(x)), gamma_(std::move(gamma)), mean_(std::move(mean)), rstd_(std::move(rstd)) {}
+  NormFunction(Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor rstd)
+      : x_(std::move(x)),
+        gamma_(std::move(gamma)),
+        beta_(std::move(beta)),
+        mean_(std::move(mean)),
+        rstd_(std::move(rstd)) {}
   const char* name() const override { return mean_.defined() ? "layer_norm" : "rms_norm"; }
+  // x and the statistics of its rows are kept in any case; the output need not be, by those who read it.
+  bool remakes() const override { return true; }
+  Tensor output() override {
+    if (!output_.defined()) {
+      output_ = Tensor::empty(x_.shape());
+      kernels::norm_apply(x_.dim(0), x_.dim(1), x_.data(), data_or_null(gamma_), data_or_null(beta_),
+                          data_or_null(mean_), rstd_.data(), output_.data());
+    }
+    return output_;
+  }
   void backward(Tensor dy) override {
+    output_ = {};
     Tensor dgamma = parameter_target(1);
     Tensor dbeta = mean_.defined() ? parameter_target(2) : Tensor{};
     float* dg = dgamma.defined() ? dgamma.data() : nullptr;
@@ -48,7 +63,8 @@ class NormFunction final : public Function {
     }
   }
 
-  Tensor x_, gamma_, mean_, rstd_;
+  Tensor x_, gamma_, beta_, mean_, rstd_;
+  Tensor output_;  // once it was asked for, until the walk back comes here
 };
 
 class SumFunction final : public Function {
@@ -92,8 +108,8 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps) {
   kernels::layer_norm_forward(x.dim(0), x.dim(1), x.value().data(), data_or_null(gamma.value()),
                               data_or_null(beta.value()), eps, y.data(), statistics_data(mean),
                               statistics_data(rstd));
-  return record<NormFunction>(std::move(y), {x, gamma, beta}, x.value(), gamma.value(), std::move(mean),
-                              std::move(rstd));
+  return record<NormFunction>(std::move(y), {x, gamma, beta}, x.value(), gamma.value(), beta.value(),
+                              std::move(mean), std::move(rstd));
 }
 
 Var rms_norm(const Var& x, const Var& gamma, float eps) {
@@ -102,7 +118,8 @@ Var rms_norm(const Var& x, const Var& gamma, float eps) {
   Tensor rstd = statistics(recording({&x, &gamma}), x.dim(0));
   kernels::rms_norm_forward(x.dim(0), x.dim(1), x.value().data(), data_or_null(gamma.value()), eps, y.data(),
                             statistics_data(rstd));
-  return record<NormFunction>(std::move(y), {x, gamma}, x.value(), gamma.value(), Tensor{}, std::move(rstd));
+  return record<NormFunction>(std::move(y), {x, gamma}, x.value(), gamma.value(), Tensor{}, Tensor{},
+                              std::move(rstd));
 }
 
 SumAndNorm add_layer_norm(Var x, Var residual, const Var& gamma, const Var& beta, float eps) {
@@ -118,7 +135,7 @@ SumAndNorm add_layer_norm(Var x, Var residual, const Var& gamma, const Var& beta
                                   data_or_null(gamma.value()), data_or_null(beta.value()), eps, total.data(),
                                   y.data(), statistics_data(mean), statistics_data(rstd));
   Var sum = record<SumFunction>(std::move(total), {x, residual});
-  Var norm = record<NormFunction>(std::move(y), {sum, gamma, beta}, sum.value(), gamma.value(),
+  Var norm = record<NormFunction>(std::move(y), {sum, gamma, beta}, sum.value(), gamma.value(), beta.value(),
                                   std::move(mean), std::move(rstd));
   return {std::move(sum), std::move(norm)};
 }
@@ -134,8 +151,8 @@ SumAndNorm add_rms_norm(Var x, Var residual, const Var& gamma, float eps) {
                                 data_or_null(gamma.value()), eps, total.data(), y.data(),
                                 statistics_data(rstd));
   Var sum = record<SumFunction>(std::move(total), {x, residual});
-  Var norm =
-      record<NormFunction>(std::move(y), {sum, gamma}, sum.value(), gamma.value(), Tensor{}, std::move(rstd));
+  Var norm = record<NormFunction>(std::move(y), {sum, gamma}, sum.value(), gamma.value(), Tensor{}, Tensor{},
+                                  std::move(rstd));
   return {std::move(sum), std::move(norm)};
 }
 

@@ -12,6 +12,22 @@ Tape*& current_tape() {
 
 }  // namespace
 
+Function::~Function() {
+  if (output_) output_->source_ = nullptr;
+}
+
+Tensor Function::kept(const Var& input, const Tensor& value) {
+  const NodePtr& node = input.node();
+  const bool remade =
+      node && node->source_ != nullptr && node->source_->remakes() && node->source_->tape_ == Tape::current();
+  return remade ? Tensor{} : value;
+}
+
+Tensor Function::value_of(int i, const Tensor& kept) const {
+  // The input's function was recorded before this one on the same tape, so it stands there still.
+  return kept.defined() ? kept : inputs_[static_cast<size_t>(i)]->source_->output();
+}
+
 Tape* Tape::current() {
   return current_tape();
 }
@@ -20,6 +36,8 @@ Var Tape::add(std::unique_ptr<Function> function, Tensor output, std::span<const
   function->inputs_.reserve(inputs.size());
   for (const Var& v : inputs) function->inputs_.push_back(v.node());
   function->output_ = NodePtr::make(output.shape(), false);
+  function->output_->source_ = function.get();
+  function->tape_ = this;
   NodePtr node = function->output_;
   functions_.push_back(std::move(function));
   return Var(std::move(output), std::move(node));

@@ -65,7 +65,7 @@ void Node::give(Tensor contribution) {
 
 void Node::clear() {
   filled_ = false;
-  if (!leaf_) buffer_ = Tensor{};
+  buffer_ = Tensor{};
 }
 
 Var Var::parameter(Tensor value) {

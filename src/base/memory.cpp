@@ -7,12 +7,19 @@
 #include <new>
 #include <vector>
 
+#include "base/block_heap.hpp"
+
 namespace fovea {
 namespace {
 
-// Size classes: powers of two with eight steps between each, so rounding wastes at most 12.5 %.
+// From here on blocks are cut from larger ones (BlockHeap); below, freed blocks wait in lists by size class.
+constexpr size_t kLarge = size_t{1} << 20;
+constexpr size_t kPage = 4096;
+
+// Size classes: powers of two with eight steps between each, so rounding wastes at most 12.5 %, and one line
+// more, in which a tensor keeps its header: tensors of round sizes would fall just into the next class.
 constexpr int kSteps = 8;
-constexpr int kClasses = 64 * kSteps;
+constexpr int kClasses = 13 * kSteps;
 
 struct SizeClass {
   size_t index;
@@ -20,13 +27,31 @@ struct SizeClass {
 };
 
 SizeClass size_class(size_t bytes) {
-  const size_t lines = std::max<size_t>(1, (bytes + kAlignment - 1) / kAlignment);
-  if (lines <= kSteps) return {lines, lines * kAlignment};
+  const size_t lines = std::max<size_t>(2, (bytes + kAlignment - 1) / kAlignment) - 1;
+  if (lines <= kSteps) return {lines, (lines + 1) * kAlignment};
   const int shift =
       static_cast<int>(std::bit_width(lines - 1)) - 4;  // lines - 1 in [2^(shift+3), 2^(shift+4))
   const size_t step = size_t{1} << shift;
   const size_t rounded = (lines + step - 1) / step;  // in (8, 16]
-  return {static_cast<size_t>(shift) * kSteps + rounded, rounded * step * kAlignment};
+  return {static_cast<size_t>(shift) * kSteps + rounded, (rounded * step + 1) * kAlignment};
+}
+
+// The inverse: the bytes of a class.
+size_t class_bytes(size_t index) {
+  if (index <= kSteps) return (index + 1) * kAlignment;
+  const size_t shift = (index - 1) / kSteps - 1;
+  return (((index - shift * kSteps) << shift) + 1) * kAlignment;
+}
+
+size_t rounded(size_t bytes) {
+  return bytes >= kLarge ? (bytes + kPage - 1) / kPage * kPage : size_class(bytes).bytes;
+}
+
+void* from_system(size_t bytes) {
+  return ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
+}
+void to_system(void* p) {
+  ::operator delete(p, std::align_val_t{kAlignment});
 }
 
 class Pool {
@@ -38,48 +63,51 @@ class Pool {
   }
 
   void* allocate(size_t bytes) {
-    const SizeClass c = size_class(bytes);
+    const size_t size = rounded(bytes);
     {
       const std::lock_guard lock(mutex_);
-      stats_.bytes_in_use += static_cast<int64_t>(c.bytes);
+      stats_.bytes_in_use += static_cast<int64_t>(size);
       stats_.peak_bytes_in_use = std::max(stats_.peak_bytes_in_use, stats_.bytes_in_use);
-      auto& list = free_.at(c.index);
-      if (!list.empty()) {
-        void* p = list.back();
-        list.pop_back();
-        return p;
-      }
+      if (void* p = cached(bytes, size)) return p;
       ++stats_.system_allocations;
-      stats_.bytes_reserved += static_cast<int64_t>(c.bytes);
+      stats_.bytes_reserved += static_cast<int64_t>(size);
     }
-    void* p = ::operator new(c.bytes, std::align_val_t{kAlignment}, std::nothrow);
-    if (p != nullptr) return p;
-    release();
-    p = ::operator new(c.bytes, std::align_val_t{kAlignment}, std::nothrow);
-    if (p != nullptr) return p;
+    void* p = from_system(size);
+    if (p == nullptr) {
+      release();
+      p = from_system(size);
+    }
     const std::lock_guard lock(mutex_);
-    stats_.bytes_in_use -= static_cast<int64_t>(c.bytes);
-    stats_.bytes_reserved -= static_cast<int64_t>(c.bytes);
-    throw std::bad_alloc();
+    if (p == nullptr) {
+      stats_.bytes_in_use -= static_cast<int64_t>(size);
+      stats_.bytes_reserved -= static_cast<int64_t>(size);
+      throw std::bad_alloc();
+    }
+    if (bytes >= kLarge) large_.add_region(p, size);
+    return p;
   }
 
   void free(void* p, size_t bytes) noexcept {
     if (p == nullptr) return;
-    const SizeClass c = size_class(bytes);
+    const size_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
-    stats_.bytes_in_use -= static_cast<int64_t>(c.bytes);
-    free_.at(c.index).push_back(p);
+    stats_.bytes_in_use -= static_cast<int64_t>(size);
+    if (bytes >= kLarge) {
+      large_.give(p, size);
+    } else {
+      free_[size_class(bytes).index].push_back(p);
+    }
   }
 
   void release() {
     const std::lock_guard lock(mutex_);
-    int64_t held = 0;
-    for (auto& list : free_) {
-      for (void* p : list) ::operator delete(p, std::align_val_t{kAlignment});
-      list.clear();
+    size_t released = large_.release(to_system);
+    for (size_t c = 0; c < free_.size(); ++c) {
+      for (void* p : free_[c]) to_system(p);
+      released += free_[c].size() * class_bytes(c);
+      free_[c].clear();
     }
-    held = stats_.bytes_in_use;
-    stats_.bytes_reserved = held;
+    stats_.bytes_reserved -= static_cast<int64_t>(released);
   }
 
   MemoryStats stats() {
@@ -92,8 +120,18 @@ class Pool {
   }
 
  private:
+  void* cached(size_t bytes, size_t size) {
+    if (bytes >= kLarge) return large_.take(size);
+    auto& list = free_[size_class(bytes).index];
+    if (list.empty()) return nullptr;
+    void* p = list.back();
+    list.pop_back();
+    return p;
+  }
+
   std::mutex mutex_;
-  std::array<std::vector<void*>, kClasses + 2 * kSteps> free_;
+  std::array<std::vector<void*>, kClasses> free_;
+  BlockHeap large_;
   MemoryStats stats_;
 };
 

@@ -74,6 +74,13 @@ void norm_forward_body(const NormForward& f, int64_t begin, int64_t end) {
   }
 }
 
+void norm_apply_body(const NormApply& f, int64_t begin, int64_t end) {
+  for (int64_t r = begin; r < end; ++r) {
+    const Statistics s{f.mean == nullptr ? 0.0f : f.mean[r], f.rstd[r]};
+    normalise(f.cols, f.x + r * f.cols, s, f.gamma, f.beta, f.y + r * f.cols);
+  }
+}
+
 // With u = (x - mean)·rstd and g = dy·gamma: dx = rstd·(g - mean(g) - u·mean(g·u)); RMSNorm lacks the
 // mean(g). dgamma and dbeta are this chunk's own sums: the first row writes them, later rows add.
 void norm_backward_body(const NormBackward& f, int64_t begin, int64_t end, float* dgamma, float* dbeta) {
@@ -156,6 +163,13 @@ void backward(const NormBackward& f, int64_t rows, float* dgamma, float* dbeta) 
 void layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* beta,
                         float eps, float* y, float* mean, float* rstd) {
   forward({cols, x, nullptr, gamma, beta, eps, nullptr, y, mean, rstd, true}, rows);
+}
+
+void norm_apply(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* beta,
+                const float* mean, const float* rstd, float* y) {
+  const NormApply f{cols, x, gamma, beta, mean, rstd, y};
+  auto* body = FOVEA_KERNEL(norm_apply_body);
+  parallel_for(rows, row_grain(cols), [&](int64_t begin, int64_t end) { body(f, begin, end); });
 }
 
 void add_layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual,

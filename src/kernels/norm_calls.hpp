@@ -19,6 +19,16 @@ struct NormForward {
   bool centred;  // LayerNorm, else RMSNorm
 };
 
+struct NormApply {
+  int64_t cols;
+  const float* x;
+  const float* gamma;
+  const float* beta;
+  const float* mean;  // null: RMSNorm
+  const float* rstd;
+  float* y;
+};
+
 struct NormBackward {
   int64_t cols;
   const float* x;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <vector>
 
 namespace fovea {
 namespace {
@@ -32,6 +33,56 @@ TEST(Memory, RoundingWastesAtMostAnEighth) {
     EXPECT_GE(got, static_cast<int64_t>(bytes));
     EXPECT_LE(got, static_cast<int64_t>(bytes + bytes / 8 + 64)) << bytes;
     pool_free(p, bytes);
+  }
+}
+
+TEST(Memory, FreedLargeBlockServesSeveralSmallerOnesAndIsWholeAgain) {
+  constexpr size_t kWhole = size_t{12} << 20;
+  constexpr size_t kPart = size_t{2} << 20;
+  release_cached_memory();
+  pool_free(pool_allocate(kWhole), kWhole);
+  const auto before = memory_stats();
+  for (int round = 0; round < 3; ++round) {
+    std::vector<void*> parts;
+    for (size_t i = 0; i < kWhole / kPart; ++i) {
+      parts.push_back(pool_allocate(kPart));
+      std::memset(parts.back(), static_cast<int>(i), kPart);
+    }
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const auto* bytes = static_cast<const unsigned char*>(parts[i]);
+      EXPECT_TRUE(bytes[0] == i && bytes[kPart - 1] == i) << "piece " << i << " overlaps another";
+    }
+    // Freed in another order than they were taken.
+    for (const size_t i : {3u, 0u, 5u, 1u, 4u, 2u}) pool_free(parts[i], kPart);
+    pool_free(pool_allocate(kWhole), kWhole);
+  }
+  EXPECT_EQ(memory_stats().system_allocations, before.system_allocations);
+  EXPECT_EQ(memory_stats().bytes_reserved, before.bytes_reserved);
+}
+
+TEST(Memory, ReleaseGivesBackWhatIsNotInUse) {
+  constexpr size_t kSize = size_t{3} << 20;
+  release_cached_memory();
+  const auto before = memory_stats();
+  void* held = pool_allocate(kSize);
+  pool_free(pool_allocate(2 * kSize), 2 * kSize);
+  void* part = pool_allocate(kSize);  // cut from the freed one, which therefore stays
+  pool_free(pool_allocate(1000), 1000);
+  release_cached_memory();
+  EXPECT_EQ(memory_stats().bytes_reserved - before.bytes_reserved, static_cast<int64_t>(3 * kSize));
+  pool_free(part, kSize);
+  pool_free(held, kSize);
+  release_cached_memory();
+  EXPECT_EQ(memory_stats().bytes_reserved, before.bytes_reserved);
+  EXPECT_EQ(memory_stats().bytes_in_use, before.bytes_in_use);
+}
+
+TEST(Memory, TensorsOfRoundSizesWasteOneLine) {
+  for (const size_t bytes : {size_t{1} << 16, size_t{393216}, size_t{768} << 10}) {
+    const auto before = memory_stats().bytes_in_use;
+    void* p = pool_allocate(bytes + kAlignment);
+    EXPECT_EQ(memory_stats().bytes_in_use - before, static_cast<int64_t>(bytes + kAlignment));
+    pool_free(p, bytes + kAlignment);
   }
 }
 

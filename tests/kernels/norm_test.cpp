@@ -48,6 +48,29 @@ Outcome run(const Sizes& s, bool centred, bool affine, const std::vector<float>&
   return r;
 }
 
+TEST(Norm, ApplyGivesTheForwardsBitsAgain) {
+  on_every_isa([](const std::string& isa) {
+    for (const Sizes& s : all_sizes()) {
+      for (int options = 0; options < 8; ++options) {
+        const bool centred = (options & 1) != 0;
+        const std::vector<float> x = normals(s.rows * s.cols, 1);
+        const std::vector<float> gamma = normals(s.cols, 3), beta = normals(s.cols, 4);
+        const float* g = (options & 2) != 0 ? gamma.data() : nullptr;
+        const float* b = centred && (options & 4) != 0 ? beta.data() : nullptr;
+        std::vector<float> y(x.size()), again(x.size()), mean(static_cast<size_t>(s.rows)), rstd(mean.size());
+        if (centred) {
+          layer_norm_forward(s.rows, s.cols, x.data(), g, b, kEps, y.data(), mean.data(), rstd.data());
+        } else {
+          rms_norm_forward(s.rows, s.cols, x.data(), g, kEps, y.data(), rstd.data());
+        }
+        norm_apply(s.rows, s.cols, x.data(), g, b, centred ? mean.data() : nullptr, rstd.data(),
+                   again.data());
+        EXPECT_EQ(y, again) << isa << ", " << s.rows << " x " << s.cols << ", options " << options;
+      }
+    }
+  });
+}
+
 TEST(Norm, ForwardAndBackwardAgreeWithFloat64) {
   on_every_isa([](const std::string& isa) {
     for (const Sizes& s : all_sizes()) {

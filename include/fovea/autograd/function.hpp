@@ -31,17 +31,23 @@
 
 namespace fovea::autograd {
 
+class Tape;
+
 class Function {
  public:
   Function() = default;
   Function(const Function&) = delete;
   Function& operator=(const Function&) = delete;
-  virtual ~Function() = default;
+  virtual ~Function();
 
   virtual const char* name() const = 0;
   // Adds this operation's contribution to each input that needs(i), given d loss / d output. Called once; the
   // function and what it saved are freed right after. dy may be shared: write to it only if dy.unique().
   virtual void backward(Tensor dy) = 0;
+  // Whether output() gives the output's value anew, to the bit, from what this function keeps anyway, for
+  // about the cost of reading it. Functions that read that value later then need not keep it.
+  virtual bool remakes() const { return false; }
+  virtual Tensor output() { return {}; }
 
   // Functions live in the pool: a steady step allocates nothing from the system.
   static void* operator new(size_t bytes) { return pool_allocate(bytes); }
@@ -56,10 +62,16 @@ class Function {
   Node::Target target(int i) { return inputs_[static_cast<size_t>(i)]->target(); }
   void give(int i, Tensor contribution) { inputs_[static_cast<size_t>(i)]->give(std::move(contribution)); }
 
+  // For an input's value that backward reads. Asked before the function is recorded: `value` itself, or
+  // nothing where the input's own function remakes it. Then in backward, with what was kept:
+  static Tensor kept(const Var& input, const Tensor& value);
+  Tensor value_of(int i, const Tensor& kept) const;
+
  private:
   friend class Tape;
   std::vector<NodePtr, PoolAllocator<NodePtr>> inputs_;
   NodePtr output_;
+  const Tape* tape_ = nullptr;
 };
 
 }  // namespace fovea::autograd

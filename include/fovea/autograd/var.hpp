@@ -11,6 +11,7 @@
 
 namespace fovea::autograd {
 
+class Function;
 class Var;
 
 // Where the gradient of one value is collected. Reference-counted by Var and by the functions that will add
@@ -35,17 +36,20 @@ class Node {
   // Hands over a whole contribution. Adopted without a copy where nothing stood before, else added.
   void give(Tensor contribution);
 
-  // Forgets the gradient. A leaf keeps its buffer, so that its address is stable from step to step.
+  // Forgets the gradient. Its memory goes back to the pool: while activations are kept there need be none for
+  // gradients, which come into being as those are freed.
   void clear();
 
  private:
   friend class Var;
+  friend class Function;
   friend class Tape;
   friend class NodePtr;
   Node(const Shape& shape, bool leaf) : shape_(shape), leaf_(leaf) {}
 
   Tensor buffer_;
   Shape shape_;
+  Function* source_ = nullptr;  // that computed the value, while it stands on its tape
   int64_t references_ = 0;
   bool leaf_;
   bool filled_ = false;

@@ -1,6 +1,6 @@
-// Aligned memory from a caching pool. Freed blocks are kept by size class and handed out again, so that a
-// training step of steady shapes asks the system for nothing. Thread-safe. Returned to the system by
-// release_cached_memory().
+// Aligned memory from a caching pool. Freed blocks are kept and handed out again, small ones by size class,
+// those from 1 MiB on cut and joined as sizes ask for, so that a training step of steady shapes asks the
+// system for nothing. Thread-safe. Returned to the system by release_cached_memory().
 #pragma once
 
 #include <cstddef>
@@ -26,6 +26,7 @@ void pool_free(void* pointer, size_t bytes) noexcept;
 
 MemoryStats memory_stats();
 void reset_peak_memory();
+// Gives back what is cached; of large blocks those no part of which is in use.
 void release_cached_memory();
 
 // A typed block from the pool, for workspaces. Uninitialised; T must be trivial.

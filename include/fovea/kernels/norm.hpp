@@ -13,6 +13,10 @@ namespace fovea::kernels {
 void layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* beta,
                         float eps, float* y, float* mean, float* rstd);
 
+// y of either norm again, to the bit, from the statistics that its forward gave; mean is null for RMSNorm.
+void norm_apply(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* beta,
+                const float* mean, const float* rstd, float* y);
+
 // sum_out = x + residual, y = layer_norm(sum_out): one pass over memory. sum_out may be x or residual.
 void add_layer_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual,
                             const float* gamma, const float* beta, float eps, float* sum_out, float* y,
