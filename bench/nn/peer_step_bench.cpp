@@ -1,5 +1,5 @@
 // One training step of a language model or a text encoder, end to end: forward, backward, clipping, AdamW.
-// Usage: peer_step_bench [SHAPE [STEPS [THREADS]]]; prints one line of JSON a shape:
+// Usage: peer_step_bench [SHAPE [STEPS [THREADS [float32|bf16]]]]; prints one line of JSON a shape:
 //   {"shape": …, "step_ms": […], "loss": …, "first_loss": …, "peak_bytes": …, "system_allocations": …}
 // Shapes, token ids and lengths are those of tools/bench_peers/shapes.py, so that PyTorch trains the same.
 // Before anything is timed the first loss must be that of a guess, ln(classes), and later ones must fall.
@@ -17,6 +17,7 @@
 
 #include "fovea/autograd/functions/losses.hpp"
 #include "fovea/autograd/functions/pooling.hpp"
+#include "fovea/autograd/precision.hpp"
 #include "fovea/autograd/tape.hpp"
 #include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
@@ -162,6 +163,13 @@ int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   const int steps = argc > 2 ? std::atoi(argv[2]) : 10;
   if (argc > 3) fovea::set_num_threads(std::atoi(argv[3]));
+  const std::string precision = argc > 4 ? argv[4] : "float32";
+  if (precision != "float32" && precision != "bf16") {
+    fmt::print(stderr, "peer_step_bench: expected float32 or bf16, got {}\n", precision);
+    return 2;
+  }
+  const fovea::autograd::PrecisionScope scope(precision == "bf16" ? fovea::autograd::Precision::kBFloat16
+                                                                  : fovea::autograd::Precision::kFloat32);
   int result = 0;
   bool found = false;
   for (const StepShape& shape : kShapes) {

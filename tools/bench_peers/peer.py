@@ -1,6 +1,6 @@
 """Training steps in PyTorch, for comparison: a nanoGPT-shaped language model and a padded text encoder.
 
-Reads one JSON request a line, {"shape": ..., "mode": "eager" | "compiled", "steps": n}, answers with one JSON line,
+Reads one JSON request a line, {"shape": ..., "mode": "eager" | "compiled", "precision": "float32" | "bf16", "steps": n}, answers with one JSON line,
 {"step_ms": [...], "loss": ...}. run.py starts it and lets it take turns with Fovea.
 """
 import json
@@ -73,8 +73,9 @@ class Model(nn.Module):
 
 
 class Trainer:
-    def __init__(self, shape, mode):
+    def __init__(self, shape, mode, precision):
         torch.manual_seed(0)
+        self.autocast = precision == "bf16"
         before = resident_bytes()
         self.model = Model(shape)
         step = self.model if mode == "eager" else torch.compile(self.model)
@@ -101,7 +102,8 @@ class Trainer:
 
     def step(self):
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.step_function(self.ids, self.targets, self.length_tensor)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+            loss = self.step_function(self.ids, self.targets, self.length_tensor)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -116,9 +118,9 @@ def main():
     trainers = {}
     for line in sys.stdin:
         request = json.loads(line)
-        key = request["shape"], request["mode"]
+        key = request["shape"], request["mode"], request["precision"]
         if key not in trainers:
-            trainers[key] = Trainer(shapes.SHAPES[request["shape"]], request["mode"])
+            trainers[key] = Trainer(shapes.SHAPES[request["shape"]], *key[1:])
             for _ in range(request.get("warmup", 5)):
                 trainers[key].step()
         times = []
