@@ -80,6 +80,37 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   return bytes;
 }
 
+InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
+  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) throw_open(path_, errno);
+  struct stat status {};
+  const bool known = ::fstat(descriptor_, &status) == 0;
+  if (known && S_ISREG(status.st_mode)) {
+    size_ = int64_t{status.st_size};
+    return;
+  }
+  ::close(descriptor_);
+  throw_data(path_.string(), "expected a regular file, found {}",
+             known && S_ISDIR(status.st_mode) ? "a directory; name the file within it"
+                                              : "a pipe or a device; write its bytes to a file first");
+}
+
+InputFile::~InputFile() {
+  ::close(descriptor_);
+}
+
+void InputFile::read(std::span<std::byte> out) {
+  size_t filled = 0;
+  while (filled < out.size()) {
+    const ssize_t count = ::read(descriptor_, out.data() + filled, out.size() - filled);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_data(path_.string(), "could not be read: {}", system_message(errno));
+    check_data(count > 0, path_.string(),
+               "expected {} bytes, found the end of the file before; was it being written?", size_);
+    filled += static_cast<size_t>(count);
+  }
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   static std::atomic<uint64_t> counter{0};
   if (std::error_code error; std::filesystem::is_directory(path_, error)) {

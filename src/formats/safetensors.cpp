@@ -8,6 +8,7 @@
 
 #include "formats/json.hpp"
 #include "formats/nearest.hpp"
+#include "fovea/base/function_ref.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/utf8.hpp"
 
@@ -135,18 +136,76 @@ void check_ranges(std::vector<Entry>& entries, int64_t data_bytes, std::string_v
              at, data_bytes);
 }
 
-// Over the header, its own eight digits read as zeros, then the data.
-void check_checksum(std::string header, std::string_view digits, std::span<const std::byte> data,
-                    std::string_view where) {
+// The checksum of a header, its own eight digits read as zeros.
+uint32_t header_checksum(std::string header, std::string_view where) {
   const size_t found = header.find(kChecksumText);
   check_data(found != std::string::npos && found + kChecksumText.size() + kChecksumDigits <= header.size(),
              where,
              "expected the checksum in the form that Fovea writes, found another; remove fovea.crc32c from "
              "the metadata");
   header.replace(found + kChecksumText.size(), kChecksumDigits, kChecksumDigits, '0');
-  const std::string actual = fmt::format("{:08x}", crc32c(data, crc32c(header)));
-  check_data(actual == digits, where, "expected checksum {}, found {}; the file is damaged: copy it again",
-             digits, actual);
+  return crc32c(header);
+}
+
+// Fills the span with the next bytes of the file.
+using NextBytes = FunctionRef<void(std::span<std::byte>)>;
+
+// A file of `size` bytes, read once from front to back, each tensor straight into its own memory.
+SafeTensors read_in_order(int64_t size, NextBytes next, std::string_view where) {
+  check_data(size >= 8, where,
+             "expected a safetensors file of at least 8 bytes, found {}; the file is truncated", size);
+  uint64_t header_bytes = 0;
+  next(std::as_writable_bytes(std::span(&header_bytes, 1)));
+  check_data(
+      header_bytes <= static_cast<uint64_t>(kMaxHeaderBytes), where,
+      "expected a safetensors header of at most {} bytes, found {}; this is another kind of file, or damaged",
+      kMaxHeaderBytes, header_bytes);
+  check_data(header_bytes <= static_cast<uint64_t>(size - 8), where,
+             "expected a header of {} bytes, found {} in the file; the file is truncated", header_bytes,
+             size - 8);
+  std::string header(header_bytes, '\0');
+  next(std::as_writable_bytes(std::span(header)));
+  const int64_t data_bytes = size - 8 - static_cast<int64_t>(header_bytes);
+
+  const Json json = parse_json(header, where);
+  check_data(json.is_object(), where, "expected the header to be a JSON object, found {}", json.type_name());
+  SafeTensors result;
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : json.items()) {
+    if (name != kMetadataKey) {
+      entries.push_back(parse_entry(name, value, data_bytes, where));
+      continue;
+    }
+    check_data(value.is_object(), where, "expected __metadata__ to be an object, found {}",
+               value.type_name());
+    for (const auto& [key, text] : value.items()) {
+      check_data(text.is_string(), where, "expected metadata \"{}\" to be text, found {}", key,
+                 text.type_name());
+      result.metadata[key] = text.get<std::string>();
+    }
+  }
+  check_ranges(entries, data_bytes, where);
+  const auto checksum = result.metadata.find(kChecksumKey);
+  const bool checked = checksum != result.metadata.end();
+  uint32_t actual = checked ? header_checksum(header, where) : 0;
+  for (Entry& entry : entries) {
+    Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
+    const std::span bytes(static_cast<std::byte*>(tensor.raw()), static_cast<size_t>(tensor.nbytes()));
+    if (!bytes.empty()) next(bytes);
+    if (checked) actual = crc32c(bytes, actual);
+    if (entry.dtype == DType::kBool) {  // any byte but 0 and 1 is no bool: reading it would be undefined
+      for (std::byte& b : bytes) b = b == std::byte{0} ? std::byte{0} : std::byte{1};
+    }
+    result.tensors.push_back({std::move(entry.name), std::move(tensor)});
+  }
+  if (checked) {
+    const std::string digits = fmt::format("{:08x}", actual);
+    check_data(digits == checksum->second, where,
+               "expected checksum {}, found {}; the file is damaged: copy it again", checksum->second,
+               digits);
+    result.metadata.erase(checksum);
+  }
+  return result;
 }
 
 std::span<const std::byte> bytes_of(const Tensor& tensor) {
@@ -171,62 +230,18 @@ const Tensor& SafeTensors::at(std::string_view name) const {
 }
 
 SafeTensors parse_safetensors(std::span<const std::byte> bytes, std::string_view where) {
-  const auto size = static_cast<int64_t>(bytes.size());
-  check_data(size >= 8, where,
-             "expected a safetensors file of at least 8 bytes, found {}; the file is truncated", size);
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), 8);
-  check_data(
-      header_bytes <= static_cast<uint64_t>(kMaxHeaderBytes), where,
-      "expected a safetensors header of at most {} bytes, found {}; this is another kind of file, or damaged",
-      kMaxHeaderBytes, header_bytes);
-  check_data(header_bytes <= static_cast<uint64_t>(size - 8), where,
-             "expected a header of {} bytes, found {} in the file; the file is truncated", header_bytes,
-             size - 8);
-  const std::string header(reinterpret_cast<const char*>(bytes.data()) + 8, header_bytes);
-  const auto data = bytes.subspan(8 + header_bytes);
-  const auto data_bytes = static_cast<int64_t>(data.size());
-
-  const Json json = parse_json(header, where);
-  check_data(json.is_object(), where, "expected the header to be a JSON object, found {}", json.type_name());
-  SafeTensors result;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : json.items()) {
-    if (name != kMetadataKey) {
-      entries.push_back(parse_entry(name, value, data_bytes, where));
-      continue;
-    }
-    check_data(value.is_object(), where, "expected __metadata__ to be an object, found {}",
-               value.type_name());
-    for (const auto& [key, text] : value.items()) {
-      check_data(text.is_string(), where, "expected metadata \"{}\" to be text, found {}", key,
-                 text.type_name());
-      result.metadata[key] = text.get<std::string>();
-    }
-  }
-  check_ranges(entries, data_bytes, where);
-  if (const auto found = result.metadata.find(kChecksumKey); found != result.metadata.end()) {
-    check_checksum(header, found->second, data, where);
-    result.metadata.erase(found);
-  }
-  for (Entry& entry : entries) {
-    Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
-    const auto source =
-        data.subspan(static_cast<size_t>(entry.begin), static_cast<size_t>(entry.end - entry.begin));
-    if (entry.dtype == DType::kBool) {  // any byte but 0 and 1 is no bool: reading it would be undefined
-      auto* out = static_cast<unsigned char*>(tensor.raw());
-      for (size_t i = 0; i < source.size(); ++i) out[i] = source[i] == std::byte{0} ? 0 : 1;
-    } else if (!source.empty()) {
-      std::memcpy(tensor.raw(), source.data(), source.size());
-    }
-    result.tensors.push_back({std::move(entry.name), std::move(tensor)});
-  }
-  return result;
+  size_t at = 0;
+  const auto next = [&](std::span<std::byte> out) {
+    std::memcpy(out.data(), bytes.data() + at, out.size());
+    at += out.size();
+  };
+  return read_in_order(static_cast<int64_t>(bytes.size()), next, where);
 }
 
 SafeTensors load_safetensors(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path, int64_t{1} << 40);
-  return parse_safetensors(std::as_bytes(std::span(bytes)), path.string());
+  InputFile file(path);
+  const auto next = [&](std::span<std::byte> out) { file.read(out); };
+  return read_in_order(file.size(), next, path.string());
 }
 
 void save_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,

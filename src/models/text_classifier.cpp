@@ -88,6 +88,7 @@ TextClassifier::TextClassifier(const TextClassifierConfig& config, uint64_t seed
     options.scaled_residuals = true;
     transformer_ = nn::Transformer(options, random);
     attention_pooling_ = nn::Pooling(nn::PoolingKind::kAttention, c.width, random);
+    features = 3 * c.width;
   } else if (c.kind == ModelKind::kLstm) {
     recurrent_ = nn::RecurrentStack({.in = c.width,
                                      .hidden = c.width / 2,
@@ -178,7 +179,8 @@ Var TextClassifier::classify(Var x, const Offsets& offsets, nn::Context& context
     x = transformer_.forward(context, x, offsets);
     // What a class needs may be said once (attention pooling, a learned query) or be the tenor of it all
     // (mean).
-    const Var parts[2] = {autograd::mean_pool(x, offsets), attention_pooling_.forward(context, x, offsets)};
+    const Var parts[3] = {autograd::mean_pool(x, offsets), autograd::max_pool(x, offsets),
+                          attention_pooling_.forward(context, x, offsets)};
     features = autograd::concat_columns(parts);
   }
   return classifier_.forward(nn::dropout(context, std::move(features), config_.pooled_dropout));

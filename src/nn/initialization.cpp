@@ -10,24 +10,24 @@ namespace {
 
 constexpr double kDeviation = 0.02;  // GPT-2's and BERT's
 
-thread_local bool zeros_wanted = false;
+thread_local bool skipped = false;
 
 template <class Draw>
 Tensor drawn(const Shape& shape, Draw draw) {
-  if (zeros_wanted) return Tensor::zeros(shape);
   Tensor tensor = Tensor::empty(shape);
+  if (skipped) return tensor;
   for (float& value : tensor.span()) value = static_cast<float>(draw());
   return tensor;
 }
 
 }  // namespace
 
-ZeroInitialization::ZeroInitialization() : before_(zeros_wanted) {
-  zeros_wanted = true;
+SkipInitialization::SkipInitialization() : before_(skipped) {
+  skipped = true;
 }
 
-ZeroInitialization::~ZeroInitialization() {
-  zeros_wanted = before_;
+SkipInitialization::~SkipInitialization() {
+  skipped = before_;
 }
 
 Tensor normal_tensor(const Shape& shape, Random& random, double deviation, double mean) {

@@ -62,10 +62,14 @@ std::vector<NamedTensor> Module::state() {
   return tensors;
 }
 
-void Module::load_state(const std::vector<NamedTensor>& tensors) {
+namespace {
+
+// For each parameter its tensor; throws before anything is written.
+std::unordered_map<const autograd::Node*, const Tensor*> sources_of(Module& module,
+                                                                    const std::vector<NamedTensor>& tensors) {
   std::unordered_map<std::string_view, const Tensor*> given;
   for (const NamedTensor& t : tensors) given.emplace(t.name, &t.tensor);
-  const Parameters names = all_names(*this);
+  const Parameters names = all_names(module);
   std::unordered_map<const autograd::Node*, const Tensor*> source;
   std::unordered_set<std::string_view> known;
   for (const Parameter& p : names) {
@@ -83,15 +87,40 @@ void Module::load_state(const std::vector<NamedTensor>& tensors) {
     check_argument(known.contains(t.name), "load_state", "expected only this module's parameters, got {}",
                    t.name);
   }
-  const Parameters unique = parameters();
-  for (const Parameter& p : unique) {
+  for (const Parameter& p : module.parameters()) {
     check_argument(source.contains(p.var.node().get()), "load_state", "expected a tensor {}, got none",
                    p.name);
   }
-  for (const Parameter& p : unique) {
+  return source;
+}
+
+// Gives every parameter, under each of its names, its tensor.
+class Adopter final : public ModuleVisitor {
+ public:
+  explicit Adopter(const std::unordered_map<const autograd::Node*, const Tensor*>& source)
+      : source_(source) {}
+
+ private:
+  void found(const std::string&, autograd::Var& var, Decay) override {
+    if (var.requires_grad()) var.value() = *source_.at(var.node().get());
+  }
+  const std::unordered_map<const autograd::Node*, const Tensor*>& source_;
+};
+
+}  // namespace
+
+void Module::load_state(const std::vector<NamedTensor>& tensors) {
+  const auto source = sources_of(*this, tensors);
+  for (const Parameter& p : parameters()) {
     Tensor value = p.var.value();
     value.copy_from(*source.at(p.var.node().get()));
   }
+}
+
+void Module::adopt_state(const std::vector<NamedTensor>& tensors) {
+  const auto source = sources_of(*this, tensors);
+  Adopter adopter(source);
+  visit(adopter);
 }
 
 }  // namespace fovea::nn

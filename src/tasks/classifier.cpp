@@ -195,11 +195,11 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
                "expected vocab_size {} as in tokenizer.json, found {}", c.tokenizer->vocab_size(),
                config.vocab_size);
     try {
-      const nn::ZeroInitialization zeros;
+      const nn::SkipInitialization later;  // every parameter is loaded below
       c.network = std::make_shared<models::TextEnsemble>(config, 0);
       std::vector<nn::NamedTensor> state;
       for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
-      c.network->load_state(state);
+      c.network->adopt_state(state);
     } catch (const ArgumentError& error) {
       throw_data(weights_where, "expected the tensors of config.json's model: {}", error.what());
     }

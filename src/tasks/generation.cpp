@@ -143,11 +143,11 @@ TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
   try {
-    const nn::ZeroInitialization zeros;
+    const nn::SkipInitialization later;  // every parameter is loaded below
     result.network = std::make_shared<models::LanguageModel>(config, 0);
     std::vector<nn::NamedTensor> state;
     for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
-    result.network->load_state(state);
+    result.network->adopt_state(state);
   } catch (const ArgumentError& error) {
     throw_data(weights_path.string(), "expected the tensors of config.json's model: {}", error.what());
   }

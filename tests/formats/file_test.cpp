@@ -53,6 +53,32 @@ TEST(Crc32c, KnownValues) {
   EXPECT_EQ(crc32c(ascending), 0x46DD794Eu);  // RFC 3720, B.4
 }
 
+TEST(Crc32c, TheInstructionAndTheTablesAgree) {
+  std::string bytes;
+  for (int i = 0; i < 1000; ++i) {
+    const auto view = std::as_bytes(std::span(bytes));
+    ASSERT_EQ(crc32c(view, 7), crc32c_portable(view, 7)) << i;
+    bytes += static_cast<char>(i * 37 + i / 11);
+  }
+}
+
+TEST(InputFile, ReadsInOrderAndSaysWhatIsWrong) {
+  const auto folder = fresh_folder("input");
+  const auto path = folder / "x";
+  write_atomically(path, "abcdef");
+  InputFile file(path);
+  EXPECT_EQ(file.size(), 6);
+  std::string first(2, ' '), rest(5, ' ');
+  file.read(std::as_writable_bytes(std::span(first)));
+  EXPECT_EQ(first, "ab");
+  EXPECT_EQ(error_of([&] { file.read(std::as_writable_bytes(std::span(rest))); }),
+            path.string() + ": expected 6 bytes, found the end of the file before; was it being written?");
+  EXPECT_EQ(error_of([&] { InputFile directory(folder); }),
+            folder.string() + ": expected a regular file, found a directory; name the file within it");
+  EXPECT_EQ(error_of([&] { InputFile none(folder / "y"); }),
+            (folder / "y").string() + ": expected a file, found none; check the path");
+}
+
 TEST(Crc32c, PartsGiveTheWhole) {
   std::string text;
   for (int i = 0; i < 200; ++i) text += static_cast<char>(i * 7);

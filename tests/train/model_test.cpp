@@ -92,10 +92,7 @@ TEST(Model, LoadsInATenthOfASecondAndReadsAShortTextInAMillisecond) {
   config.ngrams = 2;
   config.ngram_buckets = 34000;  // stands for the words too
   config.char_ngrams = 5;
-  {
-    const nn::ZeroInitialization zeros;
-    c.network = std::make_shared<models::TextEnsemble>(config, 1);
-  }
+  c.network = std::make_shared<models::TextEnsemble>(config, 1);
   c.save_description(folder.path());
   c.save_weights(folder.path());
   using Clock = std::chrono::steady_clock;

@@ -18,10 +18,32 @@ inline constexpr int64_t kMaxFileBytes = int64_t{1} << 34;
 // memory is taken). A pipe or a device is read until its end, under the same bound.
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes = kMaxFileBytes);
 
+// A regular file read from front to back, for formats whose parts go straight into their own memory. The
+// constructor and read() throw DataError: missing, a directory, no regular file, unreadable, shorter than it
+// said. One thread at a time.
+class InputFile {
+ public:
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  int64_t size() const { return size_; }
+  // Fills the span with the next bytes.
+  void read(std::span<std::byte> out);
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  int64_t size_ = 0;
+};
+
 // CRC-32C (Castagnoli; RFC 3720), the checksum in every file that Fovea writes. crc32c(b, crc32c(a)) is the
 // checksum of a followed by b.
 uint32_t crc32c(std::span<const std::byte> bytes, uint32_t previous = 0);
 uint32_t crc32c(std::string_view bytes, uint32_t previous = 0);
+// The same without the processor's instruction, which crc32c uses where there is one.
+uint32_t crc32c_portable(std::span<const std::byte> bytes, uint32_t previous = 0);
 
 // A file that appears under its name only when commit() returns. Until then the bytes are in a temporary file
 // beside it ("name.tmp-PID-N"), which the destructor removes. commit() syncs the file, renames it and syncs

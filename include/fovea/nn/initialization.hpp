@@ -34,14 +34,15 @@ enum class Initialization {
 };
 Tensor initialized(const Shape& shape, Initialization how, Random& random);
 
-// While alive on this thread, all of the above give zeros: for a model that is about to be loaded, whose
-// weights would be drawn for nothing (ten million normal numbers take half a second).
-class ZeroInitialization {
+// While alive on this thread, all of the above leave their tensors unset: for a model whose every parameter
+// is about to be loaded (Module::adopt_state), whose weights would be drawn for nothing (ten million normal
+// numbers take half a second) and whose memory would be touched for nothing.
+class SkipInitialization {
  public:
-  ZeroInitialization();
-  ZeroInitialization(const ZeroInitialization&) = delete;
-  ZeroInitialization& operator=(const ZeroInitialization&) = delete;
-  ~ZeroInitialization();
+  SkipInitialization();
+  SkipInitialization(const SkipInitialization&) = delete;
+  SkipInitialization& operator=(const SkipInitialization&) = delete;
+  ~SkipInitialization();
 
  private:
   bool before_;

@@ -63,6 +63,9 @@ class Module {
   // Copies values in by name. ArgumentError names what is missing, unknown or of another shape, before
   // anything is written. A tied parameter may come under any of its names.
   void load_state(const std::vector<NamedTensor>& tensors);
+  // The same without copying: the parameters take the tensors' memory. For a module that nobody else shares
+  // parameters with (a copy of it would keep the old values).
+  void adopt_state(const std::vector<NamedTensor>& tensors);
 };
 
 }  // namespace fovea::nn
