@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "attention/cosine.hpp"
+#include "attention/merge.hpp"
 #include "attention/plain.hpp"
 #include "base/check.hpp"
 #include "fovea/base/parallel.hpp"
@@ -53,15 +54,8 @@ void merge(SoftmaxState& into, const SoftmaxState& part) {
                  to_string(into.lse.shape()));
   const int64_t width = rows == 0 ? 0 : into.out.numel() / rows;
   for (int64_t row = 0; row < rows; ++row) {
-    float& a = into.lse.data()[row];
-    const float b = part.lse.data()[row];
-    if (b == -std::numeric_limits<float>::infinity()) continue;
-    const float high = std::max(a, b);
-    const float wa = std::exp(a - high), wb = std::exp(b - high);
-    float* x = into.out.data() + row * width;
-    const float* y = part.out.data() + row * width;
-    for (int64_t c = 0; c < width; ++c) x[c] = (wa * x[c] + wb * y[c]) / (wa + wb);
-    a = high + std::log(wa + wb);
+    merge_row(into.out.data() + row * width, into.lse.data()[row], part.out.data() + row * width,
+              part.lse.data()[row], width);
   }
 }
 

@@ -1,0 +1,35 @@
+// Attention of a few new queries on caches of past keys: decoding. Memory-bound: every key and value is read
+// once for all queries and grouped heads. Keys are cut by a cache's own length and the parts merged in order,
+// so results have the same bits for any number of threads and in any batch. float32 arithmetic on whatever
+// the cache holds. Thread-safe as long as no cache changes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "fovea/attention/inputs.hpp"
+#include "fovea/attention/kv_cache.hpp"
+#include "fovea/attention/observe.hpp"
+#include "fovea/attention/spec.hpp"
+
+namespace fovea {
+
+struct DecodeInputs {
+  HeadsView<const float> q{};  // [Tq, H, D], Hkv divides H
+  Offsets q_offsets{};         // N sequences, usually of 1 to 8 queries …
+  std::span<const KvCache* const>
+      caches{};  // … and the cache of each, which holds the queries' own tokens too
+  std::span<const float> alibi_slopes{};  // [H] or empty
+  RelativeBias relative{};
+  std::span<const float> sinks{};  // [H] or empty
+};
+
+// out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j over the cache of query i's sequence, the last query standing
+// at the last token. out [Tq, H, Dv]; lse [Tq, H], natural, null when not wanted; the options of
+// AttentionSpec hold, but for dropout and cosine scores (append normalised keys, and normalise q). Insight as
+// in attention_forward, key_mass [Σ cache lengths, H] in the order of the caches. ArgumentError for shapes
+// that do not fit and for those options.
+void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
+                      const Observers& observers = {}, Insight* seen = nullptr);
+
+}  // namespace fovea

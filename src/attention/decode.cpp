@@ -1,0 +1,300 @@
+#include "fovea/attention/decode.hpp"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "attention/fused.hpp"
+#include "attention/merge.hpp"
+#include "attention/schedule.hpp"
+#include "base/check.hpp"
+#include "kernels/attention_decode.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr const char* kCall = "attention_decode";
+constexpr float kLog2E = 1.44269504088896341f;
+constexpr float kLn2 = 0.693147180559945309f;
+// Keys of one task: at most 32 parts of a cache, none shorter than 512.
+constexpr int64_t kLeastKeys = 512, kMostParts = 32;
+
+int64_t part_length(int64_t keys) {
+  const int64_t least = (keys + kMostParts - 1) / kMostParts;
+  return std::max(kLeastKeys, (least + 63) / 64 * 64);
+}
+int64_t parts_of(int64_t keys) {
+  const int64_t length = part_length(keys);
+  return (keys + length - 1) / length;
+}
+
+// The call as the checks of attention know it: shapes and options, the caches' contents aside.
+AttentionInputs as_inputs(const DecodeInputs& in, std::vector<int64_t>& lengths) {
+  check_argument(static_cast<int64_t>(in.caches.size()) == in.q_offsets.count(), kCall,
+                 "expected one cache for each of the {} sequences, got {}", in.q_offsets.count(),
+                 in.caches.size());
+  check_argument(!in.caches.empty(), kCall, "expected at least one sequence, got none");
+  for (const KvCache* cache : in.caches) {
+    check_argument(cache != nullptr, kCall, "expected caches, got a null pointer");
+    const KvCacheOptions &a = cache->options(), &b = in.caches.front()->options();
+    check_argument(a.kv_heads == b.kv_heads && a.width == b.width && a.value_width == b.value_width, kCall,
+                   "expected caches of equal heads and widths, got [{}, {}, {}] and [{}, {}, {}]", b.kv_heads,
+                   b.width, b.value_width, a.kv_heads, a.width, a.value_width);
+    lengths.push_back(cache->length());
+  }
+  const KvCacheOptions& o = in.caches.front()->options();
+  AttentionInputs shapes;
+  shapes.q = in.q;
+  shapes.q_offsets = in.q_offsets;
+  shapes.k_offsets = Offsets::from_lengths(lengths);
+  const int64_t tokens = shapes.k_offsets.total();
+  // Checked by shape; never read. q's address stands for "there is data".
+  shapes.k = contiguous_view<const float, 3>(in.q.data, {tokens, o.kv_heads, o.width});
+  shapes.v = contiguous_view<const float, 3>(in.q.data, {tokens, o.kv_heads, o.value_width});
+  shapes.alibi_slopes = in.alibi_slopes;
+  shapes.relative = in.relative;
+  shapes.sinks = in.sinks;
+  return shapes;
+}
+
+kernels::DecodeType decode_type(CacheType type) {
+  switch (type) {
+    case CacheType::kF32:
+      return kernels::DecodeType::kF32;
+    case CacheType::kBF16:
+      return kernels::DecodeType::kBF16;
+    case CacheType::kF16:
+      return kernels::DecodeType::kF16;
+    case CacheType::kInt8:
+      return kernels::DecodeType::kInt8;
+  }
+  return kernels::DecodeType::kF32;
+}
+
+int64_t bytes_of(CacheType type) {
+  return type == CacheType::kF32 ? 4 : type == CacheType::kInt8 ? 1 : 2;
+}
+
+// What the tasks of a call share.
+struct Call {
+  const DecodeInputs& in;
+  const AttentionInputs& shapes;
+  const Resolved& r;
+  int64_t width, value_width;     // padded
+  Buffer<float> partial;          // of each part: [rows] maxima, [rows] sums, [rows][value_width] outputs
+  Buffer<int64_t> partial_begin;  // of a sequence's first part
+  Buffer<float> scores;           // [H][Lq][Lk] of each sequence, when somebody looks
+  Buffer<int64_t> scores_begin;
+
+  int64_t rows(int64_t n) const { return in.q_offsets.length(n) * r.group; }
+  int64_t part_floats(int64_t n) const { return (rows(n) * (value_width + 2) + 15) / 16 * 16; }
+  float* part(int64_t n, int64_t kv_head, int64_t index) {
+    const int64_t keys = in.caches[static_cast<size_t>(n)]->length();
+    return partial.data() + partial_begin[static_cast<size_t>(n)] +
+           (kv_head * parts_of(keys) + index) * part_floats(n);
+  }
+  float* scores_of(int64_t n, int64_t head) {
+    if (scores.size() == 0) return nullptr;
+    return scores.data() + scores_begin[static_cast<size_t>(n)] +
+           head * in.q_offsets.length(n) * in.caches[static_cast<size_t>(n)]->length();
+  }
+};
+
+// Row g·Lq + i is query i of the group's head g.
+void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end) {
+  const Resolved& r = call.r;
+  const KvCache& cache = *call.in.caches[static_cast<size_t>(n)];
+  const kernels::DecodeKernels& kernel = kernels::decode_kernels();
+  const int64_t lq = call.in.q_offsets.length(n), lk = cache.length(), rows = call.rows(n);
+  const int64_t q0 = call.in.q_offsets.begin(n), width = call.width;
+  Buffer<float> workspace(static_cast<size_t>(kernel.workspace(rows, width) + rows * width));
+  Buffer<int64_t> ranges(static_cast<size_t>(2 * rows));
+  Buffer<const float*> distances(static_cast<size_t>(r.has_distance() ? rows : 0));
+  float* q = workspace.data() + kernel.workspace(rows, width);
+  float* state = call.part(n, kv_head, begin / part_length(lk));
+
+  kernels::DecodeTask task;
+  task.type = decode_type(cache.options().type);
+  task.width = width;
+  task.value_width = call.value_width;
+  task.q = q;
+  task.rows = rows;
+  task.first = ranges.data();
+  task.end = ranges.data() + rows;
+  task.softcap = r.softcap;
+  if (r.has_distance()) task.distance = distances.data();
+  task.scores_stride = lk;
+  task.state = {state, state + rows, state + 2 * rows};
+  std::fill_n(task.state.max, rows, -1e29f);
+  std::fill_n(task.state.sum, rows, 0.0f);
+  std::fill_n(task.state.out, rows * call.value_width, 0.0f);
+  int64_t least = lk, most = 0;  // keys that any row sees
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t i = row % lq, head = kv_head * r.group + row / lq;
+    const float* from = at(call.in.q, q0 + i, head);
+    for (int64_t c = 0; c < width; ++c) q[row * width + c] = c < r.d ? from[c] * (r.scale * kLog2E) : 0.0f;
+    least = std::min(least, r.first_key(i, lq, lk));
+    most = std::max(most, r.end_key(i, lq, lk));
+  }
+  float* scores = call.scores_of(n, kv_head * r.group);
+  if (scores != nullptr) {
+    for (int64_t row = 0; row < rows; ++row) {
+      std::fill(scores + row * lk + begin, scores + row * lk + end, kernels::kMaskedScore);
+    }
+  }
+  const int64_t element = bytes_of(cache.options().type), block = cache.options().block;
+  for (int64_t token = std::max(begin, least); token < std::min(end, most);) {
+    const KvCache::Run run = cache.run_at(token, std::min(end, most));
+    task.keys = run.end - run.begin;
+    task.k = static_cast<const std::byte*>(run.k) + kv_head * block * width * element;
+    task.v = static_cast<const std::byte*>(run.v) + kv_head * block * call.value_width * element;
+    task.k_scale = run.k_scale == nullptr ? nullptr : run.k_scale + kv_head * block;
+    task.v_scale = run.v_scale == nullptr ? nullptr : run.v_scale + kv_head * block;
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t i = row % lq, head = kv_head * r.group + row / lq;
+      ranges[static_cast<size_t>(row)] = std::clamp<int64_t>(r.first_key(i, lq, lk) - token, 0, task.keys);
+      ranges[static_cast<size_t>(rows + row)] =
+          std::clamp<int64_t>(r.end_key(i, lq, lk) - token, 0, task.keys);
+      if (r.has_distance()) {
+        distances[static_cast<size_t>(row)] =
+            r.distance.data() + head * r.distance_span + r.distance_zero + i + lk - lq - token;
+      }
+    }
+    task.scores = scores == nullptr ? nullptr : scores + token;
+    kernel.run(task, workspace.data());
+    token = run.end;
+  }
+}
+
+// The parts of a row, in order, from the sink on; returns its lse.
+float merge_parts(Call& call, int64_t n, int64_t head, int64_t i, float* out, Buffer<float>& part_out) {
+  const Resolved& r = call.r;
+  const int64_t rows = call.rows(n), row = head % r.group * call.in.q_offsets.length(n) + i;
+  float lse = call.in.sinks.empty() ? -std::numeric_limits<float>::infinity()
+                                    : call.in.sinks[static_cast<size_t>(head)];
+  std::fill_n(out, r.dv, 0.0f);
+  const int64_t parts = parts_of(call.in.caches[static_cast<size_t>(n)]->length());
+  for (int64_t p = 0; p < parts; ++p) {
+    const float* state = call.part(n, head / r.group, p);
+    const float sum = state[rows + row];
+    if (sum == 0.0f) continue;
+    const float* from = state + 2 * rows + row * call.value_width;
+    for (int64_t c = 0; c < r.dv; ++c) part_out[static_cast<size_t>(c)] = from[c] / sum;
+    merge_row(out, lse, part_out.data(), state[row] * kLn2 + std::log(sum), r.dv);
+  }
+  return lse;
+}
+
+// The k strongest keys, the lower index first among equals.
+void top_keys(const float* weights, int64_t keys, int64_t k, int64_t* index, float* weight) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < keys; ++j) {
+    if (weights[j] == 0.0f || (count == k && !(weights[j] > weight[k - 1]))) continue;
+    int64_t at = count < k ? count++ : k - 1;
+    for (; at > 0 && weights[j] > weight[at - 1]; --at) {
+      weight[at] = weight[at - 1];
+      index[at] = index[at - 1];
+    }
+    weight[at] = weights[j];
+    index[at] = j;
+  }
+  std::fill(index + count, index + k, int64_t{-1});
+  std::fill(weight + count, weight + k, 0.0f);
+}
+
+void observe_head(Call& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
+                  Insight& seen) {
+  const int64_t lq = call.in.q_offsets.length(n), lk = call.in.caches[static_cast<size_t>(n)]->length();
+  const int64_t q0 = call.in.q_offsets.begin(n), k0 = call.shapes.k_offsets.begin(n), heads = call.r.heads;
+  for (int64_t i = 0; i < lq; ++i) {
+    const int64_t at = (q0 + i) * heads + head;
+    float* weights = call.scores_of(n, head) + i * lk;
+    const bool empty = lse[at] == -std::numeric_limits<float>::infinity();
+    if (empty) std::fill_n(weights, lk, kernels::kMaskedScore);
+    float entropy = kernels::decode_kernels().weigh({weights, lk, empty ? 0.0f : lse[at] * kLog2E});
+    if (!call.in.sinks.empty()) {
+      const float sink = call.in.sinks[static_cast<size_t>(head)] - lse[at];
+      entropy -= std::exp(sink) * sink;
+    }
+    if (wanted.entropy) seen.entropy.data()[at] = std::max(0.0f, entropy);
+    if (wanted.max) top_keys(weights, lk, 1, seen.max_key.data<int64_t>() + at, seen.max_weight.data() + at);
+    if (wanted.top_k > 0) {
+      top_keys(weights, lk, wanted.top_k, seen.top_k_keys.data<int64_t>() + at * wanted.top_k,
+               seen.top_k_weights.data() + at * wanted.top_k);
+    }
+    for (int64_t j = 0; wanted.key_mass && j < lk; ++j)
+      seen.key_mass.data()[(k0 + j) * heads + head] += weights[j];
+  }
+}
+
+}  // namespace
+
+void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsView<float> out, float* lse,
+                      const Observers& observers, Insight* seen) {
+  std::vector<int64_t> lengths;
+  const AttentionInputs shapes = as_inputs(in, lengths);
+  const Resolved r = resolve(kCall, shapes, spec);
+  check_argument(spec.dropout == 0, kCall, "expected no dropout, got {}", spec.dropout);
+  check_argument(spec.score != Score::kCosine, kCall, "expected scaled dot or dot scores, got cosine");
+  check_argument(
+      out.dim(0) == in.q.dim(0) && out.dim(1) == r.heads && out.dim(2) == r.dv && out.stride(2) == 1, kCall,
+      "expected out [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", in.q.dim(0), r.heads, r.dv,
+      out.dim(0), out.dim(1), out.dim(2));
+  check_observers(kCall, observers, seen);
+  if (seen != nullptr) prepare_insight(shapes, observers, *seen);
+
+  Call call{in, shapes, r, in.caches.front()->padded_width(), in.caches.front()->padded_value_width(), {},
+            {}, {},     {}};
+  call.partial_begin = Buffer<int64_t>(static_cast<size_t>(r.sequences));
+  call.scores_begin = Buffer<int64_t>(static_cast<size_t>(r.sequences));
+  int64_t tasks = 0, partial = 0, scores = 0;
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t parts = parts_of(shapes.k_offsets.length(n)) * r.kv_heads;
+    call.partial_begin[static_cast<size_t>(n)] = partial;
+    call.scores_begin[static_cast<size_t>(n)] = scores;
+    tasks += parts;
+    partial += parts * call.part_floats(n);
+    scores += r.heads * in.q_offsets.length(n) * shapes.k_offsets.length(n);
+  }
+  call.partial = Buffer<float>(static_cast<size_t>(partial));
+  if (observers.any()) call.scores = Buffer<float>(static_cast<size_t>(scores));
+  Plan plan(tasks);
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t keys = shapes.k_offsets.length(n), step = part_length(keys);
+    for (int64_t h = 0; h < r.kv_heads && call.rows(n) > 0; ++h) {
+      for (int64_t begin = 0; begin < keys; begin += step) {
+        const int64_t end = std::min(keys, begin + step);
+        // Bound by memory: a key read counts as eight multiply-adds a number, whatever the rows.
+        plan.add({n, h, begin, end}, (end - begin) * (r.d + r.dv) * std::max<int64_t>(8, call.rows(n)));
+      }
+    }
+  }
+  plan.run([&](const Item& item) { run_part(call, item.sequence, item.head, item.begin, item.end); });
+
+  const int64_t rows = in.q.dim(0) * r.heads;
+  Buffer<float> own_lse(static_cast<size_t>(lse == nullptr ? rows : 0));
+  if (lse == nullptr) lse = own_lse.data();
+  Plan merges(r.sequences * r.heads);
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t looks = observers.any() ? shapes.k_offsets.length(n) * 16 : 0;
+    for (int64_t h = 0; h < r.heads; ++h) {
+      const int64_t parts = parts_of(shapes.k_offsets.length(n));
+      merges.add({n, h, 0, 0}, in.q_offsets.length(n) * (parts * (r.dv * 4 + 64) + looks));
+    }
+  }
+  merges.run([&](const Item& item) {
+    Buffer<float> part_out(static_cast<size_t>(r.dv));
+    for (int64_t i = 0; i < in.q_offsets.length(item.sequence); ++i) {
+      const int64_t t = in.q_offsets.begin(item.sequence) + i;
+      lse[t * r.heads + item.head] =
+          merge_parts(call, item.sequence, item.head, i, at(out, t, item.head), part_out);
+    }
+    if (observers.any()) observe_head(call, item.sequence, item.head, lse, observers, *seen);
+  });
+  if (seen != nullptr && observers.any()) {
+    seen->lse = Tensor::empty({in.q.dim(0), r.heads});
+    std::copy_n(lse, rows, seen->lse.data());
+  }
+}
+
+}  // namespace fovea

@@ -1,0 +1,264 @@
+#include "kernels/attention_decode.hpp"
+
+#include "kernels/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_decode.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "fovea/tensor/dtype.hpp"
+#include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kTile =
+    64;  // keys between two looks at the running maximum; their scores stay in registers' reach
+
+HWY_INLINE V widen(const float* x) {
+  return hn::LoadU(F(), x);
+}
+HWY_INLINE V widen(const BFloat16* x) {
+  const hn::ScalableTag<uint32_t> du;
+  const hn::Rebind<uint16_t, F> d16;
+  return hn::BitCast(F(), hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, &x->bits))));
+}
+HWY_INLINE V widen(const Float16* x) {
+  const hn::Rebind<hwy::float16_t, F> d16;
+  const hn::Rebind<uint16_t, F> bits;
+  return hn::PromoteTo(F(), hn::BitCast(d16, hn::LoadU(bits, &x->bits)));
+}
+HWY_INLINE V widen(const int8_t* x) {
+  const hn::Rebind<int8_t, F> d8;
+  return hn::ConvertTo(F(), hn::PromoteTo(I(), hn::LoadU(d8, x)));
+}
+
+// Sums across each of kLanes vectors lying one after the other, as one vector.
+HWY_INLINE V sum_across(const float* sums) {
+  const F d;
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Load(d, sums);
+#else
+  const float* row[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) row[i] = sums + i * kLanes;
+  V total = hn::Zero(d);
+  for (int64_t c = 0; c < kLanes; c += 4) {
+    V v[4] = {load_blocks(row, 0, c), load_blocks(row, 1, c), load_blocks(row, 2, c), load_blocks(row, 3, c)};
+    transpose_blocks(v[0], v[1], v[2], v[3]);
+    total = hn::Add(total, hn::Add(hn::Add(v[0], v[1]), hn::Add(v[2], v[3])));
+  }
+  return total;
+#endif
+}
+
+// scores[r·kTile + j] = q_r·k_j for kRows rows and up to kTile keys; keys that do not exist give 0.
+template <int kRows, class T>
+HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t width, float* scores) {
+  const F d;
+  alignas(64) float sums[kRows * kLanes * kLanes];
+  for (int64_t group = 0; group < keys; group += kLanes) {
+    for (int64_t i = 0; i < kLanes; ++i) {
+      V acc[kRows];
+      FOVEA_UNROLL
+      for (int r = 0; r < kRows; ++r) acc[r] = hn::Zero(d);
+      if (group + i < keys) {
+        const T* row = k + (group + i) * width;
+        for (int64_t c = 0; c < width; c += kLanes) {
+          const V x = widen(row + c);
+          FOVEA_UNROLL
+          for (int r = 0; r < kRows; ++r) acc[r] = hn::MulAdd(x, hn::LoadU(d, q + r * width + c), acc[r]);
+        }
+      }
+      FOVEA_UNROLL
+      for (int r = 0; r < kRows; ++r) hn::Store(acc[r], d, sums + (r * kLanes + i) * kLanes);
+    }
+    FOVEA_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      hn::Store(sum_across(sums + r * kLanes * kLanes), d, scores + r * kTile + group);
+    }
+  }
+}
+
+// out[r][c] += Σ_j p[r·kTile + j]·v_j[c] for kRows rows.
+template <int kRows, int kVectors, class T>
+HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_t width, float* out) {
+  const F d;
+  V acc[kRows][kVectors];
+  FOVEA_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    FOVEA_UNROLL
+    for (int n = 0; n < kVectors; ++n) acc[r][n] = hn::LoadU(d, out + r * width + n * kLanes);
+  }
+  for (int64_t j = 0; j < keys; ++j) {
+    V x[kVectors];
+    FOVEA_UNROLL
+    for (int n = 0; n < kVectors; ++n) x[n] = widen(v + j * width + n * kLanes);
+    FOVEA_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const V weight = hn::Set(d, p[r * kTile + j]);
+      FOVEA_UNROLL
+      for (int n = 0; n < kVectors; ++n) acc[r][n] = hn::MulAdd(weight, x[n], acc[r][n]);
+    }
+  }
+  FOVEA_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    FOVEA_UNROLL
+    for (int n = 0; n < kVectors; ++n) hn::StoreU(acc[r][n], d, out + r * width + n * kLanes);
+  }
+}
+
+template <int kRows, class T>
+HWY_INLINE void value_tile(const float* p, const T* v, int64_t keys, int64_t width, float* out) {
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= width; c += 4 * kLanes) value_columns<kRows, 4>(p, v + c, keys, width, out + c);
+  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, keys, width, out + c);
+}
+
+// Scores of one row and tile to weights: scale, softcap, bias, mask, running maximum and sum.
+HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_t keys, float* s) {
+  const F d;
+  const I di;
+  const VI first = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.first[r] - tile, 0, kTile)));
+  const VI end = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.end[r] - tile, 0, kTile)));
+  const V masked = hn::Set(d, kMaskedScore);
+  V most = hn::Set(d, kFloor);
+  for (int64_t j = 0; j < keys; j += kLanes) {
+    V x = hn::Load(d, s + j);
+    const VI key = hn::Iota(di, static_cast<int32_t>(j));
+    const auto seen = hn::RebindMask(d, hn::AndNot(hn::Lt(key, first), hn::Lt(key, end)));
+    // Reading past the last key stays within a vector's rest of the arrays of a block's last head, so it is
+    // not done.
+    alignas(64) float rest[2 * kLanes] = {};
+    const int64_t count = std::min(kLanes, keys - j);
+    const auto load = [&](const float* from) HWY_ATTR {
+      if (count == kLanes) return hn::LoadU(d, from);
+      for (int64_t i = 0; i < count; ++i) rest[i] = from[i];
+      return hn::Load(d, rest);
+    };
+    if (t.k_scale != nullptr) x = hn::Mul(x, load(t.k_scale + tile + j));
+    hn::Store(x, d, s + j);
+    if (t.softcap > 0.0f) {
+      softcap_column(s + j, kLanes, {0, 1}, t.softcap, nullptr);
+      x = hn::Load(d, s + j);
+    }
+    if (t.distance != nullptr) {
+      for (int64_t i = 0; i < count; ++i) rest[i] = t.distance[r][-(tile + j + i)];
+      x = hn::MulAdd(hn::Load(d, rest), hn::Set(d, kLog2E), x);
+    }
+    x = hn::IfThenElse(seen, x, masked);
+    hn::Store(x, d, s + j);
+    most = hn::Max(most, x);
+    if (t.scores != nullptr) {
+      alignas(64) float lanes[kLanes];
+      hn::Store(x, d, lanes);
+      std::copy_n(lanes, count, t.scores + r * t.scores_stride + tile + j);
+    }
+  }
+  const float highest = hn::GetLane(hn::MaxOfLanes(d, most));
+  if (highest > t.state.max[r]) {
+    const float alpha = hn::GetLane(exp2_of(hn::Set(d, t.state.max[r] - highest)));
+    t.state.max[r] = highest;
+    t.state.sum[r] *= alpha;
+    float* out = t.state.out + r * t.value_width;
+    for (int64_t c = 0; c < t.value_width; c += kLanes) {
+      hn::StoreU(hn::Mul(hn::LoadU(d, out + c), hn::Set(d, alpha)), d, out + c);
+    }
+  }
+  const V max = hn::Set(d, t.state.max[r]);
+  V sum = hn::Zero(d);
+  for (int64_t j = 0; j < keys; j += kLanes) {
+    V weight = exp2_of(hn::Sub(hn::Load(d, s + j), max));
+    sum = hn::Add(sum, weight);
+    hn::Store(weight, d, s + j);
+  }
+  if (t.v_scale != nullptr) {
+    for (int64_t j = 0; j < keys; ++j) s[j] *= t.v_scale[tile + j];
+  }
+  t.state.sum[r] += hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+template <int kRows, class T>
+HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64_t keys, float* s) {
+  score_tile<kRows>(t.q + r * t.width, static_cast<const T*>(t.k) + tile * t.width, keys, t.width, s);
+  for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, keys, s + i * kTile);
+  value_tile<kRows>(s, static_cast<const T*>(t.v) + tile * t.value_width, keys, t.value_width,
+                    t.state.out + r * t.value_width);
+}
+
+template <class T>
+void run_type(const DecodeTask& t, float* s) {
+  for (int64_t tile = 0; tile < t.keys; tile += kTile) {
+    const int64_t keys = std::min(kTile, t.keys - tile);
+    int64_t r = 0;
+    for (; r + 4 <= t.rows; r += 4) rows_of_tile<4, T>(t, r, tile, keys, s);
+    if (r + 2 <= t.rows) {
+      rows_of_tile<2, T>(t, r, tile, keys, s);
+      r += 2;
+    }
+    if (r < t.rows) rows_of_tile<1, T>(t, r, tile, keys, s);
+  }
+}
+
+}  // namespace
+
+int64_t decode_workspace(int64_t, int64_t) {
+  return 4 * kTile;
+}
+
+void decode_run(const DecodeTask& t, float* workspace) {
+  switch (t.type) {
+    case DecodeType::kF32:
+      return run_type<float>(t, workspace);
+    case DecodeType::kBF16:
+      return run_type<BFloat16>(t, workspace);
+    case DecodeType::kF16:
+      return run_type<Float16>(t, workspace);
+    case DecodeType::kInt8:
+      return run_type<int8_t>(t, workspace);
+  }
+}
+
+float decode_weigh(const DecodeWeights& w) {
+  const F d;
+  const V lse = hn::Set(d, w.lse), least = hn::Set(d, -200.0f);
+  V entropy = hn::Zero(d);
+  alignas(64) float rest[kLanes];
+  for (int64_t j = 0; j < w.keys; j += kLanes) {
+    const int64_t count = std::min(kLanes, w.keys - j);
+    std::fill(rest, rest + kLanes, kMaskedScore);
+    std::copy_n(w.scores + j, count, rest);
+    const V x = hn::Sub(hn::Load(d, rest), lse);
+    const V weight = exp2_of(x);
+    entropy = hn::NegMulAdd(weight, hn::Max(least, x), entropy);
+    hn::Store(weight, d, rest);
+    std::copy_n(rest, count, w.scores + j);
+  }
+  return kLn2 * hn::GetLane(hn::SumOfLanes(d, entropy));
+}
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/attention_select.hpp"
+namespace fovea::kernels {
+namespace {
+
+DecodeKernels kernels_of(Isa isa) {
+  return {FOVEA_ATTENTION_PICK(isa, decode_run), FOVEA_ATTENTION_PICK(isa, decode_workspace),
+          FOVEA_ATTENTION_PICK(isa, decode_weigh)};
+}
+
+}  // namespace
+
+const DecodeKernels& decode_kernels() {
+  static const DecodeKernels tables[] = {kernels_of(Isa::kBaseline), kernels_of(Isa::kAvx2),
+                                         kernels_of(Isa::kAvx512)};
+  return tables[static_cast<size_t>(current_isa())];
+}
+
+}  // namespace fovea::kernels
+#endif
