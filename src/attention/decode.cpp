@@ -160,6 +160,12 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
             r.distance.data() + head * r.distance_span + r.distance_zero + i + lk - lq - token;
       }
     }
+    task.next_k = task.next_v = nullptr;
+    if (run.end < std::min(end, most)) {
+      const KvCache::Run next = cache.run_at(run.end, run.end + 1);
+      task.next_k = static_cast<const std::byte*>(next.k) + kv_head * block * width * element;
+      task.next_v = static_cast<const std::byte*>(next.v) + kv_head * block * call.value_width * element;
+    }
     task.scores = scores == nullptr ? nullptr : scores + token;
     kernel.run(task, workspace.data());
     token = run.end;

@@ -54,9 +54,19 @@ HWY_INLINE V sum_across(const float* sums) {
 #endif
 }
 
+// Asks for a row that will be read a tile later: the processor's own prefetching stops at the ends of the
+// short runs that keys and values alternate in.
+template <class T>
+HWY_INLINE void fetch_row(const T* row, int64_t width) {
+  const char* bytes = reinterpret_cast<const char*>(row);
+  for (int64_t at = 0; at < width * static_cast<int64_t>(sizeof(T)); at += 64)
+    __builtin_prefetch(bytes + at, 0, 2);
+}
+
 // scores[r·kTile + j] = q_r·k_j for kRows rows and up to kTile keys; keys that do not exist give 0.
 template <int kRows, class T>
-HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t width, float* scores) {
+HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t keys, int64_t width,
+                             float* scores) {
   const F d;
   alignas(64) float sums[kRows * kLanes * kLanes];
   for (int64_t group = 0; group < keys; group += kLanes) {
@@ -66,6 +76,7 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t w
       for (int r = 0; r < kRows; ++r) acc[r] = hn::Zero(d);
       if (group + i < keys) {
         const T* row = k + (group + i) * width;
+        if (next != nullptr) fetch_row(next + (group + i) * width, width);
         for (int64_t c = 0; c < width; c += kLanes) {
           const V x = widen(row + c);
           FOVEA_UNROLL
@@ -84,7 +95,8 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t w
 
 // out[r][c] += Σ_j p[r·kTile + j]·v_j[c] for kRows rows.
 template <int kRows, int kVectors, class T>
-HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_t width, float* out) {
+HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64_t keys, int64_t width,
+                                float* out) {
   const F d;
   V acc[kRows][kVectors];
   FOVEA_UNROLL
@@ -96,6 +108,7 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_
     V x[kVectors];
     FOVEA_UNROLL
     for (int n = 0; n < kVectors; ++n) x[n] = widen(v + j * width + n * kLanes);
+    if (next != nullptr) fetch_row(next + j * width, kVectors * kLanes);
     FOVEA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const V weight = hn::Set(d, p[r * kTile + j]);
@@ -111,10 +124,13 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_
 }
 
 template <int kRows, class T>
-HWY_INLINE void value_tile(const float* p, const T* v, int64_t keys, int64_t width, float* out) {
+HWY_INLINE void value_tile(const float* p, const T* v, const T* next, int64_t keys, int64_t width,
+                           float* out) {
+  const auto ahead = [next](int64_t c) { return next == nullptr ? nullptr : next + c; };
   int64_t c = 0;
-  for (; c + 4 * kLanes <= width; c += 4 * kLanes) value_columns<kRows, 4>(p, v + c, keys, width, out + c);
-  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, keys, width, out + c);
+  for (; c + 4 * kLanes <= width; c += 4 * kLanes)
+    value_columns<kRows, 4>(p, v + c, ahead(c), keys, width, out + c);
+  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, ahead(c), keys, width, out + c);
 }
 
 // Scores of one row and tile to weights: scale, softcap, bias, mask, running maximum and sum.
@@ -182,10 +198,15 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_
 
 template <int kRows, class T>
 HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64_t keys, float* s) {
-  score_tile<kRows>(t.q + r * t.width, static_cast<const T*>(t.k) + tile * t.width, keys, t.width, s);
+  // The first rows fetch for all.
+  const bool within = tile + kTile < t.keys;
+  const auto* k = static_cast<const T*>(t.k) + tile * t.width;
+  const auto* v = static_cast<const T*>(t.v) + tile * t.value_width;
+  const T* next_k = r > 0 ? nullptr : within ? k + kTile * t.width : static_cast<const T*>(t.next_k);
+  const T* next_v = r > 0 ? nullptr : within ? v + kTile * t.value_width : static_cast<const T*>(t.next_v);
+  score_tile<kRows>(t.q + r * t.width, k, next_k, keys, t.width, s);
   for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, keys, s + i * kTile);
-  value_tile<kRows>(s, static_cast<const T*>(t.v) + tile * t.value_width, keys, t.value_width,
-                    t.state.out + r * t.value_width);
+  value_tile<kRows>(s, v, next_v, keys, t.value_width, t.state.out + r * t.value_width);
 }
 
 template <class T>

@@ -25,7 +25,9 @@ struct DecodeTask {
   const float* k_scale = nullptr;  // [keys]; int8
   const float* v_scale = nullptr;
   int64_t keys = 0, width = 0, value_width = 0;  // widths multiples of 16
-  const float* q = nullptr;                      // [rows][width], times scale·log2 e
+  const void* next_k = nullptr;  // what will be read after this run, to be fetched ahead; null: nothing
+  const void* next_v = nullptr;
+  const float* q = nullptr;  // [rows][width], times scale·log2 e
   int64_t rows = 0;
   // Row r sees the keys [first[r], end[r]) of the run.
   const int64_t* first = nullptr;
