@@ -1,12 +1,14 @@
 // The call's outer layer: checks, insights' tensors, results.
 #include "fovea/attention/attention.hpp"
 
+#include <fmt/ranges.h>
+
 #include <limits>
 
-#include "attention/cosine.hpp"
 #include "attention/fused.hpp"
 #include "attention/half.hpp"
 #include "attention/resolve.hpp"
+#include "attention/score.hpp"
 #include "base/check.hpp"
 
 namespace fovea {
@@ -59,6 +61,14 @@ void check_gradients(const char* call, const AttentionInputs& inputs, const floa
                  "expected no dslopes without ALiBi slopes");
   check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call,
                  "expected no dsinks without sinks");
+  check_argument(gradients.dscales == nullptr || !inputs.scales.empty(), call,
+                 "expected no dscales without scales");
+  const ScoresView<float>& dbias = gradients.dbias;
+  check_argument(dbias.data == nullptr || inputs.bias.data != nullptr, call,
+                 "expected no dbias without a bias");
+  check_argument(dbias.data == nullptr || dbias.dims == inputs.bias.dims, call,
+                 "expected dbias with the dimensions of the bias, [{}], got [{}]",
+                 fmt::join(inputs.bias.dims, ", "), fmt::join(dbias.dims, ", "));
 }
 
 void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
@@ -66,7 +76,6 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
   const Resolved r = resolve("attention_forward", inputs, spec);
   check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
   check_observers("attention_forward", observers, seen);
-  const Normalised unit = normalise_for(inputs, spec);
   Buffer<float> own_lse;
   if (lse == nullptr && observers.any()) {
     own_lse = Buffer<float>(static_cast<size_t>(inputs.q.dim(0) * r.heads));
@@ -74,26 +83,35 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
   }
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
   if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
-  fused_forward(unit.inputs, r, out, lse, observers, seen);
+  const Transformed transformed = transform_for(inputs, spec.score);
+  fused_forward(transformed.inputs, r, out, lse, observers, seen);
 }
 
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
                         const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients) {
   const char* call = "attention_backward";
-  const Resolved r = resolve(call, inputs, spec);
+  Resolved r = resolve(call, inputs, spec);
   check_output(call, "out", out, inputs.q.dim(0), r.heads, r.dv);
   check_output(call, "dout", dout, inputs.q.dim(0), r.heads, r.dv);
-  if (gradients.dq.data != nullptr) check_output(call, "dq", gradients.dq, inputs.q.dim(0), r.heads, r.d);
-  if (gradients.dk.data != nullptr) check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, r.d);
+  if (gradients.dq.data != nullptr)
+    check_output(call, "dq", gradients.dq, inputs.q.dim(0), r.heads, inputs.q.dim(2));
+  if (gradients.dk.data != nullptr)
+    check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, inputs.k.dim(2));
   if (gradients.dv.data != nullptr) check_output(call, "dv", gradients.dv, inputs.k.dim(0), r.kv_heads, r.dv);
   check_gradients(call, inputs, lse, gradients);
   if (fast_backward(inputs, spec, r, out, lse, dout, gradients)) return;
-  const Normalised unit = normalise_for(inputs, spec);
-  fused_backward(unit.inputs, r, out, lse, dout, gradients);
-  if (spec.score == Score::kCosine) {
-    normalise_backward(inputs.q, gradients.dq);
-    normalise_backward(inputs.k, gradients.dk);
+  const Transformed transformed = transform_for(inputs, spec.score);
+  const ScoreGradients targets(inputs, spec.score, gradients);
+  AttentionGradients inner = targets.of_transformed();
+  Tensor dq;  // of the transformed q, for the scales
+  if (gradients.dscales != nullptr && inner.dq.data == nullptr) {
+    dq = Tensor::empty({inputs.q.dim(0), r.heads, r.d});
+    inner.dq = contiguous_view<float, 3>(dq.data(), {inputs.q.dim(0), r.heads, r.d});
   }
+  fused_backward(transformed.inputs, r, out, lse, dout, inner);
+  if (gradients.dscales != nullptr)
+    scale_gradient(transformed.inputs, r, out, lse, dout, inner.dq, gradients.dscales);
+  targets.pull_back();
 }
 
 AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec,

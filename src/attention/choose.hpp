@@ -11,8 +11,9 @@ namespace fovea {
 const kernels::PairKernels* choose_pairs(const AttentionShape& shape, const AttentionSpec& spec);
 
 // The shape of a call for the choice.
-inline AttentionShape shape_of(const Resolved& r, DType dtype, bool backward) {
-  return {r.d, r.dv, dtype, r.has_distance(), backward};
+inline AttentionShape shape_of(const AttentionInputs& in, const Resolved& r, DType dtype, bool backward) {
+  const bool masks = in.bias.data != nullptr || in.mask.data != nullptr || !in.blocks.empty();
+  return {r.d, r.dv, dtype, r.has_distance(), backward, masks, !in.scales.empty()};
 }
 
 }  // namespace fovea

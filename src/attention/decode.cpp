@@ -7,6 +7,7 @@
 #include "attention/fused.hpp"
 #include "attention/merge.hpp"
 #include "attention/schedule.hpp"
+#include "attention/sequence.hpp"
 #include "base/check.hpp"
 #include "kernels/attention_decode.hpp"
 
@@ -131,7 +132,7 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
   int64_t least = lk, most = 0;  // keys that any row sees
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t i = row % lq, head = kv_head * r.group + row / lq;
-    const float* from = at(call.in.q, q0 + i, head);
+    const float* from = row_of(call.in.q, call.in.q_offsets, n, i, head);
     for (int64_t c = 0; c < width; ++c) q[row * width + c] = c < r.d ? from[c] * (r.scale * kLog2E) : 0.0f;
     least = std::min(least, r.first_key(i, lq, lk));
     most = std::max(most, r.end_key(i, lq, lk));
@@ -176,8 +177,7 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
 float merge_parts(Call& call, int64_t n, int64_t head, int64_t i, float* out, Buffer<float>& part_out) {
   const Resolved& r = call.r;
   const int64_t rows = call.rows(n), row = head % r.group * call.in.q_offsets.length(n) + i;
-  float lse = call.in.sinks.empty() ? -std::numeric_limits<float>::infinity()
-                                    : call.in.sinks[static_cast<size_t>(head)];
+  float lse = r.sinks == nullptr ? -std::numeric_limits<float>::infinity() : r.sinks[head];
   std::fill_n(out, r.dv, 0.0f);
   const int64_t parts = parts_of(call.in.caches[static_cast<size_t>(n)]->length());
   for (int64_t p = 0; p < parts; ++p) {
@@ -218,8 +218,8 @@ void observe_head(Call& call, int64_t n, int64_t head, const float* lse, const O
     const bool empty = lse[at] == -std::numeric_limits<float>::infinity();
     if (empty) std::fill_n(weights, lk, kernels::kMaskedScore);
     float entropy = kernels::decode_kernels().weigh({weights, lk, empty ? 0.0f : lse[at] * kLog2E});
-    if (!call.in.sinks.empty()) {
-      const float sink = call.in.sinks[static_cast<size_t>(head)] - lse[at];
+    if (call.r.sinks != nullptr) {
+      const float sink = call.r.sinks[head] - lse[at];
       entropy -= std::exp(sink) * sink;
     }
     if (wanted.entropy) seen.entropy.data()[at] = std::max(0.0f, entropy);
@@ -241,7 +241,9 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
   const AttentionInputs shapes = as_inputs(in, lengths);
   const Resolved r = resolve(kCall, shapes, spec);
   check_argument(spec.dropout == 0, kCall, "expected no dropout, got {}", spec.dropout);
-  check_argument(spec.score != Score::kCosine, kCall, "expected scaled dot or dot scores, got cosine");
+  check_argument(spec.score == Score::kScaledDot || spec.score == Score::kDot, kCall,
+                 "expected scaled dot or dot scores, got {}",
+                 spec.score == Score::kCosine ? "cosine" : "negative squared L2");
   check_argument(
       out.dim(0) == in.q.dim(0) && out.dim(1) == r.heads && out.dim(2) == r.dv && out.stride(2) == 1, kCall,
       "expected out [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", in.q.dim(0), r.heads, r.dv,
@@ -293,7 +295,8 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
     for (int64_t i = 0; i < in.q_offsets.length(item.sequence); ++i) {
       const int64_t t = in.q_offsets.begin(item.sequence) + i;
       lse[t * r.heads + item.head] =
-          merge_parts(call, item.sequence, item.head, i, at(out, t, item.head), part_out);
+          merge_parts(call, item.sequence, item.head, i,
+                      row_of(out, in.q_offsets, item.sequence, i, item.head), part_out);
     }
     if (observers.any()) observe_head(call, item.sequence, item.head, lse, observers, *seen);
   });

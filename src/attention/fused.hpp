@@ -21,4 +21,9 @@ void fused_key_mass(const AttentionInputs& inputs, const Resolved& r, const floa
 void fused_backward(const AttentionInputs& inputs, const Resolved& r, HeadsView<const float> out,
                     const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients);
 
+// dscales[h] += Σ q·dq / scale, from the dq that fused_backward has written: q·dq_i = scale·Σ_j
+// dS_ij·(q_i·k_j). `r` is as before afterwards.
+void scale_gradient(const AttentionInputs& inputs, Resolved& r, HeadsView<const float> out, const float* lse,
+                    HeadsView<const float> dout, HeadsView<const float> dq, float* dscales);
+
 }  // namespace fovea

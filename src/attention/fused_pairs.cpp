@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "attention/schedule.hpp"
+#include "attention/sequence.hpp"
 
 namespace fovea {
 namespace {
@@ -37,8 +38,7 @@ class Packed {
     }
     Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, 0));
     plan.run([&](const Item& item) {
-      const int64_t k0 = in.k_offsets.begin(item.sequence);
-      kernels::PairPackTask task{at(x.k, k0, item.head),
+      kernels::PairPackTask task{row_of(x.k, in.k_offsets, item.sequence, 0, item.head),
                                  x.k.stride(0),
                                  r.d,
                                  in.k_offsets.length(item.sequence),
@@ -46,7 +46,7 @@ class Packed {
                                  item.end,
                                  keys(item.sequence, item.head)};
       kernel.pack_keys(task, workspaces.mine());
-      task.x = at(x.v, k0, item.head);
+      task.x = row_of(x.v, in.k_offsets, item.sequence, 0, item.head);
       task.stride = x.v.stride(0);
       task.width = r.dv;
       task.packed = values(item.sequence, item.head);
@@ -73,10 +73,10 @@ class Packed {
   int64_t kv_heads_;
 };
 
-void zero_output(const PairOutput& x, int64_t begin, int64_t end, int64_t h) {
-  for (int64_t t = begin; t < end; ++t) {
-    if (x.half.data != nullptr) std::fill_n(at(x.half, t, h), x.half.dim(2), BFloat16());
-    if (x.wide.data != nullptr) std::fill_n(at(x.wide, t, h), x.wide.dim(2), 0.0f);
+void zero_output(const PairOutput& x, const Offsets& offsets, int64_t n, int64_t h) {
+  for (int64_t i = 0; i < offsets.length(n); ++i) {
+    if (x.half.data != nullptr) std::fill_n(row_of(x.half, offsets, n, i, h), x.half.dim(2), BFloat16());
+    if (x.wide.data != nullptr) std::fill_n(row_of(x.wide, offsets, n, i, h), x.wide.dim(2), 0.0f);
   }
 }
 
@@ -118,14 +118,14 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
     const int64_t n = item.sequence, q0 = in.q_offsets.begin(n), row = q0 * r.heads + item.head;
     kernels::PairForwardTask task;
     task.head = head_of(in, r, n, item.head);
-    task.q = at(x.q, q0, item.head);
+    task.q = row_of(x.q, in.q_offsets, n, 0, item.head);
     task.q_stride = x.q.stride(0);
     task.keys = packed.keys(n, item.head / r.group);
     task.values = packed.values(n, item.head / r.group);
     task.q_begin = item.begin;
     task.q_end = item.end;
-    task.out = at(out.half, q0, item.head);
-    task.out_wide = at(out.wide, q0, item.head);
+    task.out = row_of(out.half, in.q_offsets, n, 0, item.head);
+    task.out_wide = row_of(out.wide, in.q_offsets, n, 0, item.head);
     task.out_stride = out.wide.data != nullptr ? out.wide.stride(0) : out.half.stride(0);
     task.lse = lse == nullptr ? nullptr : lse + row;
     task.row_stride = r.heads;
@@ -153,10 +153,10 @@ void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, cons
     const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
     for (int64_t h = 0; h < r.kv_heads; ++h) {
       if (lq == 0 || lk == 0) {  // no kernel will write these
-        zero_output(g.dk, in.k_offsets.begin(n), in.k_offsets.end(n), h);
-        zero_output(g.dv, in.k_offsets.begin(n), in.k_offsets.end(n), h);
+        zero_output(g.dk, in.k_offsets, n, h);
+        zero_output(g.dv, in.k_offsets, n, h);
         for (int64_t m = h * r.group; m < (h + 1) * r.group; ++m) {
-          zero_output({{}, g.dq}, in.q_offsets.begin(n), in.q_offsets.end(n), m);
+          zero_output({{}, g.dq}, in.q_offsets, n, m);
         }
         continue;
       }
@@ -172,15 +172,14 @@ void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, cons
   Workspaces workspaces(kernel.backward_workspace(r.d, r.dv, longest_chunk));
   plan.run([&](const Item& item) {
     const int64_t n = item.sequence, h = item.head * r.group;
-    const int64_t q0 = in.q_offsets.begin(n), k0 = in.k_offsets.begin(n),
-                  chunk = chunk_of(in.k_offsets.length(n));
+    const int64_t q0 = in.q_offsets.begin(n), chunk = chunk_of(in.k_offsets.length(n));
     kernels::PairBackwardTask task;
     task.head = head_of(in, r, n, h);
     task.group = r.group;
-    task.q = at(x.q, q0, h);
-    task.k = at(x.k, k0, item.head);
-    task.v = at(x.v, k0, item.head);
-    task.dout = at(dout, q0, h);
+    task.q = row_of(x.q, in.q_offsets, n, 0, h);
+    task.k = row_of(x.k, in.k_offsets, n, 0, item.head);
+    task.v = row_of(x.v, in.k_offsets, n, 0, item.head);
+    task.dout = row_of(dout, in.q_offsets, n, 0, h);
     task.q_stride = x.q.stride(0);
     task.k_stride = x.k.stride(0);
     task.v_stride = x.v.stride(0);
@@ -201,15 +200,15 @@ void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, cons
         task.dq_stride = r.heads * r.d;
         task.dq_head_stride = r.d;
       } else {
-        task.dq = at(g.dq, q0, h);
+        task.dq = row_of(g.dq, in.q_offsets, n, 0, h);
         task.dq_stride = g.dq.stride(0);
         task.dq_head_stride = g.dq.stride(1);
         task.add_dq = share > 0;
       }
-      task.dk = at(g.dk.half, k0 + begin, item.head);
-      task.dv = at(g.dv.half, k0 + begin, item.head);
-      task.dk_wide = at(g.dk.wide, k0 + begin, item.head);
-      task.dv_wide = at(g.dv.wide, k0 + begin, item.head);
+      task.dk = row_of(g.dk.half, in.k_offsets, n, begin, item.head);
+      task.dv = row_of(g.dv.half, in.k_offsets, n, begin, item.head);
+      task.dk_wide = row_of(g.dk.wide, in.k_offsets, n, begin, item.head);
+      task.dv_wide = row_of(g.dv.wide, in.k_offsets, n, begin, item.head);
       kernel.backward(task, workspaces.mine());
     }
   });

@@ -8,6 +8,7 @@
 #include "attention/fused.hpp"
 #include "attention/fused_pairs.hpp"
 #include "attention/schedule.hpp"
+#include "attention/sequence.hpp"
 #include "attention/widen.hpp"
 #include "base/check.hpp"
 #include "fovea/attention/half.hpp"
@@ -44,7 +45,8 @@ struct Widened {
 
 template <class T>
 Widened widen_inputs(const HalfAttentionInputs<T>& in) {
-  Widened w{widened(in.q), widened(in.k), widened(in.v), in.rest};
+  Widened w{widened(in.q, in.rest.q_offsets), widened(in.k, in.rest.k_offsets),
+            widened(in.v, in.rest.k_offsets), in.rest};
   w.inputs.q = heads_view<float>(std::as_const(w.q));
   w.inputs.k = heads_view<float>(std::as_const(w.k));
   w.inputs.v = heads_view<float>(std::as_const(w.v));
@@ -87,26 +89,30 @@ AttentionInputs without_data(AttentionInputs in) {
 
 // Rows' dot products, in float32: δ = rowsum(dout∘out), [T, H].
 template <class A, class B>
-Buffer<float> row_products(const HeadsView<const A>& a, const HeadsView<const B>& b) {
+Buffer<float> row_products(const HeadsView<const A>& a, const HeadsView<const B>& b, const Offsets& offsets) {
   const int64_t heads = a.dim(1), width = a.dim(2);
   Buffer<float> sums(static_cast<size_t>(a.dim(0) * heads));
-  parallel_for(a.dim(0) * heads, std::max<int64_t>(1, 16384 / width), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const A* x = at(a, row / heads, row % heads);
-      const B* y = at(b, row / heads, row % heads);
-      float lane[8] = {};  // eight sums side by side, for speed and a shorter chain of roundings
-      for (int64_t c = 0; c < width; ++c) lane[c % 8] += static_cast<float>(x[c]) * static_cast<float>(y[c]);
-      sums[static_cast<size_t>(row)] =
-          ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
-    }
+  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, heads * width));
+  parallel_for(a.dim(0), grain, [&](int64_t begin, int64_t end) {
+    for_tokens(offsets, begin, end, [&](int64_t n, int64_t i, int64_t t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const A* x = row_of(a, offsets, n, i, h);
+        const B* y = row_of(b, offsets, n, i, h);
+        float lane[8] = {};  // eight sums side by side, for speed and a shorter chain of roundings
+        for (int64_t c = 0; c < width; ++c)
+          lane[c % 8] += static_cast<float>(x[c]) * static_cast<float>(y[c]);
+        sums[static_cast<size_t>(t * heads + h)] =
+            ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+      }
+    });
   });
   return sums;
 }
 
-Tensor rounded(const HeadsView<const float>& x) {
+Tensor rounded(const HeadsView<const float>& x, const Offsets& offsets) {
   Tensor half = Tensor::empty({x.dim(0), x.dim(1), x.dim(2)}, DType::kBF16);
   auto* to = half.data<BFloat16>();
-  for_runs(x, [to](const float* from, int64_t begin, int64_t count) {
+  for_runs(x, offsets, [to](const float* from, int64_t begin, int64_t count) {
     kernels::to_bf16(count, from, to + begin);
   });
   return half;
@@ -124,7 +130,7 @@ void run_pairs(const kernels::PairKernels& kernel, const PairArrays& x, const At
   }
   pair_forward(kernel, x, without_data(in), r, out, lse, observers, seen);
   if (!observers.key_mass) return;
-  const Tensor q = widened(x.q), k = widened(x.k);
+  const Tensor q = widened(x.q, in.q_offsets), k = widened(x.k, in.k_offsets);
   AttentionInputs wide = without_data(in);
   wide.q = heads_view<float>(q);
   wide.k = heads_view<float>(k);
@@ -147,7 +153,7 @@ void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& sp
   const Resolved r = resolve(call, shapes_of(in), spec);
   check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kBF16, false), spec)) {
+    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, false), spec)) {
       check_observers(call, observers, seen);
       if (seen != nullptr) prepare_insight(shapes_of(in), observers, *seen);
       return run_pairs(*kernel, {in.q, in.k, in.v}, shapes_of(in), r, {out, {}}, lse, observers, seen);
@@ -156,7 +162,7 @@ void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& sp
   const Widened wide = widen_inputs(in);
   Tensor result = Tensor::empty({in.q.dim(0), r.heads, r.dv});
   attention_forward(wide.inputs, spec, heads_view<float>(result), lse, observers, seen);
-  narrow_to(out, result);
+  narrow_to(out, in.rest.q_offsets, result);
 }
 
 template <class T>
@@ -166,22 +172,23 @@ void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& s
   const Resolved r = resolve(call, shapes_of(in), spec);
   check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
   check_heads(call, "dout", dout, in.q.dim(0), r.heads, r.dv);
-  if (g.dq.data != nullptr) check_heads(call, "dq", g.dq, in.q.dim(0), r.heads, r.d);
-  if (g.dk.data != nullptr) check_heads(call, "dk", g.dk, in.k.dim(0), r.kv_heads, r.d);
+  if (g.dq.data != nullptr) check_heads(call, "dq", g.dq, in.q.dim(0), r.heads, in.q.dim(2));
+  if (g.dk.data != nullptr) check_heads(call, "dk", g.dk, in.k.dim(0), r.kv_heads, in.k.dim(2));
   if (g.dv.data != nullptr) check_heads(call, "dv", g.dv, in.k.dim(0), r.kv_heads, r.dv);
   check_gradients(call, shapes_of(in), lse, g.rest);
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kBF16, true), spec)) {
-      const Buffer<float> delta = row_products(out, dout);
+    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, true), spec)) {
+      const Buffer<float> delta = row_products(out, dout, in.rest.q_offsets);
       Tensor dq = like(g.dq);
       pair_backward(*kernel, {in.q, in.k, in.v}, without_data(shapes_of(in)), r, lse, delta.data(), dout,
                     {dq ? heads_view<float>(dq) : HeadsView<float>{}, {g.dk, {}}, {g.dv, {}}, g.rest.dsinks});
-      if (dq) narrow_to(g.dq, dq);
+      if (dq) narrow_to(g.dq, in.rest.q_offsets, dq);
       return;
     }
   }
   const Widened wide = widen_inputs(in);
-  const Tensor wide_out = widened(out), wide_dout = widened(dout);
+  const Offsets& q_offsets = in.rest.q_offsets;
+  const Tensor wide_out = widened(out, q_offsets), wide_dout = widened(dout, q_offsets);
   Tensor dq = like(g.dq), dk = like(g.dk), dv = like(g.dv);
   AttentionGradients wide_g = g.rest;
   wide_g.dq = dq ? heads_view<float>(dq) : HeadsView<float>{};
@@ -189,9 +196,9 @@ void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& s
   wide_g.dv = dv ? heads_view<float>(dv) : HeadsView<float>{};
   attention_backward(wide.inputs, spec, heads_view<float>(wide_out), lse, heads_view<float>(wide_dout),
                      wide_g);
-  if (dq) narrow_to(g.dq, dq);
-  if (dk) narrow_to(g.dk, dk);
-  if (dv) narrow_to(g.dv, dv);
+  if (dq) narrow_to(g.dq, q_offsets, dq);
+  if (dk) narrow_to(g.dk, in.rest.k_offsets, dk);
+  if (dv) narrow_to(g.dv, in.rest.k_offsets, dv);
 }
 
 template <class T>
@@ -204,9 +211,10 @@ Ragged attention_rows(const HalfAttentionInputs<T>& in, const AttentionSpec& spe
 bool fast_forward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
                   HeadsView<float> out, float* lse, const Observers& observers, Insight* seen) {
   if (spec.precision == Precision::kStrict) return false;
-  const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kF32, false), spec);
+  const kernels::PairKernels* kernel = choose_pairs(shape_of(in, r, DType::kF32, false), spec);
   if (kernel == nullptr) return false;
-  const Tensor q = rounded(in.q), k = rounded(in.k), v = rounded(in.v);
+  const Tensor q = rounded(in.q, in.q_offsets), k = rounded(in.k, in.k_offsets);
+  const Tensor v = rounded(in.v, in.k_offsets);
   run_pairs(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)}, in, r,
             {{}, out}, lse, observers, seen);
   return true;
@@ -216,10 +224,11 @@ bool fast_backward(const AttentionInputs& in, const AttentionSpec& spec, const R
                    HeadsView<const float> out, const float* lse, HeadsView<const float> dout,
                    const AttentionGradients& g) {
   if (spec.precision == Precision::kStrict) return false;
-  const kernels::PairKernels* kernel = choose_pairs(shape_of(r, DType::kF32, true), spec);
+  const kernels::PairKernels* kernel = choose_pairs(shape_of(in, r, DType::kF32, true), spec);
   if (kernel == nullptr) return false;
-  const Tensor q = rounded(in.q), k = rounded(in.k), v = rounded(in.v), d_o = rounded(dout);
-  const Buffer<float> delta = row_products(out, dout);
+  const Tensor q = rounded(in.q, in.q_offsets), k = rounded(in.k, in.k_offsets);
+  const Tensor v = rounded(in.v, in.k_offsets), d_o = rounded(dout, in.q_offsets);
+  const Buffer<float> delta = row_products(out, dout, in.q_offsets);
   pair_backward(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)},
                 without_data(in), r, lse, delta.data(), heads_view<BFloat16>(d_o),
                 {g.dq, {{}, g.dk}, {{}, g.dv}, g.dsinks});

@@ -37,6 +37,54 @@ void check_shapes(std::string_view call, const AttentionInputs& in) {
                  in.q.dim(2), in.k.dim(2));
 }
 
+// dims [N, H, Lq, Lk] of a bias, a mask or a bias's gradient.
+template <class T>
+void check_scores(std::string_view call, const char* name, const ScoresView<T>& x,
+                  const AttentionInputs& in) {
+  if (x.data == nullptr) return;
+  const int64_t n = in.q_offsets.count(), h = in.q.dim(1);
+  const int64_t lq = in.q_offsets.max_length(), lk = in.k_offsets.max_length();
+  check_argument(x.dim(0) == n && x.dim(1) == h && x.dim(2) >= lq && x.dim(3) >= lk, call,
+                 "expected {} [{}, {}, {}, {}] (0 as the stride of an axis that it is broadcast along), got "
+                 "[{}, {}, {}, {}]",
+                 name, n, h, lq, lk, x.dim(0), x.dim(1), x.dim(2), x.dim(3));
+}
+
+void check_blocks(std::string_view call, const AttentionInputs& in) {
+  const auto size = static_cast<int64_t>(in.blocks.size());
+  const int64_t sequences = in.q_offsets.count(), heads = in.q.dim(1);
+  if (size == 0) return;
+  check_argument(
+      size == 1 || size == sequences || size == sequences * heads, call,
+      "expected one block mask for all, one for each of the {} sequences, or one for each of their "
+      "{} heads too, got {}",
+      sequences, heads, size);
+  const int64_t per_sequence = size == 1 || size == sequences ? 1 : heads;
+  for (int64_t n = 0; n < sequences; ++n) {
+    for (int64_t h = 0; h < per_sequence; ++h) {
+      const BlockMask& mask = *blocks_of(in, n, h);
+      check_argument(mask.queries() == in.q_offsets.length(n) && mask.keys() == in.k_offsets.length(n), call,
+                     "expected a block mask of {} queries and {} keys for sequence {}, got {} and {}",
+                     in.q_offsets.length(n), in.k_offsets.length(n), n, mask.queries(), mask.keys());
+    }
+  }
+}
+
+void check_relative(std::string_view call, const RelativeBias& bias) {
+  if (bias.table == nullptr) return;
+  if (bias.kind == RelativeKind::kDistances) {
+    const int64_t rows = bias.bidirectional ? 2 * bias.max_distance + 1 : bias.max_distance + 1;
+    check_argument(bias.max_distance >= 0 && bias.buckets == rows, call,
+                   "expected a relative table of {} rows for distances up to {}, got {}", rows,
+                   bias.max_distance, bias.buckets);
+    return;
+  }
+  const int64_t least = bias.bidirectional ? 4 : 2;
+  check_argument(bias.buckets >= least && bias.max_distance > bias.buckets, call,
+                 "expected at least {} relative buckets and max_distance > buckets, got {} and {}", least,
+                 bias.buckets, bias.max_distance);
+}
+
 void check_options(std::string_view call, const AttentionInputs& in, const AttentionSpec& spec) {
   const auto heads = static_cast<size_t>(in.q.dim(1));
   check_argument(!spec.scale || std::isfinite(*spec.scale), call, "expected a finite scale, got {}",
@@ -52,12 +100,18 @@ void check_options(std::string_view call, const AttentionInputs& in, const Atten
                  "expected one ALiBi slope for each of the {} heads, got {}", heads, in.alibi_slopes.size());
   check_argument(in.sinks.empty() || in.sinks.size() == heads, call,
                  "expected one sink for each of the {} heads, got {}", heads, in.sinks.size());
-  if (in.relative.table != nullptr) {
-    const int64_t least = in.relative.bidirectional ? 4 : 2;
-    check_argument(in.relative.buckets >= least && in.relative.max_distance > in.relative.buckets, call,
-                   "expected at least {} relative buckets and max_distance > buckets, got {} and {}", least,
-                   in.relative.buckets, in.relative.max_distance);
-  }
+  check_argument(in.scales.empty() || in.scales.size() == heads, call,
+                 "expected one scale for each of the {} heads, got {}", heads, in.scales.size());
+  check_argument(in.scales.empty() || !spec.scale, call,
+                 "expected either a scale for each head or one for all, got both");
+  for (const float scale : in.scales)
+    check_argument(std::isfinite(scale), call, "expected finite scales, got {}", scale);
+  check_argument(in.sinks.empty() || spec.normalizer != Normalizer::kSoftmaxOne, call,
+                 "expected no sinks with softmax-one, whose sink is 0, got {}", in.sinks.size());
+  check_relative(call, in.relative);
+  check_scores(call, "bias", in.bias, in);
+  check_scores(call, "mask", in.mask, in);
+  check_blocks(call, in);
 }
 
 void fill_distance(const AttentionInputs& in, Resolved& r) {
@@ -67,10 +121,7 @@ void fill_distance(const AttentionInputs& in, Resolved& r) {
   r.distance = Buffer<float>(static_cast<size_t>(r.heads * r.distance_span));
   for (int64_t p = 0; p < r.distance_span; ++p) {
     const int64_t e = p - r.distance_zero;
-    const int64_t bucket =
-        in.relative.table == nullptr
-            ? 0
-            : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
+    const int64_t bucket = in.relative.table == nullptr ? 0 : relative_row(in.relative, -e);
     for (int64_t h = 0; h < r.heads; ++h) {
       float bias = 0.0f;
       if (in.relative.table != nullptr) bias += in.relative.table[bucket * r.heads + h];
@@ -101,6 +152,14 @@ int64_t relative_bucket(int64_t distance, int64_t buckets, int64_t max_distance,
   return bucket + std::min(exact + step, buckets - 1);
 }
 
+int64_t relative_row(const RelativeBias& bias, int64_t distance) {
+  if (bias.kind == RelativeKind::kBuckets)
+    return relative_bucket(distance, bias.buckets, bias.max_distance, bias.bidirectional);
+  const int64_t most = bias.max_distance;
+  return bias.bidirectional ? most + std::clamp(distance, -most, most)
+                            : std::clamp<int64_t>(-distance, 0, most);
+}
+
 Resolved resolve(std::string_view call, const AttentionInputs& in, const AttentionSpec& spec) {
   check_shapes(call, in);
   check_options(call, in, spec);
@@ -108,11 +167,18 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   r.heads = in.q.dim(1);
   r.kv_heads = in.k.dim(1);
   r.group = r.heads / r.kv_heads;
-  r.d = in.q.dim(2);
+  r.d = in.q.dim(2) + (spec.score == Score::kNegSquaredL2 ? 2 : 0);
   r.dv = in.v.dim(2);
   r.sequences = in.q_offsets.count();
   const float usual = spec.score == Score::kScaledDot ? 1.0f / std::sqrt(static_cast<float>(r.d)) : 1.0f;
   r.scale = spec.scale.value_or(usual);
+  r.scales = in.scales;
+  r.sinks = in.sinks.empty() ? nullptr : in.sinks.data();
+  if (spec.normalizer == Normalizer::kSoftmaxOne) {
+    r.no_sinks = Buffer<float>(static_cast<size_t>(r.heads));
+    std::fill_n(r.no_sinks.data(), r.heads, 0.0f);
+    r.sinks = r.no_sinks.data();
+  }
   if (spec.window_left >= 0) r.left = spec.window_left;
   if (spec.window_right >= 0) r.right = spec.window_right;
   if (spec.causal) r.right = std::min<int64_t>(r.right, 0);
@@ -128,10 +194,7 @@ void distance_gradient(const AttentionInputs& in, const Resolved& r, const float
                        float* dslopes) {
   for (int64_t p = 0; p < r.distance_span; ++p) {
     const int64_t e = p - r.distance_zero;
-    const int64_t bucket =
-        in.relative.table == nullptr
-            ? 0
-            : relative_bucket(-e, in.relative.buckets, in.relative.max_distance, in.relative.bidirectional);
+    const int64_t bucket = in.relative.table == nullptr ? 0 : relative_row(in.relative, -e);
     for (int64_t h = 0; h < r.heads; ++h) {
       const float g = ddistance[h * r.distance_span + p];
       if (dtable != nullptr) dtable[bucket * r.heads + h] += g;

@@ -14,8 +14,14 @@ namespace fovea {
 inline constexpr int64_t kUnbounded = int64_t{1} << 60;
 
 struct Resolved {
-  int64_t heads = 0, kv_heads = 0, group = 0, d = 0, dv = 0, sequences = 0;
+  int64_t heads = 0, kv_heads = 0, group = 0, sequences = 0;
+  int64_t d = 0, dv = 0;  // widths of the transformed q and k (score.hpp), and of v
   float scale = 1.0f;
+  std::span<const float> scales;  // [H]; empty: `scale` for all
+  float scale_of(int64_t h) const { return scales.empty() ? scale : scales[static_cast<size_t>(h)]; }
+  bool unit_gradient_scale = false;  // gradients as if the derivative of the scaled score by q·k were 1
+  const float* sinks = nullptr;      // [H]; null: none
+  Buffer<float> no_sinks;            // zeros, of softmax-one
   int64_t left = kUnbounded, right = kUnbounded;  // causal is right = 0
   float softcap = 0.0f;
   uint32_t drop_below = 0;  // a weight is dropped when its 16 random bits are below this; 0: no dropout
@@ -38,6 +44,22 @@ struct Resolved {
 };
 
 Resolved resolve(std::string_view call, const AttentionInputs& inputs, const AttentionSpec& spec);
+
+// The block mask of a sequence and head; null: none.
+inline const BlockMask* blocks_of(const AttentionInputs& in, int64_t n, int64_t h) {
+  const size_t size = in.blocks.size(), heads = static_cast<size_t>(in.q.dim(1));
+  if (size == 0) return nullptr;
+  if (size == 1) return in.blocks.data();
+  const bool one_a_head = size == static_cast<size_t>(in.q_offsets.count()) * heads;
+  return &in.blocks[one_a_head ? static_cast<size_t>(n) * heads + static_cast<size_t>(h)
+                               : static_cast<size_t>(n)];
+}
+
+// The element of a bias or a mask for query 0 and key 0 of a sequence and head; null: none.
+template <class T>
+T* scores_of(const ScoresView<T>& x, int64_t n, int64_t h) {
+  return x.data == nullptr ? nullptr : x.data + n * x.stride(0) + h * x.stride(1);
+}
 
 // dtable and dslopes from ddistance, laid out as Resolved::distance.
 void distance_gradient(const AttentionInputs& inputs, const Resolved& r, const float* ddistance,

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "attention/sequence.hpp"
 #include "base/check.hpp"
 #include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
@@ -104,13 +105,10 @@ void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const Ro
   const auto angles = angles_for(width, spec.base, offsets.max_length() + spec.first_position);
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, x.dim(1) * width));
   parallel_for(x.dim(0), grain, [&](int64_t begin, int64_t end) {
-    const auto starts = offsets.values();
-    auto n = std::upper_bound(starts.begin(), starts.end(), begin) - starts.begin() - 1;
-    for (int64_t t = begin; t < end; ++t) {
-      while (t >= offsets.end(n)) ++n;
-      const float* row = angles->row(t - offsets.begin(n) + spec.first_position);
-      turn_token(x.data + t * x.stride(0), x, pairs, spec.layout, row, row + pairs, direction);
-    }
+    for_tokens(offsets, begin, end, [&](int64_t n, int64_t i, int64_t) {
+      const float* row = angles->row(i + spec.first_position);
+      turn_token(row_of(x, offsets, n, i, 0), x, pairs, spec.layout, row, row + pairs, direction);
+    });
   });
 }
 

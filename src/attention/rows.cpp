@@ -4,9 +4,9 @@
 #include <limits>
 #include <vector>
 
-#include "attention/cosine.hpp"
 #include "attention/merge.hpp"
 #include "attention/plain.hpp"
+#include "attention/score.hpp"
 #include "base/check.hpp"
 #include "fovea/base/parallel.hpp"
 
@@ -15,8 +15,8 @@ namespace fovea {
 Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries) {
   const Resolved r = resolve("attention_rows", given, spec);
-  const Normalised unit = normalise_for(given, spec);
-  const AttentionInputs& in = unit.inputs;
+  const Transformed transformed = transform_for(given, spec.score);
+  const AttentionInputs& in = transformed.inputs;
   const auto starts = in.q_offsets.values();
   std::vector<int64_t> sequences, lengths;
   for (const int64_t t : queries) {

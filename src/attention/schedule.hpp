@@ -1,12 +1,7 @@
-// How a call is cut into work: items from shapes alone, pulled by threads; shared by the kernels of all
-// types.
+// How a call is cut into tasks, from shapes alone, and what each task reads.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-
 #include "attention/resolve.hpp"
-#include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
 #include "kernels/attention_kernels.hpp"
 
@@ -16,7 +11,6 @@ namespace fovea {
 inline constexpr int64_t kWorthThreads = 1'000'000;
 // Work of one pull from the shared counter, so that many small sequences do not pay for it one by one.
 inline constexpr int64_t kWorthPull = 200'000;
-
 // One workspace a thread, for the length of a call.
 class Workspaces {
  public:
@@ -58,19 +52,22 @@ class Plan {
   int64_t count_ = 0, work_ = 0;
 };
 
-template <class T>
-T* at(const HeadsView<T>& x, int64_t token, int64_t head) {
-  return x.data == nullptr ? nullptr : x.data + token * x.stride(0) + head * x.stride(1);
-}
-
-// A query head of a sequence with its options, for the kernels.
+// What the kernels read of sequence n and query head h.
 kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h);
 
-// Multiply-adds of two matrix products over the scores that `queries` see, at most.
+// Multiply-adds of forward over the scores of `queries` by `keys`, at most.
 int64_t work_of(const Resolved& r, int64_t queries, int64_t keys);
 
 // How a sequence's keys are cut in backward: from its own shape alone.
 int64_t chunk_of(int64_t keys);
+
+// dq += the shares of the key chunks after the first, in order; share s of row t and head h at
+// shares[((s − 1)·Tq·H + t·H + h)·D].
+void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
+                const HeadsView<float>& dq);
+
+// Where the row statistics of a sequence and head go; `row` is its first element of [T, H].
+kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row);
 
 // dq += the shares of the key chunks after the first, in order; share s of row t and head h at
 // shares[((s − 1)·Tq·H + t·H + h)·D].

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "attention/sequence.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/kernels/convert.hpp"
 #include "fovea/tensor/view.hpp"
@@ -17,31 +18,32 @@ int64_t run_length(const HeadsView<T>& x) {
 
 // Calls body(element of x, element of a contiguous array, count) for each run of elements.
 template <class T, class Body>
-void for_runs(const HeadsView<T>& x, const Body& body) {
+void for_runs(const HeadsView<T>& x, const Offsets& offsets, const Body& body) {
   const int64_t run = run_length(x), runs = run == 0 ? 0 : x.dim(1) * x.dim(2) / run;
   parallel_for(x.dim(0), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, run * runs)),
                [&](int64_t begin, int64_t end) {
-                 for (int64_t t = begin; t < end; ++t) {
+                 for_tokens(offsets, begin, end, [&](int64_t n, int64_t i, int64_t t) {
                    for (int64_t h = 0; h < runs; ++h)
-                     body(x.data + t * x.stride(0) + h * x.stride(1), (t * runs + h) * run, run);
-                 }
+                     body(row_of(x, offsets, n, i, h), (t * runs + h) * run, run);
+                 });
                });
 }
 
 // [T, H, D] in float32, exact.
 template <class T>
-Tensor widened(const HeadsView<const T>& x) {
+Tensor widened(const HeadsView<const T>& x, const Offsets& offsets) {
   Tensor wide = Tensor::empty({x.dim(0), x.dim(1), x.dim(2)});
   float* to = wide.data();
-  for_runs(x, [to](const T* from, int64_t at, int64_t count) { kernels::widen(count, from, to + at); });
+  for_runs(x, offsets,
+           [to](const T* from, int64_t at, int64_t count) { kernels::widen(count, from, to + at); });
   return wide;
 }
 
 // x := wide, rounded to nearest.
 template <class T>
-void narrow_to(const HeadsView<T>& x, const Tensor& wide) {
+void narrow_to(const HeadsView<T>& x, const Offsets& offsets, const Tensor& wide) {
   const float* from = wide.data();
-  for_runs(x, [from](T* to, int64_t at, int64_t count) { kernels::narrow(count, from + at, to); });
+  for_runs(x, offsets, [from](T* to, int64_t at, int64_t count) { kernels::narrow(count, from + at, to); });
 }
 
 template <class T>

@@ -121,6 +121,33 @@ HWY_NOINLINE void add_distance_column(const float* ds, KeyRun run, float* ddista
   }
 }
 
+// dbias += dS on a column; a stride of 0 sums over that axis, in the order of the other.
+HWY_NOINLINE void add_bias_column(const float* ds, KeyRun run, QueryColumn q, int64_t block, float* dbias,
+                                  int64_t across, int64_t along) {
+  const F d;
+  dbias += q.row * across + (block + run.begin) * along;
+  ds += run.begin * kBlock;
+  const int64_t keys = run.end - run.begin;
+  if (along == 1 && across != 0) {
+    unpack_column<true, kBlock>(ds, hn::Set(d, 1.0f), q.rows, keys, dbias, across);
+  } else if (across == 0) {
+    for (int64_t j = 0; j < keys; ++j)
+      dbias[j * along] += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, ds + j * kBlock)));
+  } else {
+    for (int64_t j = 0; j < keys; ++j) {
+      for (int64_t i = 0; i < q.rows; ++i) dbias[i * across + j * along] += ds[j * kBlock + i];
+    }
+  }
+}
+
+// What lies outside a column's run may lie inside its neighbours', once masks cut it: it counts as 0 there.
+HWY_NOINLINE void zero_outside(float* x, KeyRun run, int64_t keys) {
+  const F d;
+  const int64_t begin = run.begin == run.end ? keys : run.begin;
+  for (int64_t j = 0; j < begin; ++j) hn::Store(hn::Zero(d), d, x + j * kBlock);
+  for (int64_t j = std::max(begin, run.end); j < keys; ++j) hn::Store(hn::Zero(d), d, x + j * kBlock);
+}
+
 // One query head and one block of its queries.
 struct QueryBlock {
   QueryColumn column[kColumns];
@@ -256,7 +283,9 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
   bool any = false;
   for (int64_t panel = 0; panel * 2 < block.columns; ++panel) {
     const int64_t columns = std::min<int64_t>(2, block.columns - panel * 2);
-    const PanelRuns runs = panel_runs(h, block.column + panel * 2, columns, first, end);
+    PanelView view;
+    view_panel(h, block.column + panel * 2, columns, first, end, view);
+    const PanelRuns& runs = view.runs;
     float* s = w.p + panel * kPanel;
     float* dp = w.ds + panel * kPanel;
     rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock);
@@ -267,10 +296,11 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       if (run[c].begin == run[c].end) continue;
       any = true;
       const QueryColumn q = block.column[c];
-      modify_column(w.p + at, kBlock, run[c], h, q, first, w.factor + at);
+      modify_column(w.p + at, kBlock, view, i, h, q, first, w.factor + at);
       exp_column(w.p + at, run[c], w.lse + at);
-      // Distances take the gradient before the scale.
-      const float scale = task.ddistance == nullptr ? h.scale : 1.0f;
+      // Biases take the gradient before the scale.
+      const bool biases = task.ddistance != nullptr || task.dbias != nullptr;
+      const float scale = biases ? 1.0f : h.gradient_scale;
       if (h.drop_below != 0) {
         dropped_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, scale, h, q, first);
       } else {
@@ -280,8 +310,12 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         add_distance_column(
             w.ds + at, run[c],
             task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
-        scale_column(w.ds + at, run[c], h.scale);
       }
+      if (task.dbias != nullptr) {
+        add_bias_column(w.ds + at, run[c], q, first, task.dbias + head * task.dbias_head_stride,
+                        task.dbias_query_stride, task.dbias_key_stride);
+      }
+      if (biases) scale_column(w.ds + at, run[c], h.gradient_scale);
       if (h.softcap > 0.0f) multiply_column(w.ds + at, w.factor + at, run[c]);
     }
     if (task.dq != nullptr) {
@@ -290,6 +324,12 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     }
   }
   const int64_t count = end - first;
+  if (any && (h.mask != nullptr || h.tiles != nullptr)) {
+    for (int64_t c = 0; c < block.columns; ++c) {
+      zero_outside(w.p + c * kLanes, run[c], count);
+      zero_outside(w.ds + c * kLanes, run[c], count);
+    }
+  }
   if (keys.direct) {
     add_by_key<false>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv);
     add_by_key<false>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk);
@@ -338,7 +378,7 @@ int64_t backward_workspace(int64_t width, int64_t value_width, int64_t keys) {
 }
 
 void backward(const AttentionBackwardTask& task, float* workspace) {
-  const AttentionHead& all = task.head;
+  const AttentionHead& all = task.heads[0];
   const int64_t keys = task.k_end - task.k_begin;
   const int64_t padded = round_up(all.width, kLanes), padded_value = round_up(all.value_width, kLanes);
   Workspace w;
@@ -376,10 +416,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     rows.ldv = all.value_width;
   }
   for (int64_t head = 0; head < task.group; ++head) {
-    AttentionHead h = all;
-    h.q = all.q + head * task.q_head_stride;
-    h.dropout_row = all.dropout_row + static_cast<uint32_t>(head);
-    if (h.distance != nullptr) h.distance += head * task.distance_head_stride;
+    const AttentionHead& h = task.heads[head];
     for (int64_t row = 0; row < h.q_length; row += kBlock) {
       QueryBlock block;
       begin_block(task, h, head, row, w, block);
@@ -389,7 +426,10 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
         begin = task.k_begin;
         end = task.k_end;
       }
-      for (int64_t first = begin; first < end; first += kKeyBlock) {
+      const auto next = [&](int64_t first) {
+        return rows.direct ? first : next_block(h, row, row + block.rows, first);
+      };
+      for (int64_t first = next(begin); first < end; first = next(first + kKeyBlock)) {
         const int64_t at = first - task.k_begin;
         KeyRows here = rows;
         here.k += at * rows.ldk;

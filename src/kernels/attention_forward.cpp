@@ -105,42 +105,48 @@ HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, Quer
 }
 
 // Oᵀ += Vᵀ·P key by key, only where a query sees the key: where V holds NaN or ∞, 0·NaN must not reach the
-// others.
-HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, int64_t block, const PanelRuns& runs,
-                                  const float* v, int64_t ldv, const float* p) {
+// others. `scores` are those before the softmax.
+HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, const PanelRuns& runs, const float* v,
+                                  int64_t ldv, const float* p, const float* scores) {
   if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
   panel.fresh = false;
   const F d;
-  const I di;
   for (int64_t c = 0; c < panel.columns; ++c) {
-    VI lowest, highest;
-    seen_keys(h, panel.column[c], block, lowest, highest);
     for (int64_t j = runs.column[c].begin; j < runs.column[c].end; ++j) {
-      const VI key = hn::Set(di, static_cast<int32_t>(j));
-      const auto hidden = hn::RebindMask(d, hn::Or(hn::Lt(key, lowest), hn::Gt(key, highest)));
-      const V weight = hn::Load(d, p + j * kPanel + c * kLanes);
+      const int64_t at = j * kPanel + c * kLanes;
+      const auto hidden = hn::Eq(hn::Load(d, scores + at), hn::Set(d, kMasked));
+      const V weight = hn::Load(d, p + at);
       for (int64_t e = 0; e < h.value_width; ++e) {
-        float* at = panel.ot + e * kPanel + c * kLanes;
-        const V sum = hn::Load(d, at);
-        hn::Store(hn::IfThenElse(hidden, sum, hn::MulAdd(hn::Set(d, v[j * ldv + e]), weight, sum)), d, at);
+        float* to = panel.ot + e * kPanel + c * kLanes;
+        const V sum = hn::Load(d, to);
+        hn::Store(hn::IfThenElse(hidden, sum, hn::MulAdd(hn::Set(d, v[j * ldv + e]), weight, sum)), d, to);
       }
     }
   }
 }
 
-// One panel against one key block; k and v are the block's first rows, `finite_values` unless v needs
+void keep_scores(const float* s, KeyRun run, float* kept) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j) hn::Store(hn::Load(d, s + j * kPanel), d, kept + j * kPanel);
+}
+
+// One panel against one key block; k and v are the block's first rows, `careful` when v needs
 // add_seen_values.
 void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k,
                  int64_t ldk, const float* v, int64_t ldv, bool careful, float* s) {
-  const PanelRuns runs = panel_runs(h, panel.column, panel.columns, block, block_end);
+  PanelView view;
+  view_panel(h, panel.column, panel.columns, block, block_end, view);
+  const PanelRuns& runs = view.runs;
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
   rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel);
   alignas(64) float alpha[kLanes];
+  alignas(64) float scores[kKeyBlock * kPanel];  // of the careful path
   for (int64_t c = 0; c < panel.columns; ++c) {
     const KeyRun run = runs.column[c];
     if (run.begin == run.end) continue;
     const int64_t at = c * kLanes;
-    modify_column(s + at, kPanel, run, h, panel.column[c], block, nullptr);
+    modify_column(s + at, kPanel, view, c, h, panel.column[c], block, nullptr);
+    if (careful) keep_scores(s + at, run, scores + at);
     bool moved = false;
     if (panel.observer.any()) {
       panel.observer.see(s + at, run, block, c);
@@ -151,7 +157,7 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
-  if (careful) return add_seen_values(h, panel, block, runs, v, ldv, s);
+  if (careful) return add_seen_values(h, panel, runs, v, ldv, s, scores);
   columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot, panel.fresh);
 }
 
@@ -206,7 +212,9 @@ void redo_panel(const AttentionForwardTask& task, Panel& panel, float* s) {
   panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
   begin_panel(h, panel, row, rows);
   const int64_t end = end_key(h, row + rows - 1);
-  for (int64_t block = first_key(h, row) / kKeyBlock * kKeyBlock; block < end; block += kKeyBlock) {
+  const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
+  for (int64_t block = next_block(h, row, row + rows, first); block < end;
+       block = next_block(h, row, row + rows, block + kKeyBlock)) {
     panel_block(h, panel, block, std::min(block + kKeyBlock, h.k_length), h.k + block * h.k_stride,
                 h.k_stride, h.v + block * h.v_stride, h.v_stride, true, s);
   }
@@ -248,7 +256,8 @@ void forward(const AttentionForwardTask& task, float* workspace) {
   // together when more than two panels read them: copying costs as much as two strided readings.
   const int64_t begin = first_key(h, task.q_begin) / kKeyBlock * kKeyBlock;
   const int64_t end = end_key(h, task.q_end - 1);
-  for (int64_t block = begin; block < end; block += kKeyBlock) {
+  for (int64_t block = next_block(h, task.q_begin, task.q_end, begin); block < end;
+       block = next_block(h, task.q_begin, task.q_end, block + kKeyBlock)) {
     const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
     const float* k = h.k + block * h.k_stride;
     const float* v = h.v + block * h.v_stride;
@@ -267,7 +276,8 @@ void forward(const AttentionForwardTask& task, float* workspace) {
       panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, false, s);
     }
   }
-  const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length;
+  const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length ||
+                      h.mask != nullptr || h.tiles != nullptr || h.bias != nullptr;
   for (int64_t p = 0; p < count; ++p) {
     if (!end_panel(task, panels[p]) && masked) redo_panel(task, panels[p], s);
   }

@@ -11,6 +11,13 @@
 
 namespace fovea::kernels {
 
+// A live tile of a block mask: 64 queries by 64 keys, of which not all are hidden.
+struct AttentionTile {
+  int32_t key_block = 0;  // keys from 64·key_block on
+  int32_t words = -1;  // which 64 words of AttentionHead::tile_words (bit j of word i: query i sees key j);
+                       // −1: every query sees every key
+};
+
 // What all passes share. Row i of x is x + i·x_stride. Rows may overlap no output.
 struct AttentionHead {
   const float* q = nullptr;  // [q_length, width]
@@ -19,12 +26,20 @@ struct AttentionHead {
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
   int64_t q_length = 0, k_length = 0, width = 0, value_width = 0;
   float scale = 1.0f;
+  float gradient_scale = 1.0f;  // the derivative of a score by q·k, before softcap: scale, usually
   int64_t left = 0,
           right = 0;  // query i sees keys j with i' − left <= j <= i' + right, i' = i + k_length − q_length
   float softcap = 0.0f;             // 0: none
   const float* distance = nullptr;  // bias at distance[i' − j]; readable 63 beyond both ends; null: none
-  const float* sink = nullptr;      // one more logit; null: none
-  uint32_t drop_below = 0;          // a weight is dropped when its 16 random bits are below this
+  const float* bias = nullptr;  // of query i and key j at i·bias_query_stride + j·bias_key_stride, added
+  int64_t bias_query_stride = 0, bias_key_stride = 0;  // after softcap; −∞ hides the key; null: none
+  const uint8_t* mask = nullptr;                       // likewise; 0 hides the key
+  int64_t mask_query_stride = 0, mask_key_stride = 0;
+  const AttentionTile* tiles = nullptr;  // null: no block mask. Of queries 64·t … 64·t + 63, ascending:
+  const int64_t* tile_rows = nullptr;    // tiles[tile_rows[t]] … tiles[tile_rows[t + 1] − 1]
+  const uint64_t* tile_words = nullptr;
+  const float* sink = nullptr;  // one more logit; null: none
+  uint32_t drop_below = 0;      // a weight is dropped when its 16 random bits are below this
   float keep_scale = 1.0f;
   RandomKey dropout_key{};
   uint32_t dropout_row = 0, dropout_row_step = 0;  // the random row of query i: dropout_row + i·step
@@ -52,10 +67,10 @@ struct AttentionForwardTask {
 };
 
 struct AttentionBackwardTask {
-  AttentionHead head;  // its q and dropout_row are those of the group's first query head
-  int64_t group = 1;   // query heads that share this key head
-  int64_t q_head_stride = 0, out_head_stride = 0, dout_head_stride = 0, dq_head_stride = 0;
-  int64_t distance_head_stride = 0, ddistance_head_stride = 0;
+  const AttentionHead* heads = nullptr;  // [group], the query heads that share a key head
+  int64_t group = 1;
+  int64_t out_head_stride = 0, dout_head_stride = 0, dq_head_stride = 0;
+  int64_t ddistance_head_stride = 0, dbias_head_stride = 0;
   const float* out = nullptr;
   const float* dout = nullptr;
   int64_t out_stride = 0, dout_stride = 0;
@@ -68,6 +83,8 @@ struct AttentionBackwardTask {
   int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;
   bool add_dq = false;         // add to dq instead of writing it
   float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
+  float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
+  int64_t dbias_query_stride = 0, dbias_key_stride = 0;
 };
 
 struct AttentionMassTask {

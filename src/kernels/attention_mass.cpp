@@ -47,12 +47,16 @@ void mass(const AttentionMassTask& task, float* workspace) {
       }
     }
     const int64_t end = end_key(h, row + rows - 1);
-    for (int64_t block = first_key(h, row) / kKeyBlock * kKeyBlock; block < end; block += kKeyBlock) {
+    const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
+    for (int64_t block = next_block(h, row, row + rows, first); block < end;
+         block = next_block(h, row, row + rows, block + kKeyBlock)) {
       const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
-      const PanelRuns runs = panel_runs(h, column, columns, block, block_end);
+      PanelView view;
+      view_panel(h, column, columns, block, block_end, view);
+      const PanelRuns& runs = view.runs;
       rows_over_runs(runs, h.width, h.k + block * h.k_stride, h.k_stride, qt, s, kPanel);
       for (int64_t c = 0; c < columns; ++c) {
-        modify_column(s + c * kLanes, kPanel, runs.column[c], h, column[c], block, nullptr);
+        modify_column(s + c * kLanes, kPanel, view, c, h, column[c], block, nullptr);
         add_mass(s + c * kLanes, runs.column[c], lse2 + c * kLanes, task.mass + block * task.mass_stride,
                  task.mass_stride);
       }

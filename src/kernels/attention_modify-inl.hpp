@@ -1,4 +1,4 @@
-// What happens to a tile of scores between Q·K and the softmax: softcap, bias by distance, masks; and dropout
+// What happens to a tile of scores between Q·K and the softmax: softcap, biases, masks; and dropout
 // of weights. Each is a pass over one column (kLanes queries) of a tile in the first-level cache, called only
 // for tiles that need it, so that the plain case carries no branch and variants need no instantiation of
 // their own.
@@ -11,41 +11,11 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
+#include "kernels/attention_mask-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
-
-// kLanes queries of a sequence, from row on, of which `rows` exist.
-struct QueryColumn {
-  int64_t row = 0, rows = 0;
-};
-
-HWY_INLINE int64_t first_key(const AttentionHead& h, int64_t row) {
-  return std::clamp<int64_t>(row + h.k_length - h.q_length - h.left, 0, h.k_length);
-}
-HWY_INLINE int64_t end_key(const AttentionHead& h, int64_t row) {
-  return std::clamp<int64_t>(row + h.k_length - h.q_length + h.right + 1, 0, h.k_length);
-}
-
-// The keys of the block [block, block_end) that a column sees, relative to the block; rounded outwards to
-// register tiles, so that runs are cut between them. {0, 0} when it sees none.
-HWY_INLINE KeyRun column_run(const AttentionHead& h, QueryColumn q, int64_t block, int64_t block_end) {
-  const int64_t begin = std::max(first_key(h, q.row), block) - block;
-  const int64_t end = std::min(end_key(h, q.row + q.rows - 1), block_end) - block;
-  if (begin >= end) return {0, 0};
-  return {begin / kTileRows * kTileRows, std::min(round_up(end, kTileRows), block_end - block)};
-}
-
-// The runs of the one or two columns of a panel; `columns` 1 or 2. A column that sees nothing takes no part.
-HWY_INLINE PanelRuns panel_runs(const AttentionHead& h, const QueryColumn* q, int64_t columns, int64_t block,
-                                int64_t block_end) {
-  const KeyRun a = column_run(h, q[0], block, block_end);
-  const KeyRun b = columns > 1 ? column_run(h, q[1], block, block_end) : KeyRun{0, 0};
-  if (b.begin == b.end) return {{a, b}, a, {0, 0}, {0, 0}};
-  if (a.begin == a.end) return {{a, b}, {0, 0}, {0, 0}, b};
-  return cut_runs(a, b);
-}
 
 // s := c·tanh(s / c) in units of log2; `factor` (null: not wanted) receives the derivative, 1 − tanh².
 inline HWY_NOINLINE void softcap_column(float* s, int64_t ld, KeyRun run, float cap, float* factor) {
@@ -101,15 +71,58 @@ inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const Att
   }
 }
 
+HWY_INLINE V biased(V s, V bias) {
+  const F d;
+  const V hidden = hn::Set(d, -HUGE_VALF);
+  return hn::IfThenElse(hn::Eq(bias, hidden), hn::Set(d, kMasked), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
+}
+
+// s += bias, in units of log2. Where bias rows lie along the keys, they are transposed four keys at a time.
+inline HWY_NOINLINE void bias_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
+                                     int64_t block) {
+  const F d;
+  const int64_t along = h.bias_key_stride, across = h.bias_query_stride;
+  const float* bias = h.bias + q.row * across + block * along;
+  if (across == 0) {
+    for (int64_t j = run.begin; j < run.end; ++j)
+      hn::Store(biased(hn::Load(d, s + j * ld), hn::Set(d, bias[j * along])), d, s + j * ld);
+    return;
+  }
+  alignas(64) float tile[kKeyBlock * kPanel];
+  const int64_t keys = along == 0 ? 1 : run.end - run.begin;
+  bias += run.begin * along;
+  if (along == 1) {
+    pack_column(bias, across, q.rows, keys, 1.0f, tile);
+  } else {
+    for (int64_t j = 0; j < keys; ++j) {
+      for (int64_t i = 0; i < kLanes; ++i)
+        tile[j * kPanel + i] = i < q.rows ? bias[i * across + j * along] : 0.0f;
+    }
+  }
+  const int64_t step = along == 0 ? 0 : kPanel;
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V b = hn::Load(d, tile + (j - run.begin) * step);
+    hn::Store(biased(hn::Load(d, s + j * ld), b), d, s + j * ld);
+  }
+}
+
 // All of the above on one column; `factor` as in softcap_column.
 HWY_INLINE void modify_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
                               int64_t block, float* factor) {
   if (h.softcap > 0.0f) softcap_column(s, ld, run, h.softcap, factor);
   if (h.distance != nullptr)
     distance_column(s, ld, run, h.distance + h.k_length - h.q_length + q.row - block);
+  if (h.bias != nullptr) bias_column(s, ld, run, h, q, block);
   if (run.begin + block < first_key(h, q.row + q.rows - 1) || run.end + block > end_key(h, q.row)) {
     mask_column(s, ld, run, h, q, block);
   }
+}
+
+// The same on column c of what a panel sees, and what masks hide.
+HWY_INLINE void modify_column(float* s, int64_t ld, const PanelView& view, int64_t c, const AttentionHead& h,
+                              QueryColumn q, int64_t block, float* factor) {
+  modify_column(s, ld, view.runs.column[c], h, q, block, factor);
+  if (view.hides[c]) hide_column(s, ld, view.runs.column[c], view.words[c]);
 }
 
 using U = hn::ScalableTag<uint32_t>;

@@ -368,9 +368,9 @@ inline HWY_NOINLINE void pack_column(const float* x, int64_t stride, int64_t row
   }
 }
 
-// x[lane·stride + c] (+)= factor[lane] · packed[c·kPanel + lane] for the first `rows` lanes. Returns whether
+// x[lane·stride + c] (+)= factor[lane] · packed[c·kLd + lane] for the first `rows` lanes. Returns whether
 // all of factor·packed is finite (0·x is NaN for the others).
-template <bool kAdd>
+template <bool kAdd, int64_t kLd = kPanel>
 inline HWY_NOINLINE bool unpack_column(const float* packed, V factor, int64_t rows, int64_t width, float* x,
                                        int64_t stride) {
   const F d;
@@ -383,7 +383,7 @@ inline HWY_NOINLINE bool unpack_column(const float* packed, V factor, int64_t ro
   for (; c + 4 <= width; c += 4) {
     V v[4];
     for (int64_t i = 0; i < 4; ++i) {
-      v[i] = hn::Mul(hn::Load(d, packed + (c + i) * kPanel), factor);
+      v[i] = hn::Mul(hn::Load(d, packed + (c + i) * kLd), factor);
       poison = hn::MulAdd(v[i], zero, poison);
     }
     transpose_blocks(v[0], v[1], v[2], v[3]);
@@ -401,7 +401,7 @@ inline HWY_NOINLINE bool unpack_column(const float* packed, V factor, int64_t ro
 #endif
   alignas(64) float lanes[kLanes] = {};
   for (; c < width; ++c) {
-    const V v = hn::Mul(hn::Load(d, packed + c * kPanel), factor);
+    const V v = hn::Mul(hn::Load(d, packed + c * kLd), factor);
     poison = hn::MulAdd(v, zero, poison);
     hn::Store(v, d, lanes);
     for (int64_t i = 0; i < rows; ++i) {

@@ -44,9 +44,13 @@ struct AttentionGradients {
   HeadsView<float> dq{};    // [Tq, H, D]; overwritten, as dk and dv are; may be columns of one matrix [T, 3C]
   HeadsView<float> dk{};    // [Tk, Hkv, D]
   HeadsView<float> dv{};    // [Tk, Hkv, Dv]
-  float* dtable = nullptr;  // [buckets, H]; added to, as are the next two
+  float* dtable = nullptr;  // [buckets, H]; added to, as are all that follow
   float* dslopes = nullptr;  // [H]
   float* dsinks = nullptr;   // [H]
+  float* dscales = nullptr;  // [H]
+  // dims as those of the bias; sums over the axes whose stride is 0. Other strides must not alias. Where
+  // sequences or heads share elements, up to seven copies of them are held meanwhile.
+  ScoresView<float> dbias{};
 };
 
 // The gradients of Σ dout∘out, from out and lse as attention_forward wrote them (with the same inputs and

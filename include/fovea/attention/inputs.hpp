@@ -4,22 +4,35 @@
 #include <cstdint>
 #include <span>
 
+#include "fovea/attention/block_mask.hpp"
 #include "fovea/tensor/ragged.hpp"
 #include "fovea/tensor/view.hpp"
 
 namespace fovea {
 
-// T5's relative position bias (Raffel et al., 2020, section 2.1): each distance j − i' falls into a bucket,
-// exact when near, logarithmic up to max_distance; table[bucket, h] is added to the scaled score. Trainable.
-struct RelativeBias {
-  const float* table = nullptr;  // [buckets, H]; null: none
-  int64_t buckets = 32;
-  int64_t max_distance = 128;
-  bool bidirectional = true;  // false (decoders): all keys after the query share bucket 0
+enum class RelativeKind : uint8_t {
+  // T5 (Raffel et al., 2020, section 2.1): a row is a bucket of distances, exact when near, logarithmic up to
+  // max_distance.
+  kBuckets,
+  // One row a distance, those beyond max_distance sharing the last one (Shaw et al., 2018, section 3.2, as a
+  // bias): rows max_distance + clamp(j − i', −max_distance, max_distance); one-sided clamp(i' − j, 0, …).
+  kDistances,
 };
 
-// The bucket of distance = j − i' (key minus query position).
+// A bias by the distance j − i' of a key from its query: table[row of the distance, h] is added to the scaled
+// score. Trainable.
+struct RelativeBias {
+  const float* table = nullptr;  // [buckets, H]; null: none
+  int64_t buckets = 32;          // rows of the table; kDistances: 2·max_distance + 1, or max_distance + 1
+  int64_t max_distance = 128;
+  bool bidirectional = true;  // false (decoders): all keys after the query share row 0
+  RelativeKind kind = RelativeKind::kBuckets;
+};
+
+// The bucket of distance = j − i' (key minus query position) as T5 counts them.
 int64_t relative_bucket(int64_t distance, int64_t buckets, int64_t max_distance, bool bidirectional);
+// The row of `bias` for a distance, of either kind.
+int64_t relative_row(const RelativeBias& bias, int64_t distance);
 
 struct AttentionInputs {
   HeadsView<const float> q{};  // [Tq, H, D]
@@ -29,6 +42,15 @@ struct AttentionInputs {
   Offsets k_offsets{};         // … and the N of keys that they read
   std::span<const float> alibi_slopes{};  // [H] or empty: adds −slope·|i' − j|
   RelativeBias relative{};
+  std::span<const float> scales{};  // [H] or empty: a scale a head, in place of AttentionSpec::scale
+  // Added to the score after softcap, trainable; −∞ hides a key. dims [N, H, Lq, Lk], any strides, 0
+  // broadcasts; element (n, h, i, j) is of query i and key j of sequence n. Where sequences differ in length,
+  // Lq and Lk are at least the longest.
+  ScoresView<const float> bias{};
+  ScoresView<const uint8_t> mask{};  // likewise; 0 hides the key, anything else lets it be seen
+  // Block-sparse patterns, together with all other masks: one for all, one a sequence, or one for each
+  // sequence and head ([N·H], heads innermost), as long as their sequences. The masks must outlive the call.
+  std::span<const BlockMask> blocks{};
   std::span<const float> sinks{};  // [H] or empty: one more logit in each row's denominator, with no value
 };
 

@@ -1,7 +1,6 @@
 // What an attention call is asked to do. The order of a call:
-//   score -> × scale -> softcap -> + distance bias (ALiBi, relative) -> mask -> softmax (sink in the
-//   denominator)
-//   -> dropout -> · V
+//   score -> × scale -> softcap -> + bias (by distance: ALiBi, relative; of any shape) -> masks
+//   -> softmax (sink in the denominator) -> dropout -> · V
 #pragma once
 
 #include <cstdint>
@@ -15,6 +14,16 @@ enum class Score : uint8_t {
   kScaledDot,  // q·k, scale 1/√D by default
   kDot,        // q·k, scale 1 by default
   kCosine,     // q·k / (|q| |k|), scale 1 by default; a zero vector scores 0
+  // −|q − k|², scale 1 by default; computed as 2q·k − |q|² − |k|², so its rounding error is that of numbers
+  // as large as |q|² + |k|²
+  kNegSquaredL2,
+};
+
+enum class Normalizer : uint8_t {
+  kSoftmax,
+  // e^s / (1 + Σ e^s) (Miller, "Attention is off by one", 2023): a sink of logit 0, so that a head may attend
+  // to nothing; without parameters. Excludes sinks.
+  kSoftmaxOne,
 };
 
 // How float32 inputs are multiplied; 16-bit inputs are multiplied exactly under each. plan.hpp tells what
@@ -29,6 +38,8 @@ enum class Precision : uint8_t {
 struct AttentionSpec {
   Score score = Score::kScaledDot;
   std::optional<float> scale{};  // unset: 1/√D for kScaledDot, else 1
+
+  Normalizer normalizer = Normalizer::kSoftmax;
 
   // Position i of a query is aligned to the end: the last query stands at the last key, i' = i + Lk − Lq.
   bool causal = false;        // keys j <= i'

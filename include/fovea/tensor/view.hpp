@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 
 #include "fovea/tensor/tensor.hpp"
 
@@ -32,8 +33,27 @@ struct View {
 
 template <class T>
 using MatrixView = View<T, 2>;  // [rows, columns]
+
+// [T, H, D]: packed heads, the rows of sequence n following those of sequence n − 1. With a sequence_stride,
+// sequence n begins at data + n·sequence_stride instead, so that [B, H, L, D] is a view too (see
+// heads_of_batch).
 template <class T>
-using HeadsView = View<T, 3>;  // [T, H, D], as layers hold packed heads
+struct HeadsView : View<T, 3> {
+  int64_t sequence_stride = 0;
+
+  HeadsView() = default;
+  HeadsView(T* first, const std::array<int64_t, 3>& dimensions, const std::array<int64_t, 3>& steps,
+            int64_t step_of_sequences = 0)
+      : View<T, 3>{first, dimensions, steps}, sequence_stride(step_of_sequences) {}
+  template <class U>
+    requires(std::is_convertible_v<U*, T*>)
+  HeadsView(const View<U, 3>& x)  // NOLINT(google-explicit-constructor)
+      : View<T, 3>{x.data, x.dims, x.strides} {}
+  template <class U>
+    requires(std::is_convertible_v<U*, T*>)
+  HeadsView(const HeadsView<U>& x)  // NOLINT(google-explicit-constructor)
+      : View<T, 3>{x.data, x.dims, x.strides}, sequence_stride(x.sequence_stride) {}
+};
 
 // Contiguous views of a tensor under the given dimensions, whose product must be the tensor's size.
 template <class T, int Rank>
@@ -47,11 +67,33 @@ View<T, Rank> contiguous_view(T* data, const std::array<int64_t, Rank>& dims) {
   return v;
 }
 
+// A number for each sequence, head, query and key: [N, H, Lq, Lk]. A stride of 0 broadcasts.
+template <class T>
+using ScoresView = View<T, 4>;
+
+// Contiguous elements of dimensions `dims`, each either 1 or that of `wanted`, broadcast to `wanted`.
+template <class T>
+ScoresView<T> broadcast_scores(T* data, const std::array<int64_t, 4>& dims,
+                               const std::array<int64_t, 4>& wanted) {
+  ScoresView<T> v = contiguous_view<T, 4>(data, dims);
+  for (size_t i = 0; i < 4; ++i) {
+    if (dims[i] == 1) v.strides[i] = 0;
+  }
+  v.dims = wanted;
+  return v;
+}
+
 // Columns [first, first + count·width) of a matrix [T, stride_row] seen as heads: [T, count, width].
 template <class T>
 HeadsView<T> heads_of_columns(T* data, int64_t tokens, int64_t row_stride, int64_t first, int64_t count,
                               int64_t width) {
   return {data + first, {tokens, count, width}, {row_stride, width, 1}};
+}
+
+// A contiguous [B, H, L, D] as the heads of B sequences of L tokens (their offsets: Offsets::uniform(B, L)).
+template <class T>
+HeadsView<T> heads_of_batch(T* data, int64_t batch, int64_t count, int64_t length, int64_t width) {
+  return {data, {batch * length, count, width}, {width, length * width, 1}, count * length * width};
 }
 
 }  // namespace fovea

@@ -1,0 +1,247 @@
+// Backward: items are key heads of sequences. A few long sequences are cut into key chunks that run side by
+// side, each with its own share of dQ, added in order afterwards; many sequences do the same chunks one after
+// the other. Both give the same bits.
+#include <cmath>
+
+#include "attention/bias_gradient.hpp"
+#include "attention/fused.hpp"
+#include "attention/schedule.hpp"
+#include "attention/sequence.hpp"
+
+namespace fovea {
+namespace {
+
+// The gradient of the sinks: each is a key whose value is 0, so dS = −p·δ.
+void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
+                   HeadsView<const float> dout, float* dsinks) {
+  parallel_for(r.heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t h = begin; h < end; ++h) {
+      double sum = 0;
+      for_tokens(in.q_offsets, 0, in.q.dim(0), [&](int64_t n, int64_t i, int64_t t) {
+        const float* o = row_of(out, in.q_offsets, n, i, h);
+        const float* g = row_of(dout, in.q_offsets, n, i, h);
+        double delta = 0;
+        for (int64_t c = 0; c < r.dv; ++c) delta += static_cast<double>(o[c]) * static_cast<double>(g[c]);
+        sum += delta * std::exp(static_cast<double>(r.sinks[h]) - static_cast<double>(lse[t * r.heads + h]));
+      });
+      dsinks[h] -= static_cast<float>(sum);
+    }
+  });
+}
+
+void zero_rows(const HeadsView<float>& x, const Offsets& offsets, int64_t n, int64_t h) {
+  if (x.data == nullptr) return;
+  for (int64_t i = 0; i < offsets.length(n); ++i) std::fill_n(row_of(x, offsets, n, i, h), x.dim(2), 0.0f);
+}
+
+class Backward {
+ public:
+  Backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
+           HeadsView<const float> dout, const AttentionGradients& g)
+      : in_(in),
+        r_(r),
+        out_(out),
+        lse_(lse),
+        dout_(dout),
+        g_(g),
+        kernel_(kernels::attention_kernels()),
+        bias_(g.dbias, r.sequences, r.kv_heads, r.group),
+        want_distance_(r.has_distance() && (g.dtable != nullptr || g.dslopes != nullptr)) {}
+
+  void run() {
+    int64_t chunks_total = 0, longest_chunk = 1;
+    for (int64_t n = 0; n < r_.sequences; ++n) {
+      const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
+      const int64_t chunks = (lk + chunk - 1) / chunk;
+      chunks_total += chunks;
+      longest_chunk = std::max(longest_chunk, std::min(lk, chunk));
+      shares_ = std::max(shares_, chunks);
+    }
+    side_by_side_ = shares_ > 1 && !want_distance_ && bias_.chunks_apart() &&
+                    r_.sequences * r_.kv_heads < 4 * get_num_threads();
+    const int64_t rows = in_.q.dim(0) * r_.heads;
+    if (side_by_side_) share_memory_ = Buffer<float>(static_cast<size_t>((shares_ - 1) * rows * r_.d));
+    if (want_distance_) prepare_distance();
+
+    Plan plan((side_by_side_ ? chunks_total : r_.sequences) * r_.kv_heads + 1);
+    fill(plan);
+    Workspaces workspaces(kernel_.backward_workspace(r_.d, r_.dv, longest_chunk));
+    Buffer<AttentionHead> heads(static_cast<size_t>(r_.group * get_num_threads()));
+    plan.run([&](const Item& item) {
+      AttentionHead* mine = heads.data() + thread_index() * r_.group;
+      const auto [first, last] = bias_.sequences(item.sequence);
+      const auto [first_head, last_head] = bias_.kv_heads(item.head);
+      for (int64_t n = first; n < last; ++n) {
+        for (int64_t h = first_head; h < last_head; ++h) run_item(item, n, h, mine, workspaces.mine());
+      }
+    });
+    if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
+    if (want_distance_) add_distances();
+    bias_.finish();
+  }
+
+ private:
+  using AttentionHead = kernels::AttentionHead;
+
+  bool empty(int64_t n) const { return in_.q_offsets.length(n) == 0 || in_.k_offsets.length(n) == 0; }
+
+  // An item is a bundle of sequences and key heads (of one each unless they share elements of dbias).
+  void fill(Plan& plan) const {
+    for (int64_t n = 0; n < r_.sequences; ++n) {
+      if (!empty(n)) continue;
+      for (int64_t h = 0; h < r_.kv_heads; ++h) {  // no kernel will write these
+        zero_rows(g_.dk, in_.k_offsets, n, h);
+        zero_rows(g_.dv, in_.k_offsets, n, h);
+        for (int64_t m = h * r_.group; m < (h + 1) * r_.group; ++m) zero_rows(g_.dq, in_.q_offsets, n, m);
+      }
+    }
+    for (int64_t a = 0; a < bias_.sequence_bundles(); ++a) {
+      for (int64_t b = 0; b < bias_.head_bundles(); ++b) {
+        if (side_by_side_) {  // bundles of one
+          if (empty(a)) continue;
+          const int64_t lk = in_.k_offsets.length(a), step = chunk_of(lk);
+          for (int64_t begin = 0; begin < lk; begin += step) {
+            const int64_t end = std::min(lk, begin + step);
+            plan.add({a, b, begin, end}, work(a, end - begin));
+          }
+          continue;
+        }
+        const auto [first, last] = bias_.sequences(a);
+        const auto [first_head, last_head] = bias_.kv_heads(b);
+        int64_t total = 0;
+        for (int64_t n = first; n < last; ++n) total += work(n, in_.k_offsets.length(n));
+        plan.add({a, b, 0, 0}, total * (last_head - first_head));
+      }
+    }
+  }
+  int64_t work(int64_t n, int64_t keys) const {
+    return r_.group * work_of(r_, in_.q_offsets.length(n), keys) * 5 / 2;
+  }
+
+  void run_item(const Item& item, int64_t n, int64_t kv_head, AttentionHead* heads, float* workspace) {
+    if (empty(n)) return;
+    const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n), rows = in_.q.dim(0) * r_.heads;
+    const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
+    for (int64_t m = 0; m < r_.group; ++m) heads[m] = head_of(in_, r_, n, h + m);
+    kernels::AttentionBackwardTask task;
+    task.heads = heads;
+    task.group = r_.group;
+    task.out_head_stride = out_.stride(1);
+    task.dout_head_stride = dout_.stride(1);
+    task.out = row_of(out_, in_.q_offsets, n, 0, h);
+    task.dout = row_of(dout_, in_.q_offsets, n, 0, h);
+    task.out_stride = out_.stride(0);
+    task.dout_stride = dout_.stride(0);
+    task.lse = lse_ + q0 * r_.heads + h;
+    task.lse_stride = r_.heads;
+    if (want_distance_) {
+      task.ddistance_head_stride = distance_span(n);
+      task.ddistance = distance_memory_.data() + distance_begin_[static_cast<size_t>(n)] * r_.heads +
+                       h * task.ddistance_head_stride + in_.q_offsets.length(n) - 1 + 64;
+    }
+    if (bias_.wanted()) {
+      const ScoresView<float> to = bias_.of(item.sequence, item.head, n, h);
+      task.dbias = to.data;
+      task.dbias_head_stride = to.stride(1);
+      task.dbias_query_stride = to.stride(2);
+      task.dbias_key_stride = to.stride(3);
+    }
+    const int64_t keys_end = side_by_side_ ? item.end : lk;
+    for (int64_t begin = item.begin; begin < keys_end; begin += chunk) {
+      task.k_begin = begin;
+      task.k_end = std::min(keys_end, begin + chunk);
+      const int64_t share = begin / chunk;
+      if (side_by_side_ && share > 0 && g_.dq.data != nullptr) {
+        task.dq = share_memory_.data() + ((share - 1) * rows + q0 * r_.heads + h) * r_.d;
+        task.dq_stride = r_.heads * r_.d;
+        task.dq_head_stride = r_.d;
+      } else {
+        task.dq = row_of(g_.dq, in_.q_offsets, n, 0, h);
+        task.dq_stride = g_.dq.stride(0);
+        task.dq_head_stride = g_.dq.stride(1);
+        task.add_dq = share > 0;
+      }
+      task.dk = row_of(g_.dk, in_.k_offsets, n, begin, kv_head);
+      task.dv = row_of(g_.dv, in_.k_offsets, n, begin, kv_head);
+      task.dk_stride = g_.dk.stride(0);
+      task.dv_stride = g_.dv.stride(0);
+      kernel_.backward(task, workspace);
+    }
+  }
+
+  // Each sequence has its own sums by distance, added up in order at the end.
+  int64_t distance_span(int64_t n) const { return in_.q_offsets.length(n) + in_.k_offsets.length(n) + 128; }
+  void prepare_distance() {
+    int64_t span = 0;
+    distance_begin_ = Buffer<int64_t>(static_cast<size_t>(r_.sequences));
+    for (int64_t n = 0; n < r_.sequences; ++n) {
+      distance_begin_[static_cast<size_t>(n)] = span;
+      span += distance_span(n);
+    }
+    distance_memory_ = Buffer<float>(static_cast<size_t>(span * r_.heads));
+    std::fill_n(distance_memory_.data(), distance_memory_.size(), 0.0f);
+  }
+  void add_distances() const {
+    Buffer<float> total(static_cast<size_t>(r_.heads * r_.distance_span));
+    std::fill_n(total.data(), total.size(), 0.0f);
+    for (int64_t n = 0; n < r_.sequences; ++n) {
+      const int64_t width = distance_span(n), zero = in_.q_offsets.length(n) - 1 + 64;
+      for (int64_t h = 0; h < r_.heads; ++h) {
+        const float* from =
+            distance_memory_.data() + distance_begin_[static_cast<size_t>(n)] * r_.heads + h * width;
+        float* to = total.data() + h * r_.distance_span + r_.distance_zero - zero;
+        for (int64_t p = 64; p < width - 64; ++p) to[p] += from[p];
+      }
+    }
+    distance_gradient(in_, r_, total.data(), g_.dtable, g_.dslopes);
+  }
+
+  const AttentionInputs& in_;
+  const Resolved& r_;
+  HeadsView<const float> out_;
+  const float* lse_;
+  HeadsView<const float> dout_;
+  const AttentionGradients& g_;
+  const kernels::AttentionKernels& kernel_;
+  BiasGradient bias_;
+  bool want_distance_, side_by_side_ = false;
+  int64_t shares_ = 0;
+  Buffer<float> share_memory_, distance_memory_;
+  Buffer<int64_t> distance_begin_;
+};
+
+}  // namespace
+
+void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out,
+                    const float* lse, HeadsView<const float> dout, const AttentionGradients& g) {
+  Backward(in, r, out, lse, dout, g).run();
+  if (g.dsinks != nullptr) sink_gradient(in, r, out, lse, dout, g.dsinks);
+}
+
+void scale_gradient(const AttentionInputs& in, Resolved& r, HeadsView<const float> out, const float* lse,
+                    HeadsView<const float> dout, HeadsView<const float> dq, float* dscales) {
+  // Where the scale is 0 so is dq: that of a unit scale is computed beside it.
+  Tensor unscaled;
+  if (std::find(in.scales.begin(), in.scales.end(), 0.0f) != in.scales.end()) {
+    unscaled = Tensor::empty({in.q.dim(0), r.heads, r.d});
+    r.unit_gradient_scale = true;
+    fused_backward(in, r, out, lse, dout,
+                   {.dq = contiguous_view<float, 3>(unscaled.data(), {in.q.dim(0), r.heads, r.d})});
+    r.unit_gradient_scale = false;
+  }
+  parallel_for(r.heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t h = begin; h < end; ++h) {
+      const float scale = in.scales[static_cast<size_t>(h)];
+      double sum = 0;
+      for_tokens(in.q_offsets, 0, in.q.dim(0), [&](int64_t n, int64_t i, int64_t t) {
+        const float* q = row_of(in.q, in.q_offsets, n, i, h);
+        const float* g =
+            scale == 0.0f ? unscaled.data() + (t * r.heads + h) * r.d : row_of(dq, in.q_offsets, n, i, h);
+        for (int64_t c = 0; c < r.d; ++c) sum += static_cast<double>(q[c]) * static_cast<double>(g[c]);
+      });
+      dscales[h] += static_cast<float>(scale == 0.0f ? sum : sum / static_cast<double>(scale));
+    }
+  });
+}
+
+}  // namespace fovea

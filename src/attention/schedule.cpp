@@ -1,0 +1,98 @@
+#include "attention/schedule.hpp"
+
+#include "attention/block_mask_data.hpp"
+#include "attention/sequence.hpp"
+
+namespace fovea {
+
+kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h) {
+  const int64_t q0 = in.q_offsets.begin(n);
+  kernels::AttentionHead head;
+  head.q = row_of(in.q, in.q_offsets, n, 0, h);
+  head.k = row_of(in.k, in.k_offsets, n, 0, h / r.group);
+  head.v = row_of(in.v, in.k_offsets, n, 0, h / r.group);
+  head.q_stride = in.q.stride(0);
+  head.k_stride = in.k.stride(0);
+  head.v_stride = in.v.stride(0);
+  head.q_length = in.q_offsets.length(n);
+  head.k_length = in.k_offsets.length(n);
+  head.width = r.d;
+  head.value_width = r.dv;
+  head.scale = r.scale_of(h);
+  head.gradient_scale = r.unit_gradient_scale ? 1.0f : head.scale;
+  head.left = r.left;
+  head.right = r.right;
+  head.softcap = r.softcap;
+  if (r.has_distance()) head.distance = r.distance.data() + h * r.distance_span + r.distance_zero;
+  head.bias = scores_of(in.bias, n, h);
+  head.bias_query_stride = in.bias.stride(2);
+  head.bias_key_stride = in.bias.stride(3);
+  head.mask = scores_of(in.mask, n, h);
+  head.mask_query_stride = in.mask.stride(2);
+  head.mask_key_stride = in.mask.stride(3);
+  if (const BlockMask* blocks = blocks_of(in, n, h)) {
+    const BlockMask::Data& data = blocks->data();
+    head.tiles = data.tiles.data();
+    head.tile_rows = data.rows.data();
+    head.tile_words = data.words.data();
+  }
+  if (r.sinks != nullptr) head.sink = r.sinks + h;
+  head.drop_below = r.drop_below;
+  head.keep_scale = r.keep_scale;
+  head.dropout_key = r.dropout_key;
+  head.dropout_row = static_cast<uint32_t>(q0 * r.heads + h);
+  head.dropout_row_step = static_cast<uint32_t>(r.heads);
+  return head;
+}
+
+int64_t work_of(const Resolved& r, int64_t queries, int64_t keys) {
+  const int64_t seen =
+      r.left == kUnbounded && r.right == kUnbounded ? keys : std::min(keys, std::max<int64_t>(1, keys / 2));
+  return queries * seen * (r.d + r.dv) + queries * (r.d + r.dv);
+}
+
+namespace {
+
+// Keys of one backward task, unless that would make more than eight shares of dQ.
+constexpr int64_t kKeyChunk = 512;
+constexpr int64_t kMaxChunks = 8;
+
+}  // namespace
+
+int64_t chunk_of(int64_t keys) {
+  const int64_t least = (keys + kMaxChunks - 1) / kMaxChunks;
+  return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
+}
+
+void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
+                const HeadsView<float>& dq) {
+  const int64_t rows = in.q_offsets.total() * r.heads;
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk), q0 = in.q_offsets.begin(n);
+    const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
+    parallel_for(in.q_offsets.length(n), grain, [&](int64_t begin, int64_t end) {
+      for (int64_t share = 1; share * chunk < lk; ++share) {
+        for (int64_t i = begin; i < end; ++i) {
+          for (int64_t h = 0; h < r.heads; ++h) {
+            const float* from = shares + ((share - 1) * rows + (q0 + i) * r.heads + h) * r.d;
+            float* to = row_of(dq, in.q_offsets, n, i, h);
+            for (int64_t c = 0; c < r.d; ++c) to[c] += from[c];
+          }
+        }
+      }
+    });
+  }
+}
+
+kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row) {
+  kernels::AttentionStatistics s;
+  if (observers.entropy) s.entropy = seen.entropy.data() + row;
+  if (observers.max) s.max_weight = seen.max_weight.data() + row;
+  if (observers.max) s.max_key = seen.max_key.data<int64_t>() + row;
+  s.top_k = observers.top_k;
+  if (s.top_k > 0) s.top_keys = seen.top_k_keys.data<int64_t>() + row * s.top_k;
+  if (s.top_k > 0) s.top_weights = seen.top_k_weights.data() + row * s.top_k;
+  return s;
+}
+
+}  // namespace fovea
