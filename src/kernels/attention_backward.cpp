@@ -324,7 +324,7 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     }
   }
   const int64_t count = end - first;
-  if (any && (h.mask != nullptr || h.tiles != nullptr)) {
+  if (any && (h.mask != nullptr || h.tile_rows != nullptr)) {
     for (int64_t c = 0; c < block.columns; ++c) {
       zero_outside(w.p + c * kLanes, run[c], count);
       zero_outside(w.ds + c * kLanes, run[c], count);

@@ -277,7 +277,7 @@ void forward(const AttentionForwardTask& task, float* workspace) {
     }
   }
   const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length ||
-                      h.mask != nullptr || h.tiles != nullptr || h.bias != nullptr;
+                      h.mask != nullptr || h.tile_rows != nullptr || h.bias != nullptr;
   for (int64_t p = 0; p < count; ++p) {
     if (!end_panel(task, panels[p]) && masked) redo_panel(task, panels[p], s);
   }

@@ -35,8 +35,8 @@ struct AttentionHead {
   int64_t bias_query_stride = 0, bias_key_stride = 0;  // after softcap; −∞ hides the key; null: none
   const uint8_t* mask = nullptr;                       // likewise; 0 hides the key
   int64_t mask_query_stride = 0, mask_key_stride = 0;
-  const AttentionTile* tiles = nullptr;  // null: no block mask. Of queries 64·t … 64·t + 63, ascending:
-  const int64_t* tile_rows = nullptr;    // tiles[tile_rows[t]] … tiles[tile_rows[t + 1] − 1]
+  const AttentionTile* tiles = nullptr;  // of queries 64·t … 64·t + 63, ascending:
+  const int64_t* tile_rows = nullptr;    // tiles[tile_rows[t]] … tiles[tile_rows[t + 1] − 1]; null: no mask
   const uint64_t* tile_words = nullptr;
   const float* sink = nullptr;  // one more logit; null: none
   uint32_t drop_below = 0;      // a weight is dropped when its 16 random bits are below this

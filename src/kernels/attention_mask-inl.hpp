@@ -59,7 +59,7 @@ HWY_INLINE const AttentionTile* tile_from(const AttentionHead& h, int64_t row, i
 
 // The first key block at or after `block` that a query of [row, row_end) may see; past all keys when none.
 HWY_INLINE int64_t next_block(const AttentionHead& h, int64_t row, int64_t row_end, int64_t block) {
-  if (h.tiles == nullptr) return block;
+  if (h.tile_rows == nullptr) return block;
   int64_t next = h.k_length;
   for (int64_t r = row; r < row_end; r = (r / kTileQueries + 1) * kTileQueries) {
     const AttentionTile* tile = tile_from(h, r, block);
@@ -104,7 +104,7 @@ HWY_INLINE uint64_t bit_range(int64_t begin, int64_t end) {
 inline HWY_NOINLINE void mask_panel(const AttentionHead& h, const QueryColumn* q, int64_t columns,
                                     int64_t block, int64_t block_end, PanelView& view) {
   int32_t tile_words = -1;
-  if (h.tiles != nullptr) {
+  if (h.tile_rows != nullptr) {
     const AttentionTile* tile = tile_from(h, q[0].row, block);
     const bool live =
         tile != h.tiles + h.tile_rows[q[0].row / kTileQueries + 1] && tile->key_block == block / kKeyBlock;
@@ -161,7 +161,7 @@ HWY_INLINE void view_panel(const AttentionHead& h, const QueryColumn* q, int64_t
                            int64_t block_end, PanelView& view) {
   view.runs = panel_runs(h, q, columns, block, block_end);
   view.hides[0] = view.hides[1] = false;
-  if (h.mask != nullptr || h.tiles != nullptr) mask_panel(h, q, columns, block, block_end, view);
+  if (h.mask != nullptr || h.tile_rows != nullptr) mask_panel(h, q, columns, block, block_end, view);
 }
 
 // Sets the scores of keys whose bit is 0 to kMasked.

@@ -63,6 +63,56 @@ TEST(AttentionCall, NamesWhatIsWrong) {
   float lse[8] = {};
   EXPECT_ERROR(attention_backward(inputs, {}, view, lse, view, {.dslopes = lse}), ArgumentError,
                "[attention_backward] expected no dslopes without ALiBi slopes");
+  inputs.scales = {&slope, 1};
+  EXPECT_ERROR(attention(inputs), ArgumentError,
+               "[attention_forward] expected one scale for each of the 2 heads, got 1");
+  const float two[] = {1.0f, 2.0f};
+  inputs.scales = two;
+  EXPECT_ERROR(attention(inputs, {.scale = 1.0f}), ArgumentError,
+               "[attention_forward] expected either a scale for each head or one for all, got both");
+  inputs.scales = {};
+  EXPECT_ERROR(attention_backward(inputs, {}, view, lse, view, {.dscales = lse}), ArgumentError,
+               "[attention_backward] expected no dscales without scales");
+  inputs.sinks = two;
+  EXPECT_ERROR(attention(inputs, {.normalizer = Normalizer::kSoftmaxOne}), ArgumentError,
+               "[attention_forward] expected no sinks with softmax-one, whose sink is 0, got 2");
+  inputs.sinks = {};
+  inputs.bias = broadcast_scores<const float>(two, {1, 2, 1, 1}, {1, 2, 4, 3});
+  EXPECT_ERROR(
+      attention(inputs), ArgumentError,
+      "[attention_forward] expected bias [1, 2, 4, 4] (0 as the stride of an axis that it is broadcast "
+      "along), got [1, 2, 4, 3]");
+  inputs.bias.dims[3] = 4;
+  EXPECT_ERROR(attention_backward(inputs, {}, view, lse, view, {.dbias = {lse, {1, 2, 4, 5}, {}}}),
+               ArgumentError,
+               "[attention_backward] expected dbias with the dimensions of the bias, [1, 2, 4, 4], got "
+               "[1, 2, 4, 5]");
+  inputs.bias = {};
+  EXPECT_ERROR(attention_backward(inputs, {}, view, lse, view, {.dbias = {lse, {1, 2, 4, 4}, {}}}),
+               ArgumentError, "[attention_backward] expected no dbias without a bias");
+  const uint8_t seen = 1;
+  inputs.mask = broadcast_scores<const uint8_t>(&seen, {1, 1, 1, 1}, {2, 2, 4, 4});
+  EXPECT_ERROR(
+      attention(inputs), ArgumentError,
+      "[attention_forward] expected mask [1, 2, 4, 4] (0 as the stride of an axis that it is broadcast "
+      "along), got [2, 2, 4, 4]");
+  inputs.mask = {};
+  const std::vector<BlockMask> blocks(3, BlockMask::causal(4, 5));
+  inputs.blocks = blocks;
+  EXPECT_ERROR(
+      attention(inputs), ArgumentError,
+      "[attention_forward] expected one block mask for all, one for each of the 1 sequences, or one for "
+      "each of their 2 heads too, got 3");
+  inputs.blocks = {blocks.data(), 1};
+  EXPECT_ERROR(
+      attention(inputs), ArgumentError,
+      "[attention_forward] expected a block mask of 4 queries and 4 keys for sequence 0, got 4 and 5");
+  inputs.blocks = {};
+  const Tensor table = Tensor::zeros({9, 2});
+  inputs.relative = {table.data(), 9, 5, true, RelativeKind::kDistances};
+  EXPECT_ERROR(attention(inputs), ArgumentError,
+               "[attention_forward] expected a relative table of 11 rows for distances up to 5, got 9");
+  inputs.relative = {};
   const int64_t outside[] = {4};
   EXPECT_ERROR(attention_rows(inputs, {}, lse, outside), ArgumentError,
                "[attention_rows] expected queries in [0, 4), got 4");

@@ -41,7 +41,7 @@ void check_row(const reference::Attention& r, const Insight& seen, int64_t at, i
   std::vector<int64_t> order;
   for (int64_t j = 0; j < r.lk; ++j) {
     add(w[j]);
-    if (r.sees(i, j)) order.push_back(j);
+    if (r.sees(h, i, j)) order.push_back(j);
   }
   if (!r.sinks.empty() && std::isfinite(lse)) add(std::exp(r.sinks[static_cast<size_t>(h)] - lse));
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return w[a] > w[b]; });

@@ -2,10 +2,11 @@
 //
 // Tolerances (ε = 2^-23). Rounding errors of a sum of n terms grow like a random walk along its partial sums:
 // one standard deviation is about ε·Σ|terms|; three to four are granted. So, with A = scale·max Σ|q_c k_c|:
-//   a score: s = 6ε·A + ε·(softcap + |bias|)
+//   a score: s = 6ε·A + ε·(softcap + |bias|); for −|q − k|² the terms of A are those of 2q·k − |q|² − |k|²
 //   a weight: the factor w = 2s (score and lse) + 4ε (exp2) + ε·|lse| + 3ε·√Lk (sums over keys)
 //   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
 //   dS = P(dP − δ): P times e = w·(max|dP| + max|δ|) + 8ε·(max Σ|dout_c|)·max|v|·keep
+//   dbias: e, times the number of elements that are summed; dscales: e·max Σ|q_c k_c|, likewise
 //   dq: scale·max|k|·e, summed over keys (ΣP = 1);   dk: scale·max|q|·e·(mass of the key)
 #pragma once
 
@@ -26,6 +27,14 @@ struct Problem {
   bool alibi = false, relative = false, sinks = false, bidirectional = true;
   bool interleaved =
       false;  // q, k, v as columns of one matrix, as layers hold them (needs q_lengths == k_lengths)
+  bool batched = false;                    // q, k, v and dout as [B, H, L, D] (needs equal lengths)
+  bool scales = false, distances = false;  // distances: `relative` has a row a distance
+  // Which of sequence, head, query and key a bias or mask tells apart (the rest is broadcast); empty: none.
+  std::vector<bool> bias, mask;
+  bool keys_outer = false;   // bias and mask lie transposed, queries innermost
+  bool hiding_bias = false;  // a tenth of the bias is −∞
+  enum class Blocks { kNone, kOne, kPerSequence, kPerHead };  // kOne needs equal lengths
+  Blocks blocks = Blocks::kNone;
   double magnitude = 1.0;
   uint64_t seed = 1;
   std::string describe() const;
@@ -37,11 +46,19 @@ struct Arrays {
   Tensor memory, q, k, v, dout, slopes, table, sinks;
   AttentionInputs inputs;
   HeadsView<const float> dout_view;
+  Tensor scales, bias;
+  std::vector<uint8_t> mask;
+  std::vector<BlockMask> blocks;
 };
 
 struct Results {
-  Tensor out, lse, dq, dk, dv, dslopes, dtable, dsinks;
+  Tensor out, lse, dq, dk, dv, dslopes, dtable, dsinks, dscales, dbias;
 };
+
+// A view [N, H, Lq, Lk] of data, which tells the given axes apart.
+ScoresView<float> scores_view(float* data, const std::vector<bool>& axes, bool keys_outer,
+                              const Arrays& arrays);
+RelativeBias relative_of(const Arrays& arrays);
 
 Arrays make_arrays(const Problem& problem);
 Results run_engine(const Arrays& arrays, bool backward = true);

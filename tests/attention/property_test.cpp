@@ -41,6 +41,8 @@ void expect_same_results(const Results& a, const Results& b, const std::string& 
   expect_same_bits(a.dslopes, b.dslopes, what + " dslopes");
   expect_same_bits(a.dtable, b.dtable, what + " dtable");
   expect_same_bits(a.dsinks, b.dsinks, what + " dsinks");
+  if (a.dscales) expect_same_bits(a.dscales, b.dscales, what + " dscales");
+  if (a.dbias) expect_same_bits(a.dbias, b.dbias, what + " dbias");
 }
 
 Problem ragged() {
@@ -73,6 +75,15 @@ Arrays alone(const Arrays& packed, int64_t n) {
   a.dout_view = cut(packed.dout_view, packed.q_offsets.begin(n), packed.q_offsets.length(n));
   a.inputs.q_offsets = a.q_offsets;
   a.inputs.k_offsets = a.k_offsets;
+  const auto cut_scores = [n](auto& x) {
+    if (x.data == nullptr) return;
+    x.data += n * x.stride(0);
+    x.dims[0] = 1;
+  };
+  cut_scores(a.inputs.bias);
+  cut_scores(a.inputs.mask);
+  if (packed.problem.blocks == Problem::Blocks::kPerSequence)
+    a.inputs.blocks = packed.inputs.blocks.subspan(static_cast<size_t>(n), 1);
   return a;
 }
 
@@ -82,6 +93,9 @@ TEST(Attention, PackedSequencesHaveTheBitsTheyHaveAlone) {
     Problem p = ragged();
     p.q_lengths[3] = p.k_lengths[3] = isa == Isa::kBaseline ? 300 : 1200;  // several key chunks in backward
     p.alibi = true;
+    p.bias = {false, true, true, true};  // alone, its gradient is not shared
+    p.mask = {true, false, true, true};
+    p.blocks = Problem::Blocks::kPerSequence;
     const Arrays packed = make_arrays(p);
     const Results whole = run_engine(packed);
     for (int64_t n = 0; n < packed.q_offsets.count(); ++n) {
@@ -103,7 +117,10 @@ TEST(Attention, AnyNumberOfThreadsGivesTheSameBits) {
       p.q_lengths = p.k_lengths = {length, 40};
       p.heads = p.kv_heads = 2;
       if (options) {
-        p.alibi = p.relative = p.sinks = true;
+        p.alibi = p.relative = p.sinks = p.scales = true;
+        p.bias = {false, false, true, true};
+        p.mask = {true, false, true, true};
+        p.blocks = Problem::Blocks::kPerHead;
         p.spec.dropout = 0.2f;
       }
       const Arrays arrays = make_arrays(p);
@@ -142,6 +159,66 @@ TEST(Attention, LayoutDoesNotChangeBits) {
   dense(rows.inputs.k, rows.k);
   dense(rows.inputs.v, rows.v);
   expect_same_results(run_engine(columns), run_engine(rows), "layout");
+}
+
+TEST(Attention, BatchedHeadsHaveTheBitsOfPackedOnes) {
+  Problem p;
+  p.q_lengths = p.k_lengths = {90, 90, 90};
+  p.heads = 4;
+  p.kv_heads = 2;
+  p.d = p.dv = 32;
+  p.batched = true;
+  const Arrays batched = make_arrays(p);
+  Arrays packed = batched;
+  const auto pack = [&](HeadsView<const float>& x, Tensor& memory) {
+    memory = Tensor::empty({x.dim(0), x.dim(1), x.dim(2)});
+    float* to = memory.data();
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      for (int64_t h = 0; h < x.dim(1); ++h) {
+        const float* row = x.data + t / 90 * x.sequence_stride + t % 90 * x.stride(0) + h * x.stride(1);
+        to = std::copy_n(row, x.dim(2), to);
+      }
+    }
+    x = contiguous_view<const float, 3>(memory.data(), x.dims);
+  };
+  pack(packed.inputs.q, packed.q);
+  pack(packed.inputs.k, packed.k);
+  pack(packed.inputs.v, packed.v);
+  pack(packed.dout_view, packed.dout);
+  expect_same_results(run_engine(batched), run_engine(packed), "batched");
+}
+
+TEST(Attention, MasksOfEveryKindHaveTheBitsOfEachOther) {
+  // Causality as an option, a block mask, a boolean mask and a bias of −∞.
+  for (const Isa isa : available_isas()) {
+    const UseIsa use(isa);
+    Problem p;
+    p.q_lengths = {150};
+    p.k_lengths = {210};
+    p.d = p.dv = 16;
+    const Arrays plain = make_arrays(p);
+    Arrays arrays = plain;
+    arrays.problem.spec.causal = true;
+    const Results causal = run_engine(arrays);
+    arrays = plain;
+    const std::vector<BlockMask> blocks{BlockMask::causal(150, 210)};
+    arrays.inputs.blocks = blocks;
+    expect_same_results(causal, run_engine(arrays), "blocks");
+    std::vector<uint8_t> mask;
+    std::vector<float> bias;
+    for (int64_t i = 0; i < 150; ++i) {
+      for (int64_t j = 0; j < 210; ++j) {
+        mask.push_back(j <= i + 60 ? 255 : 0);
+        bias.push_back(j <= i + 60 ? 0.0f : -INFINITY);
+      }
+    }
+    arrays = plain;
+    arrays.inputs.mask = broadcast_scores<const uint8_t>(mask.data(), {1, 1, 150, 210}, {1, 1, 150, 210});
+    expect_same_results(causal, run_engine(arrays), "mask");
+    arrays = plain;
+    arrays.inputs.bias = broadcast_scores<const float>(bias.data(), {1, 1, 150, 210}, {1, 1, 150, 210});
+    expect_same_results(causal, run_engine(arrays), "bias");
+  }
 }
 
 TEST(Attention, BackwardWritesOnlyItsColumns) {
@@ -224,6 +301,57 @@ TEST(Attention, QueriesWithoutKeysGiveZeroAndNoGradient) {
     }
   }
   EXPECT_TRUE(std::isfinite(r.lse.data()[6]));
+}
+
+TEST(Attention, HiddenRowsGiveZeroAndNoGradient) {
+  for (const Isa isa : available_isas()) {
+    const UseIsa use(isa);
+    for (const int kind : {0, 1, 2}) {
+      Problem p;
+      p.q_lengths = p.k_lengths = {70};
+      const Arrays plain = make_arrays(p);
+      Arrays a = plain;
+      const auto sees = [](int64_t i, int64_t j) { return i % 9 != 4 && i != 69 && j % 3 != 1; };
+      const std::vector<BlockMask> blocks{BlockMask::from_function(70, 70, sees)};
+      std::vector<uint8_t> mask;
+      std::vector<float> bias;
+      for (int64_t i = 0; i < 70 * 70; ++i) {
+        mask.push_back(sees(i / 70, i % 70) ? 1 : 0);
+        bias.push_back(sees(i / 70, i % 70) ? 0.5f : -INFINITY);
+      }
+      if (kind == 0) a.inputs.blocks = blocks;
+      if (kind == 1)
+        a.inputs.mask = broadcast_scores<const uint8_t>(mask.data(), {1, 1, 70, 70}, {1, 1, 70, 70});
+      if (kind == 2)
+        a.inputs.bias = broadcast_scores<const float>(bias.data(), {1, 1, 70, 70}, {1, 1, 70, 70});
+      const Results r = run_engine(a);
+      for (int64_t t = 0; t < 70; ++t) {
+        const bool empty = !sees(t, 0);
+        EXPECT_EQ(std::isinf(r.lse.data()[t]), empty) << kind << " " << t;
+        for (int64_t c = 0; c < 8; ++c) {
+          EXPECT_EQ(r.out.data()[t * 8 + c] == 0.0f, empty) << kind << " " << t;
+          EXPECT_EQ(r.dq.data()[t * 8 + c] == 0.0f, empty) << kind << " " << t;
+          if (t % 3 == 1) {
+            EXPECT_EQ(r.dk.data()[t * 8 + c], 0.0f) << kind << " " << t;
+            EXPECT_EQ(r.dv.data()[t * 8 + c], 0.0f) << kind << " " << t;
+          }
+        }
+      }
+      // A NaN reaches no query that does not see it.
+      Arrays dirty = a;
+      dirty.q = a.q.clone();
+      dirty.v = a.v.clone();
+      dirty.inputs.q = contiguous_view<const float, 3>(dirty.q.data(), {70, 1, 8});
+      dirty.inputs.v = contiguous_view<const float, 3>(dirty.v.data(), {70, 1, 8});
+      dirty.v.data()[4 * 8] = NAN;  // key 4 is hidden from all
+      const Results clean = run_engine(dirty, false);
+      expect_same_bits(clean.out, r.out, "hidden NaN");
+      dirty.v.data()[3 * 8] = NAN;
+      const Results seen = run_engine(dirty, false);
+      for (int64_t t = 0; t < 70; ++t)
+        EXPECT_EQ(std::isnan(seen.out.data()[t * 8]), sees(t, 3)) << kind << " " << t;
+    }
+  }
 }
 
 TEST(Attention, LogitsOfTenThousandStayFinite) {

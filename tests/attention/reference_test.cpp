@@ -67,8 +67,37 @@ int64_t pick(Random& random, const int64_t (&from)[N]) {
   return from[random.below(N)];
 }
 
+std::vector<bool> random_axes(Random& random) {
+  std::vector<bool> axes;
+  for (int axis = 0; axis < 4; ++axis) axes.push_back(random.below(2) == 0);
+  return axes;
+}
+
+void add_masks(Random& random, Problem& p) {
+  if (random.below(4) == 0) {
+    p.scales = true;
+    p.spec.scale.reset();
+  }
+  p.distances = random.below(2) == 0;
+  if (!p.sinks && random.below(4) == 0) p.spec.normalizer = Normalizer::kSoftmaxOne;
+  if (random.below(2) == 0) p.bias = random_axes(random);
+  p.hiding_bias = random.below(2) == 0;
+  if (random.below(3) == 0) p.mask = random_axes(random);
+  p.keys_outer = random.below(4) == 0;
+  if (random.below(3) == 0)
+    p.blocks = random.below(2) == 0 ? Problem::Blocks::kPerSequence : Problem::Blocks::kPerHead;
+  if (!p.interleaved && random.below(3) == 0) {  // [B, H, L, D], every sequence as long as the first
+    p.batched = true;
+    for (size_t n = 1; n < p.q_lengths.size(); ++n) {
+      p.q_lengths[n] = p.q_lengths[0];
+      p.k_lengths[n] = p.k_lengths[0];
+    }
+    if (p.blocks != Problem::Blocks::kNone && random.below(2) == 0) p.blocks = Problem::Blocks::kOne;
+  }
+}
+
 TEST_P(EveryIsa, RandomCombinations) {
-  const int cases = GetParam() == Isa::kBaseline ? 200 : 600;
+  const int cases = GetParam() == Isa::kBaseline ? 300 : 900;
   for (int i = 0; i < cases; ++i) {
     Random random(static_cast<uint64_t>(5000 + i));
     Problem p;
@@ -82,7 +111,8 @@ TEST_P(EveryIsa, RandomCombinations) {
     p.heads = p.kv_heads * (1 + static_cast<int64_t>(random.below(3)));
     p.d = pick(random, kWidths);
     p.dv = random.below(2) == 0 ? p.d : pick(random, kWidths);
-    p.spec.score = static_cast<Score>(random.below(3));
+    p.spec.score = static_cast<Score>(random.below(4));
+    if (p.spec.score == Score::kNegSquaredL2) p.spec.scale = 0.5f / std::sqrt(static_cast<float>(p.d));
     if (p.spec.score == Score::kDot) p.spec.scale = 0.3f / std::sqrt(static_cast<float>(p.d));
     if (p.spec.score == Score::kCosine) {
       p.spec.scale = 4.0f;
@@ -100,6 +130,7 @@ TEST_P(EveryIsa, RandomCombinations) {
     p.relative = random.below(4) == 0;
     p.bidirectional = random.below(2) == 0;
     p.sinks = random.below(4) == 0;
+    add_masks(random, p);
     check(p);
   }
 }
