@@ -107,7 +107,7 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
   const KvCache& cache = *call.in.caches[static_cast<size_t>(n)];
   const kernels::DecodeKernels& kernel = kernels::decode_kernels();
   const int64_t lq = call.in.q_offsets.length(n), lk = cache.length(), rows = call.rows(n);
-  const int64_t q0 = call.in.q_offsets.begin(n), width = call.width;
+  const int64_t width = call.width;
   Buffer<float> workspace(static_cast<size_t>(kernel.workspace(rows, width) + rows * width));
   Buffer<int64_t> ranges(static_cast<size_t>(2 * rows));
   Buffer<const float*> distances(static_cast<size_t>(r.has_distance() ? rows : 0));
