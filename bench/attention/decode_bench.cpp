@@ -51,7 +51,7 @@ struct Case {
 };
 
 KvCache fill(const Case& c) {
-  KvCache cache({c.kv_heads, c.width, c.width, c.type, 128, 0});
+  KvCache cache({.kv_heads = c.kv_heads, .width = c.width, .value_width = c.width, .type = c.type});
   Random random(3);
   Tensor k = Tensor::empty({1024, c.kv_heads, c.width}), v = Tensor::empty({1024, c.kv_heads, c.width});
   for (int64_t done = 0; done < c.keys; done += 1024) {
@@ -135,10 +135,13 @@ void run(const Case& c, int threads, double bandwidth) {
 }  // namespace
 }  // namespace fovea
 
-int main() {
+// decode_bench [THREADS]
+int main(int argc, char** argv) {
   using namespace fovea;
+  const int only = argc > 1 ? std::atoi(argv[1]) : 0;
   fmt::print("best time (median), bytes of keys and values a second, share of the measured read bandwidth\n");
   for (const int threads : {1, 2}) {
+    if (only != 0 && only != threads) continue;
     const double bandwidth = read_bandwidth(threads);
     fmt::print("read bandwidth with {} thread{}: {:.1f} GB/s\n", threads, threads == 1 ? "" : "s",
                bandwidth * 1e-9);

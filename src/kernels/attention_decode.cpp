@@ -60,7 +60,7 @@ template <class T>
 HWY_INLINE void fetch_row(const T* row, int64_t width) {
   const char* bytes = reinterpret_cast<const char*>(row);
   for (int64_t at = 0; at < width * static_cast<int64_t>(sizeof(T)); at += 64)
-    __builtin_prefetch(bytes + at, 0, 2);
+    __builtin_prefetch(bytes + at, 0, 3);
 }
 
 // scores[r·kTile + j] = q_r·k_j for kRows rows and up to kTile keys; keys that do not exist give 0.
