@@ -62,6 +62,7 @@ json attention_json(const PageAttention& attention, int64_t tokens, const PageOp
   const Quantiser& q = encoded.quantiser;
   return {{"layers", attention.layers},
           {"heads", attention.heads},
+          {"members", attention.members},
           {"causal", attention.causal},
           {"power", q.power},
           {"maximum", q.maximum},

@@ -26,6 +26,7 @@ void add_relevance(nn::Module& model, Reading& reading, const Explained& what,
                    PageExample& example) {
   if (!reading.recorder.empty()) {
     example.attention = reading.recorder.page_attention();
+    example.attention.members = static_cast<int64_t>(starts.size());
     example.relevance.push_back(reading.recorder.rollout(starts));
   }
   Tensor one_hot = Tensor::zeros(reading.logits.shape());

@@ -154,6 +154,38 @@ TEST(ExplainTextEdges, ModelWithCharacterNgramsIsReadAsItPredicts) {
   EXPECT_EQ(e.relevance.size(), 3U);
 }
 
+TEST(ExplainTextEdges, MembersAreShownApartAndExplainedTogether) {
+  const auto tokenizer = words();
+  models::TextClassifierConfig config = small_model(models::ModelKind::kAttention, *tokenizer).config();
+  config.members = 2;
+  models::TextEnsemble model(config, 3);
+  const PageExample e = explain_text(model, *tokenizer, kClasses, kText);
+  EXPECT_EQ(e.attention.members, 2);
+  EXPECT_EQ(e.attention.layers, 2 * config.layers);
+  ASSERT_EQ(e.relevance.size(), 3U);
+  double reached = 0;  // rollout shares out one unit for each member, and the mean is one
+  for (const float x : e.relevance[0].values) reached += static_cast<double>(x);
+  EXPECT_NEAR(reached, 1, 1e-5);
+  // Gradient × input: the sum over the tokens is the change of the score for a small scaling of the
+  // embeddings.
+  const formats::Encoding encoding = tokenizer->encode(kText);
+  const models::EncodedText read = models::network_input(kText, encoding, config);
+  const models::EncodedText* const one[] = {&read};
+  const models::TextBatch batch = models::make_batch(one);
+  nn::Context context;
+  Tensor x = model.embed(batch, context).value();
+  const auto score = [&](float factor) {
+    Tensor scaled = x.clone();
+    for (float& v : scaled.span()) v *= factor;
+    const auto logits = model.classify(scaled, batch.offsets, context).value();
+    const auto best = std::max_element(logits.span().begin(), logits.span().end()) - logits.span().begin();
+    return static_cast<double>(logits.data()[best]);
+  };
+  double sum = 0;
+  for (const float v : e.relevance[1].values) sum += static_cast<double>(v);
+  EXPECT_NEAR(sum, (score(1.005F) - score(0.995F)) / 0.01, 2e-2 * std::abs(sum) + 1e-3);
+}
+
 TEST(PageTokens, JoinIntoTheTextAndCountWords) {
   const auto tokenizer = words();
   const std::string text = "a quiet marvel, it never";

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Learning results: every recipe over several seeds and kinds, as Markdown tables for docs/RESULTS.md on standard output.
-#   tools/evaluate/run.sh [--seeds "1 2 3"] [--only shakespeare|trec|mr]
+#   tools/evaluate/run.sh [--seeds "1 2 3"] [--only shakespeare|trec|mr] [--keep]
+# --keep: runs that an interrupted evaluation had finished are not repeated.
 # Data: $FOVEA_DATA, else ../shared/data beside the repository. Unpacked, and the models written, under
 # ${XDG_CACHE_HOME:-$HOME/.cache}/fovea/evaluate, never into the repository.
 set -euo pipefail
@@ -10,11 +11,13 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/fovea/evaluate
 fovea=${FOVEA:-$here/build/bin/fovea}
 seeds="1 2 3"
 only=""
+keep=0
 while [ $# -gt 0 ]; do
   case $1 in
     --seeds) seeds=$2; shift 2 ;;
     --only) only=$2; shift 2 ;;
-    *) echo "evaluate: expected --seeds or --only, found $1" >&2; exit 2 ;;
+    --keep) keep=1; shift ;;
+    *) echo "evaluate: expected --seeds, --only or --keep, found $1" >&2; exit 2 ;;
   esac
 done
 [ -d "$data" ] || { echo "evaluate: expected data in $data, found nothing; set FOVEA_DATA" >&2; exit 1; }
@@ -37,7 +40,7 @@ figure() {
 }
 whole() { tr -d '\n' <"$1" | sed -E "s/.*\"$2\": *([-0-9.e+]+).*/\1/"; }
 statistics() {
-  awk '{ n++; s += $1; q += $1 * $1 } END { m = s / n; v = n > 1 ? (q - n * m * m) / (n - 1) : 0; printf "%.4f ± %.4f", m, v > 0 ? sqrt(v) : 0 }'
+  awk '{ n++; s += $1; q += $1 * $1 } END { m = s / n; v = (n > 1 ? (q - n * m * m) / (n - 1) : 0); printf "%.4f ± %.4f", m, (v > 0 ? sqrt(v) : 0) }'
 }
 
 # study NAME RECIPE SPLIT FIGURE KINDS
@@ -55,9 +58,11 @@ study() {
     local values="" times="" folder=""
     for seed in $seeds; do
       folder="$cache/$name-$kind-$seed"
-      rm -rf "$folder"
-      (cd "$cache" && "$fovea" train "$here/recipes/$recipe.toml" --out "$folder" --set "model.kind=$kind" \
-        --set "seed=$seed" --quiet >/dev/null)
+      if [ "$keep" = 0 ] || [ ! -f "$folder/metrics.json" ]; then
+        rm -rf "$folder"
+        (cd "$cache" && "$fovea" train "$here/recipes/$recipe.toml" --out "$folder" --set "model.kind=$kind" \
+          --set "seed=$seed" --quiet >/dev/null)
+      fi
       values+="$(figure "$folder/metrics.json" "$split" "$metric")"$'\n'
       times+="$(whole "$folder/metrics.json" seconds)"$'\n'
     done

@@ -54,6 +54,7 @@ struct PageRelevance {
 // once.
 struct PageAttention {
   int64_t layers = 0, heads = 0;
+  int64_t members = 1;  // models that decide together, the layers of each after those of the one before
   bool causal = false;  // no weight above the diagonal: half of each map need not be stored
   // Writes the exact weights of queries [begin, end) of one head over all N keys to out [end − begin, N].
   // Called more than once for the same rows, and must give the same values each time.

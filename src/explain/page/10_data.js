@@ -30,7 +30,7 @@ const codeValues = (power, maximum) => Float32Array.from({length: 256}, (_, c) =
 class Attention {
   static async load(data, tokens) {
     const a = new Attention();
-    Object.assign(a, {layers: data.layers, heads: data.heads, causal: data.causal, topK: data.topK,
+    Object.assign(a, {layers: data.layers, heads: data.heads, members: data.members, causal: data.causal, topK: data.topK,
       tiles: data.tiles, power: data.power, maximum: data.maximum, tokens});
     a.values = codeValues(data.power, data.maximum);
     a.overviewValues = codeValues(data.overviewPower, data.overviewMaximum);

@@ -58,5 +58,9 @@ function shownTokens() {
   if (state.hover >= 0 && !state.lock) return [state.hover];
   return state.tokens;
 }
-const headName = (layer, head) => `L${layer + 1} ${head < 0 ? "mean" : "H" + (head + 1)}`;
+const headName = (layer, head) => {
+  const depth = attention ? attention.layers / attention.members : layer + 1;
+  const member = attention && attention.members > 1 ? `M${Math.floor(layer / depth) + 1} ` : "";
+  return `${member}L${layer % depth + 1} ${head < 0 ? "mean" : "H" + (head + 1)}`;
+};
 const isLanguageModel = () => page.model.task === "language-model";

@@ -11,7 +11,7 @@ function exportText(kind) {
     return lines.join("\r\n") + "\r\n";
   }
   if (kind === "json") {
-    return JSON.stringify({model: page.model, example: e.title, layer: state.layer, head: state.head < 0 ? "mean" : state.head, queries: [q0, q1], keys: [k0, k1],
+    return JSON.stringify({model: page.model, example: e.title, member: Math.floor(state.layer * attention.members / attention.layers), layer: state.layer % (attention.layers / attention.members), head: state.head < 0 ? "mean" : state.head, queries: [q0, q1], keys: [k0, k1],
       tokens: texts, prediction: e.prediction, agreement: e.agreement, relevance: Object.fromEntries(e.relevance.map((r, i) => [r.name, [...relevanceValues(i)].map(digits)])),
       weights: rows.map(row => [...row].map(digits))});
   }
@@ -32,7 +32,7 @@ function exportText(kind) {
 function download(kind) {
   const types = {svg: "image/svg+xml", csv: "text/csv", json: "application/json"};
   const url = URL.createObjectURL(new Blob([exportText(kind)], {type: types[kind]}));
-  h("a", {href: url, download: `fovea-${headName(state.layer, state.head).replace(" ", "-")}.${kind}`}).click();
+  h("a", {href: url, download: `fovea-${headName(state.layer, state.head).replaceAll(" ", "-")}.${kind}`}).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 function openExport() {
