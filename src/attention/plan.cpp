@@ -11,15 +11,17 @@
 namespace fovea {
 namespace {
 
-enum class Choice : uint8_t { kUsual, kAvx512Bf16, kSoftwareBf16, kFloat32 };
+enum class Choice : uint8_t { kUsual, kAmxBf16, kAvx512Bf16, kSoftwareBf16, kSoftwareTiles, kFloat32 };
 
 struct Named {
   const char* name;
   Choice choice;
 };
 // In order of preference.
-constexpr std::array<Named, 3> kKernels{{{"avx512_bf16", Choice::kAvx512Bf16},
+constexpr std::array<Named, 5> kKernels{{{"amx_bf16", Choice::kAmxBf16},
+                                         {"avx512_bf16", Choice::kAvx512Bf16},
                                          {"software_bf16", Choice::kSoftwareBf16},
+                                         {"software_tiles", Choice::kSoftwareTiles},
                                          {"float32", Choice::kFloat32}}};
 
 Choice parse(std::string_view name) {
@@ -27,7 +29,8 @@ Choice parse(std::string_view name) {
   for (const Named& kernel : kKernels) {
     if (name == kernel.name) return kernel.choice;
   }
-  throw_argument("FOVEA_ATTENTION_KERNEL", "expected one of avx512_bf16, software_bf16, float32, got '{}'",
+  throw_argument("FOVEA_ATTENTION_KERNEL",
+                 "expected one of amx_bf16, avx512_bf16, software_bf16, software_tiles, float32, got '{}'",
                  name);
 }
 
@@ -60,16 +63,20 @@ const char* decline_pairs(const AttentionShape& shape, const AttentionSpec& spec
 const char* decline(Choice kernel, const AttentionShape& shape, const AttentionSpec& spec) {
   const Choice asked = wanted().load(std::memory_order_relaxed);
   if (kernel == Choice::kFloat32) return nullptr;
-  if (kernel == Choice::kSoftwareBf16 && shape.backward &&
-      kernels::pair_kernels(kernels::PairEngine::kSoftware).lanes < 2) {
+  const bool software = kernel == Choice::kSoftwareBf16 || kernel == Choice::kSoftwareTiles;
+  if (software && shape.backward && kernels::pair_kernels(kernels::PairEngine::kSoftware).lanes < 2) {
     return "vectors of one number hold no pairs of queries";
   }
-  if (kernel == Choice::kSoftwareBf16 && asked != kernel) return "for tests, when asked for by name";
+  if (software && asked != kernel) return "for tests, when asked for by name";
   if (asked != Choice::kUsual && asked != kernel) return "another kernel is asked for by name";
+  if (kernel == Choice::kAmxBf16) {
+    if (!cpu_features().amx_bf16) return "this processor has no AMX-BF16";
+    if (!amx_permitted()) return "the system does not grant AMX tile registers";
+  }
   if (kernel == Choice::kAvx512Bf16) {
     if (!cpu_features().avx512_bf16) return "this processor has no AVX-512-BF16";
-    if (current_isa() != Isa::kAvx512) return "the instruction set in use is not avx512";
   }
+  if (!software && current_isa() != Isa::kAvx512) return "the instruction set in use is not avx512";
   return decline_pairs(shape, spec);
 }
 

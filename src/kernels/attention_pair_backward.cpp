@@ -13,6 +13,7 @@
 
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pair_softmax-inl.hpp"
+#include "kernels/attention_pair_tiles-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
@@ -282,9 +283,15 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
 void pair_backward_software(const PairBackwardTask& task, float* workspace) {
   pair_backward<RegisterProducts<SoftwarePairs>>(task, workspace);
 }
+void pair_backward_software_tiles(const PairBackwardTask& task, float* workspace) {
+  pair_backward<TileProducts<SoftwareTiles>>(task, workspace);
+}
 #if HWY_TARGET == HWY_AVX3
 void pair_backward_instruction(const PairBackwardTask& task, float* workspace) {
   pair_backward<RegisterProducts<InstructionPairs>>(task, workspace);
+}
+void pair_backward_amx(const PairBackwardTask& task, float* workspace) {
+  pair_backward<TileProducts<AmxTiles>>(task, workspace);
 }
 #endif
 
@@ -298,10 +305,12 @@ namespace fovea::kernels {
 void fill_pair_backward(Isa isa, PairEngine engine, PairKernels& kernels) {
   kernels.backward = FOVEA_ATTENTION_PICK(isa, pair_backward_software);
   kernels.backward_workspace = FOVEA_ATTENTION_PICK(isa, pair_backward_workspace);
+  if (engine == PairEngine::kSoftwareTiles) {
+    kernels.backward = FOVEA_ATTENTION_PICK(isa, pair_backward_software_tiles);
+  }
 #if defined(__x86_64__)
   if (engine == PairEngine::kInstruction) kernels.backward = &N_AVX3::pair_backward_instruction;
-#else
-  static_cast<void>(engine);
+  if (engine == PairEngine::kAmx) kernels.backward = &N_AVX3::pair_backward_amx;
 #endif
 }
 

@@ -12,6 +12,7 @@
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_observe-inl.hpp"
 #include "kernels/attention_pair_softmax-inl.hpp"
+#include "kernels/attention_pair_tiles-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
@@ -268,9 +269,15 @@ int64_t pair_lanes() {
 void pair_forward_software(const PairForwardTask& task, float* workspace) {
   pair_forward<RegisterProducts<SoftwarePairs>>(task, workspace);
 }
+void pair_forward_software_tiles(const PairForwardTask& task, float* workspace) {
+  pair_forward<TileProducts<SoftwareTiles>>(task, workspace);
+}
 #if HWY_TARGET == HWY_AVX3
 void pair_forward_instruction(const PairForwardTask& task, float* workspace) {
   pair_forward<RegisterProducts<InstructionPairs>>(task, workspace);
+}
+void pair_forward_amx(const PairForwardTask& task, float* workspace) {
+  pair_forward<TileProducts<AmxTiles>>(task, workspace);
 }
 #endif
 
@@ -290,10 +297,12 @@ void fill_pair_forward(Isa isa, PairEngine engine, PairKernels& kernels) {
   kernels.packed_values = FOVEA_ATTENTION_PICK(isa, packed_pair_values);
   kernels.query_chunk = FOVEA_ATTENTION_PICK(isa, pair_query_chunk)();
   kernels.lanes = FOVEA_ATTENTION_PICK(isa, pair_lanes)();
+  if (engine == PairEngine::kSoftwareTiles) {
+    kernels.forward = FOVEA_ATTENTION_PICK(isa, pair_forward_software_tiles);
+  }
 #if defined(__x86_64__)
   if (engine == PairEngine::kInstruction) kernels.forward = &N_AVX3::pair_forward_instruction;
-#else
-  static_cast<void>(engine);
+  if (engine == PairEngine::kAmx) kernels.forward = &N_AVX3::pair_forward_amx;
 #endif
 }
 

@@ -70,11 +70,14 @@ struct PairKernels {
 
 // Who multiplies the pairs.
 enum class PairEngine : uint8_t {
-  kSoftware,     // float32 arithmetic of any instruction set: exact products, for tests
-  kInstruction,  // AVX-512-BF16
+  kSoftware,       // float32 arithmetic of any instruction set: exact products, for tests
+  kSoftwareTiles,  // the same in the tiles of kAmx
+  kInstruction,    // AVX-512-BF16
+  kAmx,            // tile registers
 };
 
-// Of current_isa(). kInstruction only where the processor has it.
+// Of current_isa() for the software ones. The others only where the processor, and for kAmx the system, has
+// them.
 const PairKernels& pair_kernels(PairEngine engine);
 
 }  // namespace fovea::kernels

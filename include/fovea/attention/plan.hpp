@@ -33,7 +33,9 @@ struct PlannedKernel {
 // The kernels in order of preference; the first that serves is used, and the last always serves.
 //   amx_bf16       products of bf16 pairs in tile registers (Intel AMX)
 //   avx512_bf16    … by the dot products of AVX-512-BF16
-//   software_bf16  … in float32 arithmetic; only when asked for by name, to test the two above
+//   software_bf16, software_tiles  … in float32 arithmetic, without and with tiles; only when asked for by
+//   name,
+//                  to test the two above
 //   float32        multiply-adds of the instruction set in use; 16-bit inputs are widened, exactly
 // ArgumentError for a dtype that attention does not take.
 std::vector<PlannedKernel> attention_plan(const AttentionShape& shape, const AttentionSpec& spec = {});

@@ -21,6 +21,10 @@ struct CpuFeatures {
 
 const CpuFeatures& cpu_features();
 
+// Whether this process may use AMX tile registers: the processor has amx_bf16 and the system grants them,
+// which is asked for (arch_prctl) at the first call and holds for all threads.
+bool amx_permitted();
+
 // The sets that both this build and this processor have, weakest first; never empty.
 std::vector<Isa> available_isas();
 
