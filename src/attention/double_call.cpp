@@ -1,0 +1,169 @@
+#include "attention/double_call.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "base/check.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Rows shorter than this count as zero, as in the float32 call.
+constexpr double kLeastNorm = 1e-12;
+
+// The call as the checks of the float32 one read it: addresses are only compared with null there.
+AttentionInputs shapes_of(const DoubleAttentionInputs& in) {
+  AttentionInputs shapes = in.rest;
+  const auto heads = [](const HeadsView<const double>& x) {
+    return HeadsView<const float>(reinterpret_cast<const float*>(x.data), x.dims, x.strides,
+                                  x.sequence_stride);
+  };
+  const auto row = [](std::span<const double> x) {
+    return std::span<const float>(reinterpret_cast<const float*>(x.data()), x.size());
+  };
+  shapes.q = heads(in.q);
+  shapes.k = heads(in.k);
+  shapes.v = heads(in.v);
+  shapes.sinks = row(in.sinks);
+  shapes.bias = {reinterpret_cast<const float*>(in.bias.data), in.bias.dims, in.bias.strides};
+  // Resolving would read these as float32: they are checked here.
+  shapes.alibi_slopes = {};
+  shapes.scales = {};
+  return shapes;
+}
+
+double norm(const double* x, int64_t width) {
+  double sum = 0;
+  for (int64_t c = 0; c < width; ++c) sum += x[c] * x[c];
+  return std::sqrt(sum);
+}
+
+}  // namespace
+
+DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, const AttentionSpec& spec)
+    : in(inputs), score(spec.score), softcap(inputs.softcap), shapes_(shapes_of(inputs)) {
+  AttentionSpec plain = spec;
+  plain.scale.reset();
+  plain.softcap = 0.0f;
+  r = resolve(call, shapes_, plain);
+  const auto heads = static_cast<size_t>(in.q.dim(1));
+  check_argument(in.alibi_slopes.empty() || in.alibi_slopes.size() == heads, call,
+                 "expected one ALiBi slope for each of the {} heads, got {}", heads, in.alibi_slopes.size());
+  check_argument(in.scales.empty() || in.scales.size() == heads, call,
+                 "expected one scale for each of the {} heads, got {}", heads, in.scales.size());
+  check_argument(in.scales.empty() || !in.scale, call,
+                 "expected either a scale for each head or one for all, got both");
+  check_argument(!in.scale || std::isfinite(*in.scale), call, "expected a finite scale, got {}",
+                 in.scale.value_or(0.0));
+  check_argument(std::isfinite(softcap) && softcap >= 0, call, "expected softcap >= 0, got {}", softcap);
+  const double usual = score == Score::kScaledDot ? 1.0 / std::sqrt(static_cast<double>(in.q.dim(2))) : 1.0;
+  scale_ = in.scale.value_or(usual);
+  zero_sink_ = spec.normalizer == Normalizer::kSoftmaxOne;
+}
+
+double DoubleCall::sink_of(int64_t h) const {
+  if (zero_sink_) return 0.0;
+  return in.sinks.empty() ? -kInfinity : in.sinks[static_cast<size_t>(h)];
+}
+
+double DoubleCall::dot(const double* a, const double* b) const {
+  double sum = 0;
+  for (int64_t c = 0; c < in.q.dim(2); ++c) sum += a[c] * b[c];
+  return sum;
+}
+
+double DoubleCall::bias(int64_t n, int64_t h, int64_t i, int64_t j) const {
+  const int64_t e = i + in.rest.k_offsets.length(n) - in.rest.q_offsets.length(n) - j;
+  double sum = 0;
+  if (!in.alibi_slopes.empty())
+    sum -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<double>(std::abs(e));
+  if (in.rest.relative.table != nullptr)
+    sum += static_cast<double>(in.rest.relative.table[relative_row(in.rest.relative, -e) * in.q.dim(1) + h]);
+  if (const double* full = scores_of(in.bias, n, h))
+    sum += full[i * in.bias.stride(2) + j * in.bias.stride(3)];
+  return sum;
+}
+
+bool DoubleCall::allowed(int64_t n, int64_t h, int64_t i, int64_t j) const {
+  if (const uint8_t* mask = scores_of(in.rest.mask, n, h)) {
+    if (mask[i * in.rest.mask.stride(2) + j * in.rest.mask.stride(3)] == 0) return false;
+  }
+  const BlockMask* blocks = blocks_of(shapes_, n, h);
+  return blocks == nullptr || blocks->sees(i, j);
+}
+
+DoubleCall::Range DoubleCall::keys(int64_t n, int64_t i) const {
+  const int64_t lq = in.rest.q_offsets.length(n), lk = in.rest.k_offsets.length(n);
+  return {r.first_key(i, lq, lk), r.end_key(i, lq, lk)};
+}
+
+void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const {
+  const double* q = row_of(in.q, in.rest.q_offsets, n, i, h);
+  const int64_t width = in.q.dim(2);
+  const double q_norm = score == Score::kCosine ? norm(q, width) : 1.0;
+  const auto [lo, hi] = keys(n, i);
+  for (int64_t j = lo; j < hi; ++j) {
+    raw[j] = 0.0;
+    logit[j] = -kInfinity;
+    if (!allowed(n, h, i, j)) continue;
+    const double* k = row_of(in.k, in.rest.k_offsets, n, j, h / r.group);
+    if (score == Score::kNegSquaredL2) {
+      for (int64_t c = 0; c < width; ++c) raw[j] -= (q[c] - k[c]) * (q[c] - k[c]);
+    } else if (score == Score::kCosine) {
+      const double k_norm = norm(k, width);
+      raw[j] = q_norm < kLeastNorm || k_norm < kLeastNorm ? 0.0 : dot(q, k) / (q_norm * k_norm);
+    } else {
+      raw[j] = dot(q, k);
+    }
+    const double scaled = raw[j] * scale_of(h);
+    logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + bias(n, h, i, j);
+  }
+}
+
+double DoubleCall::log_sum(int64_t h, Range range, const double* logit) const {
+  const double sink = sink_of(h);
+  double max = sink;
+  for (int64_t j = range.lo; j < range.hi; ++j) {
+    if (std::isnan(logit[j])) return logit[j];
+    max = std::max(max, logit[j]);
+  }
+  if (max == -kInfinity) return max;
+  double sum = std::exp(sink - max);
+  for (int64_t j = range.lo; j < range.hi; ++j) sum += std::exp(logit[j] - max);
+  return max + std::log(sum);
+}
+
+// The same choice as the kernels make: 16 bits of the random word of (row of the packed batch, head, key).
+double DoubleCall::keep(int64_t n, int64_t h, int64_t i, int64_t j) const {
+  if (r.drop_below == 0) return 1.0;
+  const auto row = static_cast<uint32_t>((in.rest.q_offsets.begin(n) + i) * r.heads + h);
+  const uint64_t index = uint64_t{row} << 32 | static_cast<uint64_t>(j / 8);
+  const uint32_t word = r.dropout_key.block(index)[static_cast<size_t>(j % 8 / 2)];
+  if ((word >> (j % 2 * 16) & 0xFFFFu) < r.drop_below) return 0.0;
+  return 65536.0 / static_cast<double>(65536u - r.drop_below);
+}
+
+void DoubleCall::pull_back(int64_t n, int64_t h, int64_t i, int64_t j, double raw, double g, double* dq,
+                           double* dk) const {
+  const double* q = row_of(in.q, in.rest.q_offsets, n, i, h);
+  const double* k = row_of(in.k, in.rest.k_offsets, n, j, h / r.group);
+  const int64_t width = in.q.dim(2);
+  double by_k = g, by_q = g, q_self = 0, k_self = 0;  // dq = by_k·k + q_self·q, dk = by_q·q + k_self·k
+  if (score == Score::kNegSquaredL2) {
+    by_k = by_q = 2 * g;
+    q_self = k_self = -2 * g;
+  } else if (score == Score::kCosine) {
+    const double q_norm = norm(q, width), k_norm = norm(k, width);
+    if (q_norm < kLeastNorm || k_norm < kLeastNorm) return;
+    by_k = by_q = g / (q_norm * k_norm);
+    q_self = -g * raw / (q_norm * q_norm);
+    k_self = -g * raw / (k_norm * k_norm);
+  }
+  for (int64_t c = 0; c < width; ++c) {
+    if (dq != nullptr) dq[c] += by_k * k[c] + q_self * q[c];
+    if (dk != nullptr) dk[c] += by_q * q[c] + k_self * k[c];
+  }
+}
+
+}  // namespace fovea

@@ -1,0 +1,51 @@
+// A float64 call, checked, and its rows: what forward, backward and exact rows share.
+#pragma once
+
+#include "attention/resolve.hpp"
+#include "attention/sequence.hpp"
+#include "fovea/attention/double.hpp"
+
+namespace fovea {
+
+class DoubleCall {
+ public:
+  DoubleCall(const char* call, const DoubleAttentionInputs& inputs, const AttentionSpec& spec);
+
+  const DoubleAttentionInputs& in;
+  Resolved r;  // shapes, masks, window and dropout; its float32 options are not used
+  Score score;
+  double softcap;
+  double scale_of(int64_t h) const { return in.scales.empty() ? scale_ : in.scales[static_cast<size_t>(h)]; }
+  // The sink's logit, −∞ without one.
+  double sink_of(int64_t h) const;
+
+  // The keys that query i of sequence n and head h may see lie in [lo, hi) = keys(…); for each of them
+  // raw[j] is the score and logit[j] what enters the softmax, −∞ where it is masked.
+  struct Range {
+    int64_t lo, hi;
+  };
+  Range keys(int64_t n, int64_t i) const;
+  void row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const;
+  // log Σ exp of the row's logits, the sink counted.
+  double log_sum(int64_t h, Range keys, const double* logit) const;
+  // 0, or what a kept weight is multiplied by.
+  double keep(int64_t n, int64_t h, int64_t i, int64_t j) const;
+
+  // dq += g·∂score/∂q and dk += g·∂score/∂k of the pair's raw score.
+  void pull_back(int64_t n, int64_t h, int64_t i, int64_t j, double raw, double g, double* dq,
+                 double* dk) const;
+
+  // Bytes of the row buffers of one thread.
+  int64_t longest() const { return in.rest.k_offsets.max_length(); }
+
+ private:
+  double dot(const double* a, const double* b) const;
+  double bias(int64_t n, int64_t h, int64_t i, int64_t j) const;
+  bool allowed(int64_t n, int64_t h, int64_t i, int64_t j) const;
+
+  AttentionInputs shapes_;
+  double scale_ = 1.0;
+  bool zero_sink_ = false;
+};
+
+}  // namespace fovea
