@@ -1,70 +1,67 @@
 // One attention call: what was given, kept alive, and the three things to do with it.
-#include "fovea/attention/attention.hpp"
-
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
-#include <type_traits>
-
 #include "arrays.hpp"
 #include "bindings.hpp"
-#include "fovea/attention/half.hpp"
+#include "engine.hpp"
 
 namespace nb = nanobind;
 
 namespace fovea::python {
 namespace {
 
-// How the engine is called for an element type T, and as what NumPy holds its elements.
-template <class T>
-struct Engine {  // 16-bit
-  using Held = uint16_t;
-  using Inputs = HalfAttentionInputs<T>;
-  using Gradients = HalfAttentionGradients<T>;
-  static AttentionInputs& rest(Inputs& x) { return x.rest; }
-  static AttentionGradients& rest(Gradients& x) { return x.rest; }
-};
-template <>
-struct Engine<float> {
-  using Held = float;
-  using Inputs = AttentionInputs;
-  using Gradients = AttentionGradients;
-  static AttentionInputs& rest(Inputs& x) { return x; }
-  static AttentionGradients& rest(Gradients& x) { return x; }
-};
+// How heads lie in memory: [B, H, L, D], or [B, L, H, D] (packed: [T, H, D]).
+enum class Layout { kHeadsFirst, kTokensFirst };
 
 template <class T>
 class AttentionCall {
  public:
-  using Heads = Array<const typename Engine<T>::Held, 3>;
+  using Real = typename Engine<T>::Real;
+  using Heads = AnyArray<const typename Engine<T>::Held>;
+  using Row = std::optional<Array<const Real, 1>>;
+  using Bias = std::optional<Array<const Real, 4>>;
+  using Mask = std::optional<Array<const uint8_t, 4>>;
 
   AttentionCall(Heads q, Heads k, Heads v, std::vector<int64_t> q_offsets, std::vector<int64_t> k_offsets,
-                AttentionSpec spec, FloatRow alibi, FloatRow sinks)
+                AttentionSpec spec, std::optional<double> scale, double softcap, Row alibi, Row sinks,
+                Row scales, Bias bias, std::array<int64_t, 4> bias_dims, Mask mask,
+                std::vector<BlockMask> blocks)
       : q_(std::move(q)),
         k_(std::move(k)),
         v_(std::move(v)),
         alibi_(std::move(alibi)),
         sinks_(std::move(sinks)),
+        scales_(std::move(scales)),
+        bias_(std::move(bias)),
+        bias_dims_(bias_dims),
+        mask_(std::move(mask)),
+        blocks_(std::move(blocks)),
         spec_(spec) {
     inputs_.q = heads_view<T>(q_);
     inputs_.k = heads_view<T>(k_);
     inputs_.v = heads_view<T>(v_);
+    Engine<T>::set(
+        inputs_, spec_,
+        Parameters<Real>{row_span(alibi_), row_span(sinks_), row_span(scales_), scores_view<Real>(bias_)},
+        {scale, softcap});
     AttentionInputs& rest = Engine<T>::rest(inputs_);
     rest.q_offsets = Offsets(std::move(q_offsets));
     rest.k_offsets = Offsets(std::move(k_offsets));
-    rest.alibi_slopes = row_span(alibi_);
-    rest.sinks = row_span(sinks_);
+    rest.mask = scores_view<uint8_t>(mask_);
+    rest.blocks = blocks_;
   }
 
-  // (out [T, H, Dv], what was seen as a dictionary of what there is)
-  nb::tuple forward(const Observers& observers) const {
+  // (out, what was seen as a dictionary of what there is)
+  nb::tuple forward(const Observers& observers, Layout layout) const {
     Tensor out, lse;
     Insight seen;
     {
       const nb::gil_scoped_release release;
-      out = Tensor::empty({rows(), heads(), inputs_.v.dim(2)}, dtype_of<T>);
-      lse = Tensor::empty({rows(), heads()});
-      attention_forward(inputs_, spec_, view(out), lse.data(), observers, &seen);
+      const HeadsView<T> view = make(out, q_, heads(), inputs_.v.dim(2), layout);
+      lse = Tensor::empty({rows(), heads()}, dtype_of<Real>);
+      attention_forward(inputs_, spec_, view, lse.data<Real>(), observers, &seen);
     }
     nb::dict found;
     const auto keep = [&](const char* name, const Tensor& x) {
@@ -80,30 +77,43 @@ class AttentionCall {
     return nb::make_tuple(to_numpy(out), found);
   }
 
-  nb::dict backward(const Heads& out, const Array<const float, 2>& lse, const Heads& dout) const {
-    Tensor dq, dk, dv, dslopes, dsinks;
+  nb::dict backward(const Heads& out, const Array<const Real, 2>& lse, const Heads& dout, Layout q_layout,
+                    Layout k_layout, Layout v_layout) const {
+    Tensor dq, dk, dv, dalibi, dsinks, dscales, dbias;
     {
       const nb::gil_scoped_release release;
       typename Engine<T>::Gradients gradients;
-      gradients.dq = like(inputs_.q, dq);
-      gradients.dk = like(inputs_.k, dk);
-      gradients.dv = like(inputs_.v, dv);
-      AttentionGradients& rest = Engine<T>::rest(gradients);
-      if (alibi_) rest.dslopes = head_row(dslopes);
-      if (sinks_) rest.dsinks = head_row(dsinks);
+      gradients.dq = make(dq, q_, heads(), inputs_.q.dim(2), q_layout);
+      gradients.dk = make(dk, k_, inputs_.k.dim(1), inputs_.k.dim(2), k_layout);
+      gradients.dv = make(dv, v_, inputs_.v.dim(1), inputs_.v.dim(2), v_layout);
+      ParameterGradients<Real> parameters;
+      if (alibi_) parameters.dalibi = head_row(dalibi);
+      if (sinks_) parameters.dsinks = head_row(dsinks);
+      if (scales_) parameters.dscales = head_row(dscales);
+      if (bias_) {
+        dbias = Tensor::zeros(Shape(std::span<const int64_t>(bias_dims_)), dtype_of<Real>);
+        parameters.dbias =
+            broadcast_scores<Real>(dbias.data<Real>(), bias_dims_, scores_view<Real>(bias_).dims);
+      }
+      Engine<T>::set(gradients, parameters);
       attention_backward(inputs_, spec_, heads_view<T>(out), lse.data(), heads_view<T>(dout), gradients);
     }
     nb::dict result;
-    result["dq"] = to_numpy(dq);
-    result["dk"] = to_numpy(dk);
-    result["dv"] = to_numpy(dv);
-    if (dslopes.defined()) result["dalibi"] = to_numpy(dslopes);
-    if (dsinks.defined()) result["dsinks"] = to_numpy(dsinks);
+    const auto keep = [&](const char* name, const Tensor& x) {
+      if (x.defined()) result[name] = to_numpy(x);
+    };
+    keep("dq", dq);
+    keep("dk", dk);
+    keep("dv", dv);
+    keep("dalibi", dalibi);
+    keep("dsinks", dsinks);
+    keep("dscale", dscales);
+    keep("dbias", dbias);
     return result;
   }
 
   // (weights [Σ Lk, H], offsets): the weights of queries[n] are rows [offsets[n], offsets[n + 1]).
-  nb::tuple weight_rows(const Array<const float, 2>& lse, const std::vector<int64_t>& queries) const {
+  nb::tuple weight_rows(const Array<const Real, 2>& lse, const std::vector<int64_t>& queries) const {
     Ragged weights;
     {
       const nb::gil_scoped_release release;
@@ -116,13 +126,17 @@ class AttentionCall {
   static void bind(nb::module_& m, const char* name) {
     nb::class_<AttentionCall>(m, name)
         .def(nb::init<Heads, Heads, Heads, std::vector<int64_t>, std::vector<int64_t>, AttentionSpec,
-                      FloatRow, FloatRow>(),
+                      std::optional<double>, double, Row, Row, Row, Bias, std::array<int64_t, 4>, Mask,
+                      std::vector<BlockMask>>(),
              nb::kw_only(), nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
-             nb::arg("q_offsets"), nb::arg("k_offsets"), nb::arg("spec"), nb::arg("alibi").none(),
-             nb::arg("sinks").none())
-        .def("forward", &AttentionCall::forward, nb::arg("observers"))
+             nb::arg("q_offsets"), nb::arg("k_offsets"), nb::arg("spec"), nb::arg("scale").none(),
+             nb::arg("softcap"), nb::arg("alibi").none().noconvert(), nb::arg("sinks").none().noconvert(),
+             nb::arg("scales").none().noconvert(), nb::arg("bias").none().noconvert(), nb::arg("bias_dims"),
+             nb::arg("mask").none().noconvert(), nb::arg("blocks"))
+        .def("forward", &AttentionCall::forward, nb::arg("observers"), nb::arg("layout"))
         .def("backward", &AttentionCall::backward, nb::kw_only(), nb::arg("out").noconvert(),
-             nb::arg("lse").noconvert(), nb::arg("dout").noconvert())
+             nb::arg("lse").noconvert(), nb::arg("dout").noconvert(), nb::arg("q_layout"),
+             nb::arg("k_layout"), nb::arg("v_layout"))
         .def("rows", &AttentionCall::weight_rows, nb::kw_only(), nb::arg("lse").noconvert(),
              nb::arg("queries"));
   }
@@ -130,20 +144,33 @@ class AttentionCall {
  private:
   int64_t rows() const { return inputs_.q.dim(0); }
   int64_t heads() const { return inputs_.q.dim(1); }
-  static HeadsView<T> view(Tensor& x) {
-    return contiguous_view<T, 3>(x.data<T>(), {x.dim(0), x.dim(1), x.dim(2)});
+
+  // Empty heads for the tokens of x, [B, L, H, D] or packed.
+  static HeadsView<T> make(Tensor& made, const Heads& x, int64_t count, int64_t width, Layout layout) {
+    const auto size = [&x](size_t i) { return static_cast<int64_t>(x.shape(i)); };
+    if (x.ndim() == 3) {
+      made = Tensor::empty({size(0), count, width}, dtype_of<T>);
+      return contiguous_view<T, 3>(made.data<T>(), {size(0), count, width});
+    }
+    const int64_t batch = size(0), length = size(1);
+    if (layout == Layout::kHeadsFirst) {
+      made = Tensor::empty({batch, count, length, width}, dtype_of<T>);
+      return heads_of_batch<T>(made.data<T>(), batch, count, length, width);
+    }
+    made = Tensor::empty({batch, length, count, width}, dtype_of<T>);
+    return contiguous_view<T, 3>(made.data<T>(), {batch * length, count, width});
   }
-  static HeadsView<T> like(const HeadsView<const T>& x, Tensor& made) {
-    made = Tensor::empty({x.dim(0), x.dim(1), x.dim(2)}, dtype_of<T>);
-    return view(made);
-  }
-  float* head_row(Tensor& made) const {
-    made = Tensor::zeros({heads()});
-    return made.data();
+  Real* head_row(Tensor& made) const {
+    made = Tensor::zeros({heads()}, dtype_of<Real>);
+    return made.data<Real>();
   }
 
   Heads q_, k_, v_;
-  FloatRow alibi_, sinks_;
+  Row alibi_, sinks_, scales_;
+  Bias bias_;
+  std::array<int64_t, 4> bias_dims_;
+  Mask mask_;
+  std::vector<BlockMask> blocks_;
   typename Engine<T>::Inputs inputs_;
   AttentionSpec spec_;
 };
@@ -154,15 +181,21 @@ void bind_attention(nb::module_& m) {
   nb::enum_<Score>(m, "Score")
       .value("scaled_dot", Score::kScaledDot)
       .value("dot", Score::kDot)
-      .value("cosine", Score::kCosine);
+      .value("cosine", Score::kCosine)
+      .value("neg_sq_l2", Score::kNegSquaredL2);
+  nb::enum_<Normalizer>(m, "Normalizer")
+      .value("softmax", Normalizer::kSoftmax)
+      .value("softmax1", Normalizer::kSoftmaxOne);
+  nb::enum_<Layout>(m, "Layout")
+      .value("heads_first", Layout::kHeadsFirst)
+      .value("tokens_first", Layout::kTokensFirst);
   nb::class_<AttentionSpec>(m, "AttentionSpec")
       .def(nb::init<>())
       .def_rw("score", &AttentionSpec::score)
-      .def_rw("scale", &AttentionSpec::scale, nb::arg().none())
+      .def_rw("normalizer", &AttentionSpec::normalizer)
       .def_rw("causal", &AttentionSpec::causal)
       .def_rw("window_left", &AttentionSpec::window_left)
       .def_rw("window_right", &AttentionSpec::window_right)
-      .def_rw("softcap", &AttentionSpec::softcap)
       .def_rw("dropout", &AttentionSpec::dropout)
       .def_prop_rw(
           "seed", [](const AttentionSpec& spec) { return spec.dropout_key.seed; },
@@ -176,6 +209,7 @@ void bind_attention(nb::module_& m) {
       .def_rw("key_mass", &Observers::key_mass)
       .def_rw("top_k", &Observers::top_k);
   AttentionCall<float>::bind(m, "AttentionCall_float32");
+  AttentionCall<double>::bind(m, "AttentionCall_float64");
   AttentionCall<BFloat16>::bind(m, "AttentionCall_bfloat16");
   AttentionCall<Float16>::bind(m, "AttentionCall_float16");
 }

@@ -5,9 +5,12 @@
 #include "fovea/base/version.hpp"
 
 NB_MODULE(_fovea, m) {
+  // At exit, caches of other packages (torch.compile's guards) may still hold objects of ours.
+  nanobind::set_leak_warnings(false);
   m.doc() = "Fovea's engine. Use the package fovea; this module is its inside.";
   nanobind::exception<fovea::DataError>(m, "DataError", PyExc_RuntimeError);
   m.def("version", [] { return fovea::version(); });
   fovea::python::bind_threads(m);
+  fovea::python::bind_block_mask(m);
   fovea::python::bind_attention(m);
 }

@@ -7,6 +7,7 @@
 """
 
 from fovea._attention import attention, attention_vjp
+from fovea._blocks import BlockMask
 from fovea._fovea import DataError, get_num_threads, set_num_threads
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
@@ -15,6 +16,7 @@ from fovea._insight import Insight, TopK
 __version__ = _version()
 
 __all__ = [
+    "BlockMask",
     "DataError",
     "Gradients",
     "Insight",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Sequence
 
-import numpy as np
-
 from fovea import _options as options
+from fovea._blocks import BlockMask
 from fovea._call import Call
 from fovea._gradients import Gradients
 from fovea._insight import Insight
@@ -21,9 +20,12 @@ def attention(
     *,
     score: str = "scaled_dot",
     normalizer: str = "softmax",
-    scale: float | None = None,
+    scale: Any = None,
     causal: bool = False,
     window: tuple[int, int] | None = None,
+    mask: Any = None,
+    bias: Any = None,
+    blocks: BlockMask | None = None,
     alibi: Any = None,
     softcap: float | None = None,
     sinks: Any = None,
@@ -37,8 +39,8 @@ def attention(
     """Attention, fused: memory grows with the tokens, and what happened inside can be seen.
 
     For each query ``out_i = Σ_j w_ij·v_j``, with ``w_i`` the softmax of its scores; the order is score, × scale,
-    softcap, − slope·|i − j|, mask, softmax (a sink enters its denominator), dropout, · V. A query without keys gives
-    0 and lse −inf.
+    softcap, + bias and − slope·|i − j|, masks, softmax (a sink enters its denominator), dropout, · V. A query without
+    keys gives 0 and lse −inf.
 
     Parameters
     ----------
@@ -46,15 +48,23 @@ def attention(
         ``[B, H, L, D]``, or packed ``[T, H, D]``: sequences one after the other, at `q_offsets` and `k_offsets`.
         The heads of k and v may be fewer and divide those of q; D and Dv may differ. Any strides are read without a
         copy if the innermost is 1.
-    score : ``"scaled_dot"``, ``"dot"`` or ``"cosine"``
-        q·k, or q·k / (|q|·|k|).
-    scale : float
+    score : ``"scaled_dot"``, ``"dot"``, ``"cosine"`` or ``"neg_sq_l2"``
+        q·k, q·k / (|q|·|k|), or −|q − k|².
+    normalizer : ``"softmax"`` or ``"softmax1"``
+        Softmax-one has a 1 more in the denominator, so that a head may attend to nothing (Miller, 2023).
+    scale : float, or ``[H]``
         Default 1/√D for ``"scaled_dot"``, 1 for the others.
     causal : bool
         Query i sees the keys up to i + Lk − Lq: aligned to the last query and the last key, so that one query with a
         cache of keys sees all of them.
     window : (left, right)
         At most so many keys before and after the query's own place, aligned in the same way; −1 is unbounded.
+    mask : bool, broadcastable to ``[B, H, Lq, Lk]``
+        True attends. Packed: ``[N, H, longest q, longest k]``, indices within the sequence.
+    bias : float, broadcastable likewise
+        Added to the scaled score; −inf masks.
+    blocks : :class:`fovea.BlockMask`
+        A block-sparse pattern; what it skips costs nothing.
     alibi : ``[H]``
         Slopes: adds −slope·|i − j| (Press et al., 2022).
     softcap : float
@@ -105,6 +115,9 @@ def attention(
         scale=scale,
         causal=causal,
         window=window,
+        mask=mask,
+        bias=bias,
+        blocks=blocks,
         alibi=alibi,
         softcap=softcap,
         sinks=sinks,
@@ -140,7 +153,7 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     Returns
     -------
     Gradients
-        dq, dk, dv and, where given, dalibi, dsinks.
+        dq, dk, dv and, where given, dbias, dalibi, dsinks, and dscale for a scale a head.
 
     Examples
     --------

@@ -8,9 +8,16 @@ import numpy as np
 
 from fovea import _fovea
 from fovea import _options as options
-from fovea._kinds import aligned, fail
+from fovea._blocks import lookup
+from fovea._kinds import aligned, fail, to_numpy
 
 MAX_WIDTH = 1024
+HEADS_FIRST, TOKENS_FIRST = _fovea.Layout.heads_first, _fovea.Layout.tokens_first
+
+
+def layout(x: np.ndarray) -> _fovea.Layout:
+    """How the heads lie in memory; results lie as their argument does."""
+    return HEADS_FIRST if x.ndim == 4 and x.strides[1] >= x.strides[2] else TOKENS_FIRST
 
 
 def shown(x: np.ndarray) -> str:
@@ -31,25 +38,49 @@ class Call:
         dtype: str,
         given: options.Options,
         *,
+        bias: Any = None,
         alibi: Any = None,
         sinks: Any = None,
+        scale: Any = None,
+        mask: Any = None,
         q_offsets: Any = None,
         k_offsets: Any = None,
+        seed: Any = None,
     ):
         check_shapes(q, k, v)
         self.packed = q.ndim == 3
         self.dtype = dtype
         self.q_shape, self.k_shape, self.v_shape = q.shape, k.shape, v.shape
-        heads = q.shape[1]
-        self.heads_first_out = not self.packed and q.strides[1] >= q.strides[2]
+        self._layouts = [layout(x) for x in (q, k, v)]
         self.q_offsets, self.k_offsets = find_offsets(q, k, q_offsets, k_offsets)
+        heads, real = q.shape[1], np.float64 if dtype == "float64" else np.float32
+        lengths = [
+            (b - a, d - c)
+            for a, b, c, d in zip(self.q_offsets, self.q_offsets[1:], self.k_offsets, self.k_offsets[1:])
+        ]
+        wanted = (len(lengths), heads, max((n for n, _ in lengths), default=0), max((n for _, n in lengths), default=0))
+        form = "[N, H, longest q, longest k]" if self.packed else "[B, H, Lq, Lk]"
+        if scale is not None and given.scale is not None:
+            fail("expected scale as one number or as one for each head, got both")
+        bias_dims = (1, 1, 1, 1)
+        if bias is not None:
+            bias = options.floats("bias", bias, real)
+            self.bias_shape = bias.shape
+            bias_dims = (1,) * (4 - bias.ndim) + bias.shape
+            bias = options.scores("bias", bias, wanted, form)
+        if mask is not None:
+            mask = to_numpy(mask, "mask")
+            if mask.dtype != bool:
+                fail(f"expected mask as booleans (True attends), got {mask.dtype}")
+            mask = options.scores("mask", mask, wanted, form).view(np.uint8)
+        blocks = lookup(given.blocks)
         spec = _fovea.AttentionSpec()
         spec.score = getattr(_fovea.Score, given.score)
-        spec.scale = given.scale
+        spec.normalizer = getattr(_fovea.Normalizer, given.normalizer)
         spec.causal = given.causal
         spec.window_left, spec.window_right = given.left, given.right
-        spec.softcap = given.softcap
-        spec.dropout, spec.seed = given.dropout, given.seed
+        spec.dropout = given.dropout
+        spec.seed = given.seed if seed is None else options.seed_of(seed)
         self._inner = getattr(_fovea, f"AttentionCall_{dtype}")(
             q=self._inside(q),
             k=self._inside(k),
@@ -57,8 +88,15 @@ class Call:
             q_offsets=self.q_offsets,
             k_offsets=self.k_offsets,
             spec=spec,
-            alibi=options.heads_row("alibi", alibi, heads, np.float32),
-            sinks=options.heads_row("sinks", sinks, heads, np.float32),
+            scale=given.scale,
+            softcap=given.softcap,
+            alibi=options.heads_row("alibi", alibi, heads, real),
+            sinks=options.heads_row("sinks", sinks, heads, real),
+            scales=options.heads_row("scale", scale, heads, real),
+            bias=bias,
+            bias_dims=bias_dims,
+            mask=mask,
+            blocks=[] if blocks is None or not lengths else blocks.for_call(lengths, heads),
         )
 
     def _inside(self, x: np.ndarray) -> np.ndarray:
@@ -68,24 +106,37 @@ class Call:
         x = x.transpose(0, 2, 1, 3)
         if x.shape[0] > 1 and x.strides[0] == 0:
             x = x.copy()  # to the engine a sequence stride of 0 means packed sequences
-        return aligned(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]))
+        return aligned(x)
+
+    def _outside(self, x: np.ndarray, place: _fovea.Layout) -> np.ndarray:
+        """What the engine wrote in a layout, as [B, H, L, D]."""
+        return x if self.packed or place == HEADS_FIRST else x.transpose(0, 2, 1, 3)
 
     def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The output in the caller's layout, and what was seen in the engine's."""
         observers = _fovea.Observers()
         for name in ("entropy", "max", "key_mass", "top_k"):
             setattr(observers, name, getattr(observe, name))
-        out, seen = self._inner.forward(observers)
-        return self.rows_first(out), seen
+        out, seen = self._inner.forward(observers, self._layouts[0])
+        return self._outside(out, self._layouts[0]), seen
 
     def backward(self, out: np.ndarray, lse: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:
         """Gradients in the caller's layout; out as forward gave it, lse as it saw it."""
         expected = (*self.q_shape[:-1], self.v_shape[-1])
         if dout.shape != expected:
             fail(f"expected dout [{', '.join(map(str, expected))}] like the output, got {shown(dout)}", "attention_vjp")
-        grads = self._inner.backward(out=self._inside(out), lse=np.ascontiguousarray(lse), dout=self._inside(dout))
-        grads["dq"] = self.rows_first(grads["dq"])
-        grads["dk"], grads["dv"] = self.keys_first(grads["dk"]), self.keys_first(grads["dv"])
+        grads = self._inner.backward(
+            out=self._inside(out),
+            lse=np.ascontiguousarray(lse),
+            dout=self._inside(dout),
+            q_layout=self._layouts[0],
+            k_layout=self._layouts[1],
+            v_layout=self._layouts[2],
+        )
+        for name, place in zip(("dq", "dk", "dv"), self._layouts):
+            grads[name] = self._outside(grads[name], place)
+        if "dbias" in grads:
+            grads["dbias"] = grads["dbias"].reshape(self.bias_shape)
         return grads
 
     def rows_first(self, x: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 # The bits of 16-bit floats travel as uint16: NumPy has no bfloat16 of its own.
 HALVES = ("bfloat16", "float16")
-DTYPES = ("float32", *HALVES)
+DTYPES = ("float32", "float64", *HALVES)
 
 
 def fail(message: str, call: str = "attention") -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fovea._blocks import BlockMask
 from fovea._insight import OBSERVERS
-from fovea._kinds import fail, to_numpy
+from fovea._kinds import dtype_of, fail, to_numpy
 
-SCORES = ("scaled_dot", "dot", "cosine")
-NORMALIZERS = ("softmax",)
+SCORES = ("scaled_dot", "dot", "cosine", "neg_sq_l2")
+NORMALIZERS = ("softmax", "softmax1")
 PRECISIONS = ("strict",)
 MAX_TOP_K = 64
 MAX_FLOAT32 = 3.4028234663852886e38
@@ -33,6 +34,7 @@ class Options:
     dropout: float
     seed: int
     precision: str
+    blocks: int  # the number of a BlockMask, 0 for none
 
     @staticmethod
     def of(
@@ -45,7 +47,10 @@ class Options:
         dropout: Any = 0.0,
         seed: Any = 0,
         precision: Any = "strict",
+        blocks: Any = None,
     ) -> Options:
+        if blocks is not None and not isinstance(blocks, BlockMask):
+            fail(f"expected blocks as a fovea.BlockMask, got {type(blocks).__name__}")
         left, right = pair("window", window)
         return Options(
             score=choice("score", score, SCORES),
@@ -58,18 +63,26 @@ class Options:
             dropout=number("dropout", dropout, 0.0, 1.0),
             seed=integer("seed", seed, 0, 2**63 - 1),
             precision=choice("precision", precision, PRECISIONS),
+            blocks=0 if blocks is None else blocks.number,
         )
 
 
-# Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient.
-DIFFERENTIABLE = ("alibi", "sinks")
-ARRAYS = (*DIFFERENTIABLE, "q_offsets", "k_offsets")
+# Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient; scale and seed may be numbers.
+DIFFERENTIABLE = ("bias", "alibi", "sinks", "scale")
+ARRAYS = (*DIFFERENTIABLE, "mask", "q_offsets", "k_offsets", "seed")
 
 
 def split(keywords: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
     """(options, arrays that were given)."""
-    arrays = {name: keywords[name] for name in ARRAYS if keywords.get(name) is not None}
-    return Options.of(**{name: x for name, x in keywords.items() if name not in ARRAYS}), arrays
+    arrays, rest = {}, {}
+    for name, x in keywords.items():
+        either = name in ("scale", "seed")
+        is_array = hasattr(x, "ndim") and x.ndim > 0 or isinstance(x, (list, tuple)) if either else name in ARRAYS
+        if not is_array:
+            rest[name] = x
+        elif x is not None:
+            arrays[name] = x
+    return Options.of(**rest), arrays
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -120,14 +133,35 @@ def pair(name: str, value: Any) -> tuple[int, int]:
     return (integer(f"{name}'s left", value[0], -1, 2**40), integer(f"{name}'s right", value[1], -1, 2**40))
 
 
-def heads_row(name: str, value: Any, heads: int, dtype: type) -> np.ndarray | None:
+def heads_row(name: str, value: Any, heads: int, real: type) -> np.ndarray | None:
     """One float for each head."""
     if value is None:
         return None
-    row = list_or_array(name, value, "one number for each head")
-    if row.dtype.kind not in "fiu" or row.ndim != 1 or row.shape[0] != heads:
-        fail(f"expected {name} with one number for each of the {heads} heads, got {row.dtype} {row.shape}")
-    return np.ascontiguousarray(row, dtype=dtype)
+    row = floats(name, value, real)
+    if row.shape != (heads,):
+        fail(f"expected {name} with one number for each of the {heads} heads, got {row.shape}")
+    return row
+
+
+def floats(name: str, value: Any, real: type) -> np.ndarray:
+    """The numbers as NumPy's type `real`; no copy where they are of that type."""
+    dtype = dtype_of(value) if hasattr(value, "dtype") else ""
+    row = list_or_array(name, value, "numbers")
+    if dtype == "bfloat16":
+        row = (row.astype(np.uint32) << 16).view(np.float32)
+    elif dtype == "float16":
+        row = row.view(np.float16)
+    if row.dtype.kind not in "fiu":
+        fail(f"expected {name} as numbers, got {row.dtype} {row.shape}")
+    return row.astype(real, copy=False) if row.dtype.kind == "f" else row.astype(real)
+
+
+def scores(name: str, x: np.ndarray, wanted: tuple[int, int, int, int], form: str) -> np.ndarray:
+    """x broadcast to [N, H, Lq, Lk]; no copy."""
+    try:
+        return np.broadcast_to(x, wanted)
+    except ValueError:
+        fail(f"expected {name} broadcastable to {form} [{', '.join(map(str, wanted))}], got {list(x.shape)}")
 
 
 def offsets(name: str, value: Any, total: int) -> list[int]:
@@ -139,6 +173,14 @@ def offsets(name: str, value: Any, total: int) -> list[int]:
         shown = str(result) if len(result) <= 8 else f"{result[:4]} … {result[-2:]}"
         fail(f"expected {name} to ascend from 0 to the {total} tokens, got {shown}")
     return result
+
+
+def seed_of(x: Any) -> int:
+    """A seed that came as an array of one integer."""
+    row = list_or_array("seed", x, "an integer")
+    if row.size != 1 or row.dtype.kind not in "iu":
+        fail(f"expected seed as one integer, got {row.dtype} {row.shape}")
+    return integer("seed", int(row.reshape(-1)[0]), 0, 2**63 - 1)
 
 
 def list_or_array(name: str, value: Any, what: str) -> np.ndarray:

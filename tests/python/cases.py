@@ -22,7 +22,7 @@ class Case:
     def scale(self) -> float:
         default = 1 / np.sqrt(self.q.shape[-1]) if self.keywords.get("score", "scaled_dot") == "scaled_dot" else 1.0
         scale = self.keywords.get("scale")
-        return default if scale is None else scale
+        return default if scale is None else float(np.max(scale))
 
 
 def normal(rng: np.random.Generator, *shape: int, dtype=np.float32) -> np.ndarray:
@@ -49,10 +49,10 @@ def random_case(seed: int, dtype=np.float32, longest: int = 130) -> Case:
 def random_keywords(rng: np.random.Generator, heads: int, lq: int, lk: int, batch: int) -> dict[str, Any]:
     keywords: dict[str, Any] = {}
     if rng.random() < 0.4:
-        keywords["score"] = str(rng.choice(["scaled_dot", "dot", "cosine"]))
+        keywords["score"] = str(rng.choice(["scaled_dot", "dot", "cosine", "neg_sq_l2"]))
     if rng.random() < 0.3:
         keywords["scale"] = float(rng.uniform(0.05, 0.5))
-    if keywords.get("score") == "dot" and "scale" not in keywords:
+    if keywords.get("score") in ("dot", "neg_sq_l2") and "scale" not in keywords:
         keywords["scale"] = 0.2  # unscaled products of wide heads leave nothing to compare: one key takes all
     if rng.random() < 0.4:
         keywords["causal"] = True
@@ -64,4 +64,13 @@ def random_keywords(rng: np.random.Generator, heads: int, lq: int, lk: int, batc
         keywords["softcap"] = float(rng.uniform(0.5, 5))
     if rng.random() < 0.3:
         keywords["sinks"] = rng.normal(size=heads).astype(np.float32)
+    elif rng.random() < 0.15:
+        keywords["normalizer"] = "softmax1"
+    shape = [(batch, heads, lq, lk), (heads, lq, lk), (batch, 1, 1, lk), (1, heads, lq, 1), (lq, lk)]
+    if rng.random() < 0.3:
+        keywords["bias"] = rng.normal(size=shape[rng.integers(5)]).astype(np.float32)
+    if rng.random() < 0.3:
+        keywords["mask"] = rng.random(size=shape[rng.integers(5)]) < 0.7
+    if rng.random() < 0.15 and "scale" not in keywords:
+        keywords["scale"] = rng.uniform(0.1, 0.3, size=heads).astype(np.float32)
     return keywords

@@ -109,12 +109,13 @@ def test_compiles_without_a_graph_break():
 def test_the_operators_keep_pytorchs_contract():
     q, k, v = tensors((2, 4, 9, 16), (2, 2, 12, 16), (2, 2, 12, 8))
     sinks = torch.zeros(4, requires_grad=True)
-    options = ("scaled_dot", "softmax", None, True, -1, -1, 0.0, 0.0, 0, "strict")
-    arrays = (None, sinks, *[None] * (len(fovea._options.ARRAYS) - 2))
+    options = ("scaled_dot", "softmax", None, True, -1, -1, 0.0, 0.0, 0, "strict", 0)
+    bias = torch.randn(4, 1, 12, requires_grad=True)
+    arrays = (bias, None, sinks, None, torch.ones(9, 12, dtype=torch.bool), None, None, None)
     torch.library.opcheck(torch.ops.fovea.attention.default, (q, k, v, *arrays, *options, True, True, True, 3))
     packed = [x.transpose(1, 2).reshape(-1, *x.shape[1::2]).detach() for x in (q, k, v)]
     offsets = torch.tensor([0, 9, 18]), torch.tensor([0, 12, 24])
-    arrays = (None, None, *offsets, *[None] * (len(fovea._options.ARRAYS) - 4))
+    arrays = (*[None] * 5, *offsets, None)
     torch.library.opcheck(torch.ops.fovea.attention.default, (*packed, *arrays, *options, False, False, True, 0))
 
 

@@ -1,1 +1,6 @@
-"""Fovea in PyTorch: operators that autograd and torch.compile know."""
+"""Fovea in PyTorch models: drop-ins for PyTorch's own attention, with gradients and under torch.compile."""
+
+from fovea.torch._multihead import MultiheadAttention
+from fovea.torch._sdpa import scaled_dot_product_attention
+
+__all__ = ["MultiheadAttention", "scaled_dot_product_attention"]

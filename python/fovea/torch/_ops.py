@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fovea import _blocks
 from fovea import _options as options
 from fovea._call import Call
 from fovea._insight import Insight
@@ -44,6 +45,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
         given.dropout,
         given.seed,
         given.precision,
+        given.blocks,
         wished.entropy,
         wished.max,
         wished.key_mass,
@@ -90,10 +92,14 @@ def attention_op(
     q: Tensor,
     k: Tensor,
     v: Tensor,
+    bias: Optional[Tensor],
     alibi: Optional[Tensor],
     sinks: Optional[Tensor],
+    scales: Optional[Tensor],
+    mask: Optional[Tensor],
     q_offsets: Optional[Tensor],
     k_offsets: Optional[Tensor],
+    drawn: Optional[Tensor],
     score: str,
     normalizer: str,
     scale: Optional[float],
@@ -104,15 +110,16 @@ def attention_op(
     dropout: float,
     seed: int,
     precision: str,
+    blocks: int,
     entropy: bool,
     max: bool,
     key_mass: bool,
     top_k: int,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision
+        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision, blocks
     )
-    call = make_call(q, k, v, given, arrays_of(alibi, sinks, q_offsets, k_offsets))
+    call = make_call(q, k, v, given, arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, drawn))
     wished = options.Observe(entropy, max, key_mass, top_k)
     out, seen = call.forward(wished)
     results = [from_numpy(out, "torch", call.dtype), from_numpy(call.rows_first(seen["lse"]), "torch")]
@@ -122,26 +129,33 @@ def attention_op(
     return results
 
 
+def _like(x, shape, dtype=None):
+    """Empty, and lying in memory as x does: [B, H, L, …], or [B, L, H, …]."""
+    dtype = x.dtype if dtype is None else dtype
+    if x.dim() == 3 or x.stride(1) >= x.stride(2):
+        return torch.empty(shape, dtype=dtype)
+    return _tokens_first(shape, dtype)
+
+
+def _tokens_first(shape, dtype):
+    batch, heads, length, *last = shape
+    return torch.empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
+
+
 @attention_op.register_fake
 def _(q, k, v, *rest):
     entropy, max, key_mass, top_k = rest[-4:]
-    packed = q.dim() == 3
     rows = q.shape[:-1]
-    keys = (*(k.shape[:1] if packed else (k.shape[0], q.shape[1], k.shape[2])),)
-    if packed:
-        keys = (k.shape[0], q.shape[1])
+    keys = (k.shape[0], q.shape[1], *([] if k.dim() == 3 else [k.shape[2]]))
+    real = torch.float64 if q.dtype == torch.float64 else torch.float32
 
-    def like(shape, dtype):
-        if packed:
-            return torch.empty(shape, dtype=dtype)
-        batch, heads, length, *last = shape
-        return torch.empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
+    def statistic(shape, dtype):
+        return torch.empty(shape, dtype=dtype) if q.dim() == 3 else _tokens_first(shape, dtype)
 
-    statistics = torch.float64 if q.dtype == torch.float64 else torch.float32
-    results = [like((*rows, v.shape[-1]), q.dtype), like(rows, statistics)]
+    results = [_like(q, (*rows, v.shape[-1])), statistic(rows, real)]
     for name in names_of(options.Observe(entropy, max, key_mass, top_k)):
         shape = keys if name == "key_mass" else (*rows, top_k) if name.startswith("top_k") else rows
-        results.append(like(shape, torch.int64 if name in ("max_key", "top_k_indices") else statistics))
+        results.append(statistic(shape, torch.int64 if name in ("max_key", "top_k_indices") else real))
     return results
 
 
@@ -151,10 +165,14 @@ def backward_op(
     q: Tensor,
     k: Tensor,
     v: Tensor,
+    bias: Optional[Tensor],
     alibi: Optional[Tensor],
     sinks: Optional[Tensor],
+    scales: Optional[Tensor],
+    mask: Optional[Tensor],
     q_offsets: Optional[Tensor],
     k_offsets: Optional[Tensor],
+    drawn: Optional[Tensor],
     out: Tensor,
     lse: Tensor,
     score: str,
@@ -167,11 +185,12 @@ def backward_op(
     dropout: float,
     seed: int,
     precision: str,
+    blocks: int,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision
+        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision, blocks
     )
-    arrays = arrays_of(alibi, sinks, q_offsets, k_offsets)
+    arrays = arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, drawn)
     call = make_call(q, k, v, given, arrays)
     raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
     gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"))
@@ -184,20 +203,15 @@ def backward_op(
 
 @backward_op.register_fake
 def _(dout, q, k, v, *rest):
-    def like(x):
-        if x.dim() == 3:
-            return torch.empty(x.shape, dtype=x.dtype)
-        batch, heads, length, width = x.shape
-        return torch.empty((batch, length, heads, width), dtype=x.dtype).transpose(1, 2)
-
     given = rest[: len(options.DIFFERENTIABLE)]
-    return [like(q), like(k), like(v), *(torch.empty(x.shape, dtype=x.dtype) for x in given if x is not None)]
+    return [*(_like(x, x.shape) for x in (q, k, v)), *(torch.empty(x.shape, dtype=x.dtype) for x in given if x is not None)]
 
 
 def _keep(ctx, inputs, output):
     count = 3 + len(options.ARRAYS)
     ctx.save_for_backward(*inputs[:count], output[0], output[1])
     ctx.options = inputs[count:-4]
+    ctx.blocks = _blocks.lookup(ctx.options[-1])  # kept until backward
 
 
 def _backward(ctx, gradients):
