@@ -186,6 +186,10 @@ void bind_attention(nb::module_& m) {
   nb::enum_<Normalizer>(m, "Normalizer")
       .value("softmax", Normalizer::kSoftmax)
       .value("softmax1", Normalizer::kSoftmaxOne);
+  nb::enum_<Precision>(m, "Precision")
+      .value("strict", Precision::kStrict)
+      .value("high", Precision::kHigh)
+      .value("fast", Precision::kFast);
   nb::enum_<Layout>(m, "Layout")
       .value("heads_first", Layout::kHeadsFirst)
       .value("tokens_first", Layout::kTokensFirst);
@@ -197,6 +201,7 @@ void bind_attention(nb::module_& m) {
       .def_rw("window_left", &AttentionSpec::window_left)
       .def_rw("window_right", &AttentionSpec::window_right)
       .def_rw("dropout", &AttentionSpec::dropout)
+      .def_rw("precision", &AttentionSpec::precision)
       .def_prop_rw(
           "seed", [](const AttentionSpec& spec) { return spec.dropout_key.seed; },
           [](AttentionSpec& spec, uint64_t seed) {

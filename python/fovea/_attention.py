@@ -77,8 +77,9 @@ def attention(
         Of the dropout: the same seed drops the same weights, whatever the number of threads.
     q_offsets, k_offsets : int ``[N + 1]``
         Packed form: sequence n is tokens ``q_offsets[n]`` to ``q_offsets[n + 1]``. q_offsets alone serves both sides.
-    precision : ``"strict"``
-        float32 arithmetic throughout.
+    precision : ``"strict"``, ``"high"`` or ``"fast"``
+        How float32 arrays are multiplied: in float32; as three bfloat16 products, where that is faster; rounded to
+        bfloat16, where the processor multiplies those. Sums are float32. ``fovea info --attention`` tells what runs.
     observe : list of names
         ``"entropy"``, ``"max"``, ``"key_mass"``, ``"top_k:8"``; also an empty list gives an :class:`Insight`, with
         the lse and exact rows on demand. The output has the same bits with and without.

@@ -80,6 +80,7 @@ class Call:
         spec.causal = given.causal
         spec.window_left, spec.window_right = given.left, given.right
         spec.dropout = given.dropout
+        spec.precision = getattr(_fovea.Precision, given.precision)
         spec.seed = given.seed if seed is None else options.seed_of(seed)
         self._inner = getattr(_fovea, f"AttentionCall_{dtype}")(
             q=self._inside(q),

@@ -15,7 +15,7 @@ from fovea._kinds import dtype_of, fail, to_numpy
 
 SCORES = ("scaled_dot", "dot", "cosine", "neg_sq_l2")
 NORMALIZERS = ("softmax", "softmax1")
-PRECISIONS = ("strict",)
+PRECISIONS = ("strict", "high", "fast")
 MAX_TOP_K = 64
 MAX_FLOAT32 = 3.4028234663852886e38
 

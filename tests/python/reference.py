@@ -74,7 +74,7 @@ def attention(
     with np.errstate(divide="ignore"):
         lse = (finite + np.log(total))[..., 0]
     dropped = weights if keep is None else weights * keep
-    return Reference(np.einsum("bhij,bhjd->bhid", dropped, v), lse, weights, np.where(seen, s, 0))
+    return Reference(np.einsum("bhij,bhjd->bhid", dropped, v), lse, weights, np.where(seen & np.isfinite(s), s, 0))
 
 
 def unit(x: np.ndarray) -> np.ndarray:

@@ -117,3 +117,15 @@ def test_queries_without_keys_give_zero():
     assert (out == 0).all() and (seen.lse == np.array([1.5, -2.0], np.float32)[:, None]).all()
     assert fovea.attention(q[:0], k[:0], k[:0]).shape == (0, 2, 3, 4)
     assert fovea.attention(q[:, :, :0], q, q).shape == (1, 2, 0, 4)
+
+
+@pytest.mark.parametrize("precision, bits", [("high", 16), ("fast", 8)])
+def test_lower_precision_is_as_near_as_it_says(precision, bits):
+    for seed in range(20):
+        case = random_case(6000 + seed)
+        out = fovea.attention(case.q, case.k, case.v, **case.keywords, precision=precision)
+        ref = reference.attention(case.q, case.k, case.v, **case.keywords)
+        # Factors rounded to so many bits, weights and values too.
+        bound = reference.tolerance(case.q, case.k, case.v, ref, case.scale, eps=2.0**-bits)
+        np.testing.assert_allclose(out, ref.out, rtol=0, atol=bound, err_msg=f"seed {seed} {case.keywords}")
+        assert out.tobytes() == fovea.attention(case.q, case.k, case.v, **case.keywords, precision=precision).tobytes()
