@@ -41,8 +41,10 @@ bench: build  ## time our own kernels and training steps; results are checked fi
 	@tools/bench.sh
 
 bench-peers: build  ## time PyTorch and Fovea in alternation in one run and print the ratios
-	@tools/setup.sh peers
+	@tools/setup.sh peers python python-test
+	@tools/python.sh install
 	@.venv-peers/bin/python tools/bench_peers/run.py
+	@.venv/bin/python tools/bench_peers/attention.py
 
 evaluate: build  ## the learning results of docs/RESULTS.md, on DATA_DIR (default ../shared/data)
 	@FOVEA_DATA="$(DATA_DIR)" tools/evaluate/run.sh
