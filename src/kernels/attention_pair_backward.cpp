@@ -181,9 +181,11 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, QueryBlock
       any = true;
       const QueryColumn q = block.column[c];
       float factor = unit;
-      if (run[c].begin + first < first_key(h, q.row + q.rows - 1) || run[c].end + first > end_key(h, q.row)) {
-        scale_scores(w.s + lane, run[c], unit);
-        factor = 1.0f;
+      if (is_edge(h, q, run[c], first)) {
+        if (unit < kLeastMaskUnit) {
+          scale_scores(w.s + lane, run[c], unit);
+          factor = 1.0f;
+        }
         mask_column(w.s + lane, kPanel, run[c], h, q, first);
       }
       gradient_column(w.s + lane, w.dp + lane, run[c], factor, w.lse + c * kLanes, w.delta + c * kLanes,

@@ -43,12 +43,6 @@ HWY_NOINLINE void rescale_column(float* ot, int64_t width, const float* alpha) {
   for (int64_t c = 0; c < width; ++c) hn::Store(hn::Mul(hn::Load(d, ot + c * kPanel), a), d, ot + c * kPanel);
 }
 
-// Whether a column's scores pass anything but the mask of the plain case.
-bool is_modified(const AttentionHead& h, QueryColumn q, KeyRun run, int64_t block) {
-  return h.softcap > 0.0f || h.distance != nullptr || run.begin + block < first_key(h, q.row + q.rows - 1) ||
-         run.end + block > end_key(h, q.row);
-}
-
 // Oᵀ += Vᵀ·P key by key, only where a query sees the key: where V holds NaN or ∞, 0·NaN must not reach the
 // others.
 HWY_NOINLINE void add_seen_values(const AttentionHead& h, PairPanel& panel, int64_t block,
@@ -95,11 +89,14 @@ void panel_block(const AttentionHead& h, PairPanel& panel, int64_t block, int64_
     const SoftmaxLanes lanes{panel.max + at, panel.sum + at, panel.slope + at, alpha};
     const bool observed = panel.observer.any(), dropped = h.drop_below != 0;
     float factor = unit;
-    if (observed || is_modified(h, panel.column[c], run, block)) {
+    const bool edge = is_edge(h, panel.column[c], run, block);
+    if (observed || h.softcap > 0.0f || h.distance != nullptr || (edge && unit < kLeastMaskUnit)) {
       scale_scores(s + at, run, unit);
       factor = 1.0f;
       modify_column(s + at, kPanel, run, h, panel.column[c], block, nullptr);
       if (observed) panel.observer.see(s + at, run, block, c);
+    } else if (edge) {
+      mask_column(s + at, kPanel, run, h, panel.column[c], block);
     }
     const auto softmax = observed ? (dropped ? softmax_pairs<true, false> : softmax_pairs<true, true>)
                                   : (dropped ? softmax_pairs<false, false> : softmax_pairs<false, true>);

@@ -8,6 +8,7 @@
 
 #include <type_traits>
 
+#include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pairs-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,10 +18,19 @@ namespace fovea::kernels::HWY_NAMESPACE {
 // and the output is rescaled at a few blocks of a row instead of most.
 inline constexpr float kSlack = 8.0f;
 
-// 2^x with relative error <= 3e-6, of which bf16 keeps 4e-3; otherwise as exp2_of.
+// 2^x with relative error <= 3e-6, of which bf16 keeps 4e-3: degree 4, minimax. −∞ gives 0, NaN gives NaN.
 HWY_INLINE V coarse_exp2(V x) {
   const F d;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3
+  // Two instructions take 2^x apart at the floor and put it together again, whatever x is.
+  const V f{_mm512_reduce_ps(x.raw, 9)};  // x − ⌊x⌋
+  V p = hn::MulAdd(hn::Set(d, 1.3534168e-2f), f, hn::Set(d, 5.201146e-2f));
+  p = hn::MulAdd(p, f, hn::Set(d, 2.4144275e-1f));
+  p = hn::MulAdd(p, f, hn::Set(d, 6.9300383e-1f));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.0000026f));
+  return V{_mm512_scalef_ps(p.raw, x.raw)};
+#else
+#if HWY_TARGET == HWY_AVX2
   x = hn::Max(hn::Set(d, -200.0f), x);  // of a NaN and a number, x86 returns the second
 #else
   x = hn::IfThenElse(hn::Lt(x, hn::Set(d, -200.0f)), hn::Set(d, -200.0f), x);
@@ -31,14 +41,19 @@ HWY_INLINE V coarse_exp2(V x) {
   p = hn::MulAdd(p, f, hn::Set(d, 2.402474433e-1f));
   p = hn::MulAdd(p, f, hn::Set(d, 6.931217909e-1f));
   p = hn::MulAdd(p, f, hn::Set(d, 9.999992847e-1f));
-#if HWY_TARGET == HWY_AVX3
-  return V{_mm512_scalef_ps(p.raw, r.raw)};
-#else
   const I di;
   const auto exponent =
       hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, hn::Max(hn::Set(d, -126.0f), r)), hn::Set(di, 127)));
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), hn::Mul(p, hn::BitCast(d, exponent)));
 #endif
+}
+
+// Scores may be masked before they are multiplied by a unit above this: kMasked stays below kFloor.
+inline constexpr float kLeastMaskUnit = 0.11f;
+
+// Whether a column sees less than all of a run, so that a mask must be applied.
+HWY_INLINE bool is_edge(const AttentionHead& h, QueryColumn q, KeyRun run, int64_t block) {
+  return run.begin + block < first_key(h, q.row + q.rows - 1) || run.end + block > end_key(h, q.row);
 }
 
 // The state of a column: kLanes floats each.
