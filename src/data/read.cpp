@@ -207,7 +207,7 @@ ReadResult parse_table(std::string bytes, std::string_view source, const ReadOpt
   ReadResult result;
   ReadReport& report = result.report;
   report.source = source;
-  check_data(!bytes.empty(), source, "expected rows, found an empty file");
+  check_data(!bytes.empty(), source, "expected rows, found an empty file; was it written to the end?");
   auto text = std::make_shared<std::string>(decode_text(std::move(bytes), options, report));
   auto arena = std::make_shared<TextArena>();
   report.format = options.format ? *options.format : find_format(*text, source);
@@ -232,7 +232,7 @@ ReadResult parse_table(std::string bytes, std::string_view source, const ReadOpt
   }
   result.table = builder.finish();
   report.rows = result.table.rows();
-  check_data(report.rows > 0, source, "expected rows, found {}",
+  check_data(report.rows > 0, source, "expected rows, found {}; add rows, or name another file",
              result.table.columns() > 0 ? "only a header" : "only blank lines");
   for (const auto& [name, type] : options.types) result.table.require_column(name);
   for (int64_t c = 0; c < result.table.columns(); ++c) {

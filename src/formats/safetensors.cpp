@@ -109,7 +109,7 @@ Entry parse_entry(const std::string& name, const Json& value, int64_t data_bytes
   const auto end = offsets[1].get<uint64_t>();
   if (begin > end || end > static_cast<uint64_t>(data_bytes)) {
     fail(fmt::format("data_offsets within the {} bytes of data", data_bytes),
-         fmt::format("[{}, {}]; the file is truncated or damaged", begin, end));
+         fmt::format("[{}, {}]; the file is truncated or damaged: copy it again", begin, end));
   }
   entry.begin = static_cast<int64_t>(begin);
   entry.end = static_cast<int64_t>(end);
@@ -132,8 +132,9 @@ void check_ranges(std::vector<Entry>& entries, int64_t data_bytes, std::string_v
                at, entry.begin, entry.begin < at ? "overlap" : "leave a hole");
     at = entry.end;
   }
-  check_data(at == data_bytes, where, "expected {} bytes of data, found {}; the file is truncated or damaged",
-             at, data_bytes);
+  check_data(at == data_bytes, where,
+             "expected {} bytes of data, found {}; the file is truncated or damaged: copy it again", at,
+             data_bytes);
 }
 
 // The checksum of a header, its own eight digits read as zeros.
@@ -152,8 +153,10 @@ using NextBytes = FunctionRef<void(std::span<std::byte>)>;
 
 // A file of `size` bytes, read once from front to back, each tensor straight into its own memory.
 SafeTensors read_in_order(int64_t size, NextBytes next, std::string_view where) {
-  check_data(size >= 8, where,
-             "expected a safetensors file of at least 8 bytes, found {}; the file is truncated", size);
+  check_data(
+      size >= 8, where,
+      "expected a safetensors file of at least 8 bytes, found {}; the file is truncated: copy it again",
+      size);
   uint64_t header_bytes = 0;
   next(std::as_writable_bytes(std::span(&header_bytes, 1)));
   check_data(
@@ -161,8 +164,8 @@ SafeTensors read_in_order(int64_t size, NextBytes next, std::string_view where) 
       "expected a safetensors header of at most {} bytes, found {}; this is another kind of file, or damaged",
       kMaxHeaderBytes, header_bytes);
   check_data(header_bytes <= static_cast<uint64_t>(size - 8), where,
-             "expected a header of {} bytes, found {} in the file; the file is truncated", header_bytes,
-             size - 8);
+             "expected a header of {} bytes, found {} in the file; the file is truncated: copy it again",
+             header_bytes, size - 8);
   std::string header(header_bytes, '\0');
   next(std::as_writable_bytes(std::span(header)));
   const int64_t data_bytes = size - 8 - static_cast<int64_t>(header_bytes);

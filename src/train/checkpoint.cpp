@@ -18,24 +18,22 @@ std::string exact(double value) {
 
 int64_t whole(const formats::Metadata& metadata, const std::string& key, const std::string& where) {
   const auto found = metadata.find(key);
-  check_data(found != metadata.end(), where,
-             "expected \"{}\" in the checkpoint, found none; start again without --resume", key);
+  check_data(found != metadata.end(), where, "expected \"{}\" in the checkpoint, found none", key);
   int64_t value = 0;
   const auto& text = found->second;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   check_data(error == std::errc() && end == text.data() + text.size(), where,
-             "expected a whole number for \"{}\", found \"{}\"; start again without --resume", key, text);
+             "expected a whole number for \"{}\", found \"{}\"", key, text);
   return value;
 }
 
 double fraction(const formats::Metadata& metadata, const std::string& key, const std::string& where) {
   const auto found = metadata.find(key);
-  check_data(found != metadata.end(), where,
-             "expected \"{}\" in the checkpoint, found none; start again without --resume", key);
+  check_data(found != metadata.end(), where, "expected \"{}\" in the checkpoint, found none", key);
   char* end = nullptr;
   const double value = std::strtod(found->second.c_str(), &end);
   check_data(end != found->second.c_str() && *end == '\0', where,
-             "expected a number for \"{}\", found \"{}\"; start again without --resume", key, found->second);
+             "expected a number for \"{}\", found \"{}\"", key, found->second);
   return value;
 }
 
@@ -57,6 +55,40 @@ optim::OptimizerState state_under(const formats::SafeTensors& file, std::string_
       state.tensors.push_back({entry.name.substr(prefix.size()), entry.tensor});
   }
   return state;
+}
+
+Progress read_checkpoint(const std::filesystem::path& file, const TrainState& state) {
+  const auto loaded = formats::load_safetensors(file);
+  const std::string where = file.string();
+  const auto version = loaded.metadata.find("fovea.checkpoint");
+  check_data(version != loaded.metadata.end() && version->second == kVersion, where,
+             "expected a checkpoint of version {}, found {}", kVersion,
+             version == loaded.metadata.end() ? "none" : version->second);
+  Progress p;
+  p.step = whole(loaded.metadata, "step", where);
+  p.pass = whole(loaded.metadata, "pass", where);
+  p.epoch = whole(loaded.metadata, "epoch", where);
+  p.batch = whole(loaded.metadata, "batch", where);
+  p.tokens = whole(loaded.metadata, "tokens", where);
+  p.best_step = whole(loaded.metadata, "best_step", where);
+  p.best_score = fraction(loaded.metadata, "best_score", where);
+  p.stale = whole(loaded.metadata, "stale", where);
+  p.seconds = fraction(loaded.metadata, "seconds", where);
+  check_data(p.step >= 0 && p.pass >= 0 && p.epoch >= 0 && p.batch >= 0, where,
+             "expected counts >= 0, found a negative one");
+  for (auto parameter : state.parameters)
+    copy_in(loaded, "weight." + parameter.name, parameter.var.value(), where);
+  try {
+    state.optimizer->load_state(
+        state_under(loaded, "optimizer.", whole(loaded.metadata, "optimizer_steps", where)));
+    if (state.average != nullptr) {
+      state.average->load_state(
+          state_under(loaded, "average.", whole(loaded.metadata, "average_steps", where)));
+    }
+  } catch (const ArgumentError& error) {
+    throw_data(where, "it is of another run: {}", error.what());
+  }
+  return p;
 }
 
 }  // namespace
@@ -87,37 +119,12 @@ void save_checkpoint(const std::filesystem::path& file, const TrainState& state,
 }
 
 Progress load_checkpoint(const std::filesystem::path& file, const TrainState& state) {
-  const auto loaded = formats::load_safetensors(file);
-  const std::string where = file.string();
-  const auto version = loaded.metadata.find("fovea.checkpoint");
-  check_data(version != loaded.metadata.end() && version->second == kVersion, where,
-             "expected a checkpoint of version {}, found {}; start again without --resume", kVersion,
-             version == loaded.metadata.end() ? "none" : version->second);
-  Progress p;
-  p.step = whole(loaded.metadata, "step", where);
-  p.pass = whole(loaded.metadata, "pass", where);
-  p.epoch = whole(loaded.metadata, "epoch", where);
-  p.batch = whole(loaded.metadata, "batch", where);
-  p.tokens = whole(loaded.metadata, "tokens", where);
-  p.best_step = whole(loaded.metadata, "best_step", where);
-  p.best_score = fraction(loaded.metadata, "best_score", where);
-  p.stale = whole(loaded.metadata, "stale", where);
-  p.seconds = fraction(loaded.metadata, "seconds", where);
-  check_data(p.step >= 0 && p.pass >= 0 && p.epoch >= 0 && p.batch >= 0, where,
-             "expected counts >= 0, found a negative one");
-  for (auto parameter : state.parameters)
-    copy_in(loaded, "weight." + parameter.name, parameter.var.value(), where);
   try {
-    state.optimizer->load_state(
-        state_under(loaded, "optimizer.", whole(loaded.metadata, "optimizer_steps", where)));
-    if (state.average != nullptr) {
-      state.average->load_state(
-          state_under(loaded, "average.", whole(loaded.metadata, "average_steps", where)));
-    }
-  } catch (const ArgumentError& error) {
-    throw_data(where, "it is of another run: {}", error.what());
+    return read_checkpoint(file, state);
+  } catch (const DataError& error) {
+    throw DataError(
+        fmt::format("{}; where there is no copy of it, begin anew with --overwrite", error.what()));
   }
-  return p;
 }
 
 void save_weights(const std::filesystem::path& file, const nn::Parameters& parameters) {

@@ -23,7 +23,8 @@ void prepare_folder(const TrainOptions& options) {
       options.out.string());
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
-  check_data(!error, options.out.string(), "expected a folder that can be made, found: {}", error.message());
+  check_data(!error, options.out.string(),
+             "expected a folder that can be made, found: {}; give another --out", error.message());
   if (used && options.overwrite) {
     std::filesystem::remove_all(options.out / "checkpoint");
     for (const char* file :

@@ -133,9 +133,11 @@ TEST(Csv, MistakesNameTheirLine) {
               testing::StartsWith("d.csv:2: expected a delimiter after a closing quote, found 'e'"));
   EXPECT_THAT(error_of("a,a\nc,d\n", "d.csv", {.header = Header::kPresent}),
               testing::StartsWith("d.csv:1: expected different column names, found \"a\" twice"));
-  EXPECT_EQ(error_of(""), "d.csv: expected rows, found an empty file");
-  EXPECT_EQ(error_of("\n\r\n"), "d.csv: expected rows, found only blank lines");
-  EXPECT_EQ(error_of("text,label\n"), "d.csv: expected rows, found only a header");
+  EXPECT_EQ(error_of(""), "d.csv: expected rows, found an empty file; was it written to the end?");
+  EXPECT_EQ(error_of("\n\r\n"),
+            "d.csv: expected rows, found only blank lines; add rows, or name another file");
+  EXPECT_EQ(error_of("text,label\n"),
+            "d.csv: expected rows, found only a header; add rows, or name another file");
   EXPECT_THAT(error_of("\x1F\x8B\x08 data"), testing::HasSubstr("found a gzip file; decompress it first"));
   EXPECT_THAT(error_of("text,label\na,b\n", "d.csv", {.types = {{"lable", ColumnType::kText}}}),
               testing::HasSubstr("expected a column \"lable\", found text, label; did you mean \"label\"?"));

@@ -169,14 +169,15 @@ TEST(SafeTensors, BadHeadersAreRefused) {
 
 TEST(SafeTensors, MessagesSayWhatToDo) {
   EXPECT_EQ(message_of("1234"),
-            "m.safetensors: expected a safetensors file of at least 8 bytes, found 4; the file is truncated");
+            "m.safetensors: expected a safetensors file of at least 8 bytes, found 4; the file is truncated: "
+            "copy it again");
   EXPECT_EQ(message_of(file_of("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", "1234")),
             "m.safetensors: tensor \"a\": expected data_offsets within the 4 bytes of data, found [0, 8]; "
             "the file is "
-            "truncated or damaged");
+            "truncated or damaged: copy it again");
   EXPECT_EQ(
       message_of(file_of("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "12345678")),
-      "m.safetensors: expected 4 bytes of data, found 8; the file is truncated or damaged");
+      "m.safetensors: expected 4 bytes of data, found 8; the file is truncated or damaged: copy it again");
 }
 
 TEST(SafeTensors, MisuseIsAnArgumentError) {

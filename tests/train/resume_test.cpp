@@ -54,8 +54,10 @@ TEST(Resume, DISABLED_Child) {
   train(small_recipe(path), {.out = path / "killed", .resume = true});
 }
 
-// Runs the child; kills it after `delay` unless it ends before. True when it ended by itself with success.
-bool run_child(const std::filesystem::path& folder, std::chrono::microseconds delay) {
+enum class Child { kFinished, kKilled, kFailed };
+
+// Runs the child; kills it after `delay` unless it ends before.
+Child run_child(const std::filesystem::path& folder, std::chrono::microseconds delay) {
   ::setenv("FOVEA_TEST_FOLDER", folder.c_str(), 1);
   const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
   std::string filter = "--gtest_filter=Resume.DISABLED_Child", disabled = "--gtest_also_run_disabled_tests",
@@ -67,7 +69,7 @@ bool run_child(const std::filesystem::path& folder, std::chrono::microseconds de
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, self.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return false;
+  if (error != 0) return Child::kFailed;
   const auto end = std::chrono::steady_clock::now() + delay;
   int status = 0;
   while (::waitpid(pid, &status, WNOHANG) == 0) {
@@ -78,7 +80,8 @@ bool run_child(const std::filesystem::path& folder, std::chrono::microseconds de
     }
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return Child::kKilled;
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? Child::kFinished : Child::kFailed;
 }
 
 TEST(Resume, KilledTwentyTimesEndsWithTheSameBits) {
@@ -88,24 +91,31 @@ TEST(Resume, KilledTwentyTimesEndsWithTheSameBits) {
   const auto started = std::chrono::steady_clock::now();
   const Folder other;  // a dry run tells how long the child takes
   test::write_file(other.path() / "data.csv", test::example_csv(200));
-  ASSERT_TRUE(run_child(other.path(), std::chrono::minutes(2)));
+  ASSERT_EQ(run_child(other.path(), std::chrono::minutes(2)), Child::kFinished);
   const auto full =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started);
-  int kills = 0;
+  const auto killed = folder.path() / "killed";
+  int kills = 0, resumed = 0;
   Random random(11);
-  for (int attempt = 0; attempt < 20; ++attempt) {
+  // A run that was resumed is shorter, so that some finish before their moment comes. The last one finishes.
+  for (int run = 0; kills < 20; ++run) {
+    ASSERT_LT(run, 200) << "only " << kills << " runs were killed";
+    const bool continues = std::filesystem::exists(killed / "checkpoint" / "last.safetensors");
     const auto delay = std::chrono::microseconds(random.below(static_cast<uint64_t>(full.count())));
-    if (!run_child(folder.path(), delay)) {
+    const Child ended = run_child(folder.path(), delay);
+    ASSERT_NE(ended, Child::kFailed) << "run " << run << ", after " << kills << " kills";
+    if (ended == Child::kKilled) {
       ++kills;
-    } else {
-      // It finished: take the model away, so that there is something left to kill.
-      EXPECT_EQ(weights(folder.path() / "killed"), weights(whole.folder));
-      std::filesystem::remove_all(folder.path() / "killed");
+      resumed += continues;
+      continue;
     }
+    // It finished: take the model away, so that there is something left to kill.
+    EXPECT_EQ(weights(killed), weights(whole.folder)) << "run " << run;
+    std::filesystem::remove_all(killed);
   }
-  ASSERT_TRUE(run_child(folder.path(), std::chrono::minutes(2)));
-  EXPECT_EQ(weights(folder.path() / "killed"), weights(whole.folder));
-  EXPECT_GT(kills, 5);
+  ASSERT_EQ(run_child(folder.path(), std::chrono::minutes(2)), Child::kFinished);
+  EXPECT_EQ(weights(killed), weights(whole.folder));
+  EXPECT_GE(resumed, 3) << "too few kills fell into runs that continued from a checkpoint";
 }
 
 class StopAfter final : public ProgressSink {
@@ -153,7 +163,9 @@ TEST(Resume, ADamagedCheckpointIsRefused) {
       train(r, {.out = folder.path() / "model", .resume = true});
       ADD_FAILURE() << "a checkpoint of " << bytes.size() << " bytes was taken";
     } catch (const DataError& error) {
-      EXPECT_NE(std::string(error.what()).find("last.safetensors"), std::string::npos) << error.what();
+      const std::string message = error.what();
+      EXPECT_NE(message.find("last.safetensors"), std::string::npos) << message;
+      EXPECT_NE(message.find("begin anew with --overwrite"), std::string::npos) << message;
     }
   }
 }
