@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 install() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
-    -Cbuild-dir=build . </dev/null
+    --config-settings=build-dir=build . </dev/null
 }
 
 case "${1:-}" in

@@ -6,23 +6,41 @@
 (1, 2, 5, 8)
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from fovea._attention import attention, attention_vjp
 from fovea._blocks import BlockMask
 from fovea._fovea import DataError, get_num_threads, set_num_threads
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
 from fovea._insight import Insight, TopK
+from fovea._models import Explanation, Model, Prediction, load, train
 
 __version__ = _version()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "torch":  # PyTorch is imported only where it is asked for
+        return importlib.import_module("fovea.torch")
+    raise AttributeError(f"module 'fovea' has no attribute '{name}'")
+
 
 __all__ = [
     "BlockMask",
     "DataError",
+    "Explanation",
     "Gradients",
     "Insight",
+    "Model",
+    "Prediction",
     "TopK",
     "attention",
     "attention_vjp",
     "get_num_threads",
+    "load",
     "set_num_threads",
+    "train",
 ]

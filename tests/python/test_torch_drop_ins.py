@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: the drop-ins are not compared with it")
 from torch.nn.functional import scaled_dot_product_attention as theirs  # noqa: E402
 
-import fovea.torch  # noqa: E402
+import fovea  # noqa: E402
 from fovea.torch import scaled_dot_product_attention as ours  # noqa: E402
 
 

@@ -1,0 +1,137 @@
+"""Training, loading, predicting and explaining from Python."""
+
+import random
+
+import pytest
+
+import fovea
+
+TELLING = {"fruit": "apple", "machine": "engine", "music": "violin"}
+RECIPE = """task = "text-classification"
+tokenizer.kind = "words"
+[data]
+file = "{file}"
+[model]
+width = 16
+heads = 2
+layers = 1
+[train]
+epochs = 6
+batch_tokens = 100
+learning_rate = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    rows = ["text,label"]
+    draw = random.Random(7)
+    for _ in range(400):
+        label = draw.choice(sorted(TELLING))
+        words = [draw.choice("the a of and it one small some".split()) for _ in range(5)]
+        words[draw.randrange(5)] = TELLING[label]
+        rows.append(f"{' '.join(words)},{label}")
+    (folder / "data.csv").write_text("\n".join(rows) + "\n")
+    (folder / "recipe.toml").write_text(RECIPE.format(file=folder / "data.csv"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    events = []
+    model = fovea.train(folder / "recipe.toml", out=folder / "out", set={"seed": 3}, progress=events.append)
+    return model, events
+
+
+def test_training_tells_its_progress_and_gives_a_model(trained, folder):
+    model, events = trained
+    steps = [e for e in events if e["stage"] == "train"]
+    assert steps and steps[-1]["loss"] < steps[0]["loss"] and steps[-1]["tokens"] > 0
+    assert model.task == "text-classification" and model.kind == "attention"
+    assert model.labels == ["fruit", "machine", "music"]
+    assert model.parameter_count > 100 and model.folder == folder / "out"
+    assert "text-classification" in repr(model)
+    assert "seed = 3" in (folder / "out" / "recipe.toml").read_text()
+
+
+def test_predictions_survive_loading(trained, folder):
+    model, _ = trained
+    loaded = fovea.load(str(folder / "out"))
+    texts = ["the small apple", "one engine of it", "some violin", ""]
+    for a, b in zip(model.predict(texts), loaded.predict(texts)):
+        assert a.label == b.label and a.probabilities == b.probabilities
+    labels = [p.label for p in loaded.predict(texts[:3])]
+    assert labels == ["fruit", "machine", "music"]
+    assert abs(sum(loaded.predict(["apple"])[0].probabilities) - 1) < 1e-5
+    assert loaded.predict([]) == []
+    assert loaded.evaluate(folder / "data.csv")["accuracy"] > 0.95
+
+
+def test_explanations_are_one_offline_page(trained, tmp_path):
+    model, _ = trained
+    page = model.explain(["the small apple", "some violin"], ["fruit", "music"])
+    page.save(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert text == page.html() and text.lower().startswith("<!doctype html>") and "apple" in text
+
+
+def test_a_progress_callback_that_raises_stops_the_training(folder):
+    def progress(event):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        fovea.train(folder / "recipe.toml", out=folder / "stopped", progress=progress)
+    model = fovea.train(folder / "recipe.toml", out=folder / "stopped", resume=True)
+    assert model.predict(["violin"])[0].label == "music"
+
+
+def test_bad_files_are_data_errors(folder, tmp_path):
+    with pytest.raises(fovea.DataError, match="nowhere"):
+        fovea.load(tmp_path / "nowhere")
+    (tmp_path / "recipe.toml").write_text('task = "text-classification"\n[data\n')
+    with pytest.raises(fovea.DataError, match=r"recipe\.toml:2"):
+        fovea.train(tmp_path / "recipe.toml", out=tmp_path / "out")
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(file=folder / "data.csv") + "epoch = 3\n")
+    with pytest.raises(fovea.DataError, match="epochs"):  # the nearest key is suggested
+        fovea.train(tmp_path / "recipe.toml", out=tmp_path / "out")
+
+
+def test_wrong_calls_are_value_errors(trained, folder):
+    model, _ = trained
+    with pytest.raises(ValueError, match=r"\[predict\] expected a list of texts, got str"):
+        model.predict("apple")
+    with pytest.raises(ValueError, match="got a int in it"):
+        model.predict([3])
+    with pytest.raises(ValueError, match=r"\[explain\] expected as many truths as texts, got 1 and 2"):
+        model.explain(["a", "b"], ["c"])
+    with pytest.raises(ValueError, match="expected"):
+        model.generate("a")
+    with pytest.raises(ValueError, match="expected folder as a path, got int"):
+        fovea.load(3)
+    with pytest.raises(ValueError, match="out"):
+        fovea.train(folder / "recipe.toml", out=folder / "out")
+
+
+def test_language_models_continue_texts(tmp_path):
+    (tmp_path / "text.txt").write_text("abcdefgh " * 400)
+    (tmp_path / "recipe.toml").write_text(
+        f"""task = "language-model"
+data.file = "{tmp_path / "text.txt"}"
+tokenizer.kind = "characters"
+[model]
+width = 32
+layers = 1
+heads = 2
+context = 16
+[train]
+steps = 150
+batch_tokens = 256
+learning_rate = 0.01
+"""
+    )
+    model = fovea.train(tmp_path / "recipe.toml", out=tmp_path / "out")
+    assert model.generate("abc", max_tokens=5, temperature=0.0) == "defgh"
+    assert model.generate("abc", max_tokens=9, seed=4) == model.generate("abc", max_tokens=9, seed=4)
+    with pytest.raises(ValueError):
+        model.labels
