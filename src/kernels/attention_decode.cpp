@@ -15,8 +15,14 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kTile =
-    64;  // keys between two looks at the running maximum; their scores stay in registers' reach
+// Keys between two looks at the running maximum: as many as 16 KB of key rows hold, which leaves room in the
+// first-level cache for their values and for what is fetched ahead.
+constexpr int64_t kTileBytes = 16384, kMostKeys = 256;
+template <class T>
+HWY_INLINE int64_t tile_keys(int64_t width) {
+  const int64_t keys = kTileBytes / (width * static_cast<int64_t>(sizeof(T)));
+  return std::clamp<int64_t>(keys / 16 * 16, 16, kMostKeys);
+}
 
 HWY_INLINE V widen(const float* x) {
   return hn::LoadU(F(), x);
@@ -63,7 +69,7 @@ HWY_INLINE void fetch_row(const T* row, int64_t width) {
     __builtin_prefetch(bytes + at, 0, 3);
 }
 
-// scores[r·kTile + j] = q_r·k_j for kRows rows and up to kTile keys; keys that do not exist give 0.
+// scores[r·kMostKeys + j] = q_r·k_j for kRows rows and up to kMostKeys keys; keys that do not exist give 0.
 template <int kRows, class T>
 HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t keys, int64_t width,
                              float* scores) {
@@ -88,12 +94,12 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t 
     }
     FOVEA_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      hn::Store(sum_across(sums + r * kLanes * kLanes), d, scores + r * kTile + group);
+      hn::Store(sum_across(sums + r * kLanes * kLanes), d, scores + r * kMostKeys + group);
     }
   }
 }
 
-// out[r][c] += Σ_j p[r·kTile + j]·v_j[c] for kRows rows.
+// out[r][c] += Σ_j p[r·kMostKeys + j]·v_j[c] for kRows rows.
 template <int kRows, int kVectors, class T>
 HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64_t keys, int64_t width,
                                 float* out) {
@@ -108,10 +114,10 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64
     V x[kVectors];
     FOVEA_UNROLL
     for (int n = 0; n < kVectors; ++n) x[n] = widen(v + j * width + n * kLanes);
-    if (next != nullptr) fetch_row(next + j * width, kVectors * kLanes);
+    if (next != nullptr) fetch_row(next + j * width, width);
     FOVEA_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const V weight = hn::Set(d, p[r * kTile + j]);
+      const V weight = hn::Set(d, p[r * kMostKeys + j]);
       FOVEA_UNROLL
       for (int n = 0; n < kVectors; ++n) acc[r][n] = hn::MulAdd(weight, x[n], acc[r][n]);
     }
@@ -123,13 +129,21 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64
   }
 }
 
+// The first columns fetch whole rows ahead for all. Eight vectors of accumulators a row where registers
+// allow, so that rows of 128 numbers are read from end to end.
 template <int kRows, class T>
 HWY_INLINE void value_tile(const float* p, const T* v, const T* next, int64_t keys, int64_t width,
                            float* out) {
-  const auto ahead = [next](int64_t c) { return next == nullptr ? nullptr : next + c; };
+  const auto ahead = [next](int64_t c) { return c == 0 ? next : nullptr; };
   int64_t c = 0;
-  for (; c + 4 * kLanes <= width; c += 4 * kLanes)
+  if constexpr (kLanes == 16 && kRows <= 2) {
+    for (; c + 8 * kLanes <= width; c += 8 * kLanes) {
+      value_columns<kRows, 8>(p, v + c, ahead(c), keys, width, out + c);
+    }
+  }
+  for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
     value_columns<kRows, 4>(p, v + c, ahead(c), keys, width, out + c);
+  }
   for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, ahead(c), keys, width, out + c);
 }
 
@@ -137,8 +151,8 @@ HWY_INLINE void value_tile(const float* p, const T* v, const T* next, int64_t ke
 HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_t keys, float* s) {
   const F d;
   const I di;
-  const VI first = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.first[r] - tile, 0, kTile)));
-  const VI end = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.end[r] - tile, 0, kTile)));
+  const VI first = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.first[r] - tile, 0, kMostKeys)));
+  const VI end = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.end[r] - tile, 0, kMostKeys)));
   const V masked = hn::Set(d, kMaskedScore);
   V most = hn::Set(d, kFloor);
   for (int64_t j = 0; j < keys; j += kLanes) {
@@ -197,36 +211,37 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_
 }
 
 template <int kRows, class T>
-HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64_t keys, float* s) {
+HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64_t step, float* s) {
+  const int64_t keys = std::min(step, t.keys - tile);
   // The first rows fetch for all.
-  const bool within = tile + kTile < t.keys;
+  const bool within = tile + step < t.keys;
   const auto* k = static_cast<const T*>(t.k) + tile * t.width;
   const auto* v = static_cast<const T*>(t.v) + tile * t.value_width;
-  const T* next_k = r > 0 ? nullptr : within ? k + kTile * t.width : static_cast<const T*>(t.next_k);
-  const T* next_v = r > 0 ? nullptr : within ? v + kTile * t.value_width : static_cast<const T*>(t.next_v);
+  const T* next_k = r > 0 ? nullptr : within ? k + step * t.width : static_cast<const T*>(t.next_k);
+  const T* next_v = r > 0 ? nullptr : within ? v + step * t.value_width : static_cast<const T*>(t.next_v);
   score_tile<kRows>(t.q + r * t.width, k, next_k, keys, t.width, s);
-  for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, keys, s + i * kTile);
+  for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, keys, s + i * kMostKeys);
   value_tile<kRows>(s, v, next_v, keys, t.value_width, t.state.out + r * t.value_width);
 }
 
 template <class T>
 void run_type(const DecodeTask& t, float* s) {
-  for (int64_t tile = 0; tile < t.keys; tile += kTile) {
-    const int64_t keys = std::min(kTile, t.keys - tile);
+  const int64_t step = tile_keys<T>(t.width);
+  for (int64_t tile = 0; tile < t.keys; tile += step) {
     int64_t r = 0;
-    for (; r + 4 <= t.rows; r += 4) rows_of_tile<4, T>(t, r, tile, keys, s);
+    for (; r + 4 <= t.rows; r += 4) rows_of_tile<4, T>(t, r, tile, step, s);
     if (r + 2 <= t.rows) {
-      rows_of_tile<2, T>(t, r, tile, keys, s);
+      rows_of_tile<2, T>(t, r, tile, step, s);
       r += 2;
     }
-    if (r < t.rows) rows_of_tile<1, T>(t, r, tile, keys, s);
+    if (r < t.rows) rows_of_tile<1, T>(t, r, tile, step, s);
   }
 }
 
 }  // namespace
 
 int64_t decode_workspace(int64_t, int64_t) {
-  return 4 * kTile;
+  return 4 * kMostKeys;
 }
 
 void decode_run(const DecodeTask& t, float* workspace) {
