@@ -6,6 +6,7 @@
 #include "arrays.hpp"
 #include "bindings.hpp"
 #include "engine.hpp"
+#include "insight.hpp"
 
 namespace nb = nanobind;
 
@@ -63,18 +64,7 @@ class AttentionCall {
       lse = Tensor::empty({rows(), heads()}, dtype_of<Real>);
       attention_forward(inputs_, spec_, view, lse.data<Real>(), observers, &seen);
     }
-    nb::dict found;
-    const auto keep = [&](const char* name, const Tensor& x) {
-      if (x.defined()) found[name] = to_numpy(x);
-    };
-    keep("lse", lse);
-    keep("entropy", seen.entropy);
-    keep("max", seen.max_weight);
-    keep("max_key", seen.max_key);
-    keep("top_k_indices", seen.top_k_keys);
-    keep("top_k_weights", seen.top_k_weights);
-    keep("key_mass", seen.key_mass);
-    return nb::make_tuple(to_numpy(out), found);
+    return nb::make_tuple(to_numpy(out), to_dict(lse, seen));
   }
 
   nb::dict backward(const Heads& out, const Array<const Real, 2>& lse, const Heads& dout, Layout q_layout,

@@ -7,6 +7,7 @@ namespace fovea::python {
 
 void bind_attention(nanobind::module_& m);
 void bind_block_mask(nanobind::module_& m);
+void bind_decode(nanobind::module_& m);
 void bind_models(nanobind::module_& m);
 void bind_threads(nanobind::module_& m);
 

@@ -13,5 +13,6 @@ NB_MODULE(_fovea, m) {
   fovea::python::bind_threads(m);
   fovea::python::bind_block_mask(m);
   fovea::python::bind_attention(m);
+  fovea::python::bind_decode(m);
   fovea::python::bind_models(m);
 }

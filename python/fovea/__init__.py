@@ -13,6 +13,7 @@ from typing import Any
 
 from fovea._attention import attention, attention_vjp
 from fovea._blocks import BlockMask
+from fovea._decode import KvCache, attention_decode
 from fovea._fovea import DataError, get_num_threads, set_num_threads
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
@@ -34,10 +35,12 @@ __all__ = [
     "Explanation",
     "Gradients",
     "Insight",
+    "KvCache",
     "Model",
     "Prediction",
     "TopK",
     "attention",
+    "attention_decode",
     "attention_vjp",
     "get_num_threads",
     "load",

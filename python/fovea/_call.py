@@ -115,10 +115,7 @@ class Call:
 
     def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The output in the caller's layout, and what was seen in the engine's."""
-        observers = _fovea.Observers()
-        for name in ("entropy", "max", "key_mass", "top_k"):
-            setattr(observers, name, getattr(observe, name))
-        out, seen = self._inner.forward(observers, self._layouts[0])
+        out, seen = self._inner.forward(options.observers(observe), self._layouts[0])
         return self._outside(out, self._layouts[0]), seen
 
     def backward(self, out: np.ndarray, lse: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:

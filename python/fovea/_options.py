@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fovea import _fovea
 from fovea._blocks import BlockMask
 from fovea._insight import OBSERVERS
 from fovea._kinds import dtype_of, fail, to_numpy
@@ -200,6 +201,14 @@ class Observe:
     max: bool = False
     key_mass: bool = False
     top_k: int = 0
+
+
+def observers(wishes: Observe) -> Any:
+    """As the engine takes them."""
+    result = _fovea.Observers()
+    for name in ("entropy", "max", "key_mass", "top_k"):
+        setattr(result, name, getattr(wishes, name))
+    return result
 
 
 def observe(value: Any) -> Observe:

@@ -18,6 +18,8 @@ def plot(call: Call, seen: dict[str, np.ndarray], batch: int, head: int | None, 
     except ImportError as error:
         raise ImportError("Insight.plot draws with matplotlib: pip install matplotlib") from error
 
+    if not hasattr(call, "token_rows"):
+        fail("expected a call of fovea.attention: exact rows are not made on caches", "Insight.plot")
     sequences, heads = len(call.q_offsets) - 1, call.q_shape[1]
     if not 0 <= batch < sequences:
         fail(f"expected batch in [0, {sequences}), got {batch}", "Insight.plot")

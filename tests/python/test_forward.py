@@ -1,5 +1,10 @@
 """The forward call against float64 NumPy."""
 
+import importlib.util
+import sys
+import threading
+import time
+
 import numpy as np
 import pytest
 import reference
@@ -129,3 +134,44 @@ def test_lower_precision_is_as_near_as_it_says(precision, bits):
         bound = reference.tolerance(case.q, case.k, case.v, ref, case.scale, eps=2.0**-bits)
         np.testing.assert_allclose(out, ref.out, rtol=0, atol=bound, err_msg=f"seed {seed} {case.keywords}")
         assert out.tobytes() == fovea.attention(case.q, case.k, case.v, **case.keywords, precision=precision).tobytes()
+
+
+def test_elements_are_read_where_they_lie():
+    from fovea._kinds import aligned, from_numpy, to_numpy
+
+    x = normal(np.random.default_rng(4), 2, 30, 4, 8)
+    for view in (x, x.transpose(0, 2, 1, 3), x[..., :5], x[:, ::2], np.broadcast_to(x[:, :1], x.shape)):
+        assert aligned(to_numpy(view, "x")) is view
+    for copied in (x[..., ::-1], x[..., ::2], x.transpose(0, 1, 3, 2), x[:, ::-1]):
+        assert not np.shares_memory(aligned(copied), x)
+    for kind in ("torch", "jax"):
+        if kind in sys.modules or importlib.util.find_spec(kind):
+            importlib.import_module(kind)
+            there = from_numpy(x, kind)
+            back = to_numpy(there, "x")
+            if kind == "torch":  # JAX may copy what is not aligned to 64 bytes
+                assert there.data_ptr() == x.ctypes.data
+            assert back.ctypes.data == (there.data_ptr() if kind == "torch" else there.unsafe_buffer_pointer())
+
+
+def test_other_threads_of_python_run_meanwhile():
+    q = normal(np.random.default_rng(5), 1, 4, 400, 64, dtype=np.float64)
+    ticks, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            ticks[0] += 1
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        before = ticks[0]
+        start = time.perf_counter()
+        fovea.attention(q, q, q)
+        seconds = time.perf_counter() - start
+        during = ticks[0] - before
+    finally:
+        stop.set()
+        thread.join()
+    assert during >= min(3, seconds / 0.02), (during, seconds)

@@ -1,0 +1,26 @@
+// What was seen, as a dictionary of what there is.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include "arrays.hpp"
+#include "fovea/attention/observe.hpp"
+
+namespace fovea::python {
+
+inline nanobind::dict to_dict(const Tensor& lse, const Insight& seen) {
+  nanobind::dict found;
+  const auto keep = [&](const char* name, const Tensor& x) {
+    if (x.defined()) found[name] = to_numpy(x);
+  };
+  keep("lse", lse);
+  keep("entropy", seen.entropy);
+  keep("max", seen.max_weight);
+  keep("max_key", seen.max_key);
+  keep("top_k_indices", seen.top_k_keys);
+  keep("top_k_weights", seen.top_k_weights);
+  keep("key_mass", seen.key_mass);
+  return found;
+}
+
+}  // namespace fovea::python

@@ -1,0 +1,108 @@
+"""Decoding on caches equals attention on the whole keys."""
+
+import numpy as np
+import pytest
+from cases import normal
+
+import fovea
+
+# What storing numbers below 5 costs: half a unit in the last place of each, through the softmax and the mean.
+TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 5e-2, "int8": 1e-1}
+
+
+def filled(k, v, **keywords):
+    cache = fovea.KvCache(k.shape[1], k.shape[2], v.shape[2], **keywords)
+    for begin in range(0, len(k), 7):
+        cache.append(k[begin : begin + 7], v[begin : begin + 7])
+    return cache
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("keywords", [{}, dict(softcap=2.0, sinks=[0.5] * 4), dict(alibi=[0.1] * 4, window=(20, 0))])
+def test_decoding_equals_attention(dtype, keywords):
+    rng = np.random.default_rng(1)
+    k, v = normal(rng, 50, 2, 16), normal(rng, 50, 2, 24)
+    for count in (1, 3):
+        q = normal(rng, count, 4, 16)
+        cache = filled(k, v, dtype=dtype, block=16)
+        out, seen = fovea.attention_decode(q, cache, **keywords, observe=["entropy", "top_k:2", "key_mass"])
+        expected, whole = fovea.attention(q, k, v, causal=True, **keywords, observe=["entropy", "top_k:2", "key_mass"])
+        np.testing.assert_allclose(out, expected, atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(seen.lse, whole.lse, atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(seen.entropy, whole.entropy, atol=2 * TOLERANCE[dtype])
+        np.testing.assert_allclose(seen.key_mass, whole.key_mass, atol=TOLERANCE[dtype])
+        if dtype == "float32":
+            assert (seen.top_k.indices == whole.top_k.indices).all()
+
+
+def test_batches_read_each_its_own_cache():
+    rng = np.random.default_rng(2)
+    lengths = (5, 40, 129)
+    data = [(normal(rng, n, 2, 8), normal(rng, n, 2, 8)) for n in lengths]
+    caches = [filled(k, v) for k, v in data]
+    q = normal(rng, 3, 4, 2, 8)
+    out = fovea.attention_decode(q, caches)
+    assert out.shape == (3, 4, 2, 8)
+    for n, (k, v) in enumerate(data):
+        alone = fovea.attention_decode(q[n].transpose(1, 0, 2), caches[n])
+        assert alone.tobytes() == np.ascontiguousarray(out[n].transpose(1, 0, 2)).tobytes()
+        np.testing.assert_allclose(alone, fovea.attention(q[n].transpose(1, 0, 2), k, v, causal=True), atol=1e-5)
+
+
+def test_forks_share_pages_until_they_differ():
+    rng = np.random.default_rng(3)
+    k, v, q = normal(rng, 20, 1, 8), normal(rng, 20, 1, 8), normal(rng, 1, 1, 8)
+    cache = filled(k, v)
+    before = fovea.attention_decode(q, cache)
+    fork = cache.fork()
+    fork.append(k[:1], v[:1])
+    assert (len(cache), len(fork)) == (20, 21)
+    assert (fovea.attention_decode(q, cache) == before).all()
+    longer = fovea.attention(q, np.concatenate([k, k[:1]]), np.concatenate([v, v[:1]]))
+    np.testing.assert_allclose(fovea.attention_decode(q, fork), longer, atol=1e-5)
+
+
+def test_windows_and_eviction_drop_the_oldest():
+    rng = np.random.default_rng(4)
+    k, v, q = normal(rng, 60, 1, 8), normal(rng, 60, 1, 8), normal(rng, 1, 1, 8)
+    cache = filled(k, v, window=25, block=8)
+    assert len(cache) == 25 and cache.position == 35
+    np.testing.assert_allclose(fovea.attention_decode(q, cache), fovea.attention(q, k[35:], v[35:]), atol=1e-5)
+    cache.evict(5)
+    np.testing.assert_allclose(fovea.attention_decode(q, cache), fovea.attention(q, k[40:], v[40:]), atol=1e-5)
+    assert "20 tokens" in repr(cache) and cache.nbytes > 0
+
+
+def test_pytorch_tensors_and_16_bit_keys():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: caches of its tensors are not tested")
+    k, q = torch.randn(1, 2, 30, 8), torch.randn(1, 4, 1, 8)
+    cache = fovea.KvCache(2, 8, dtype="bfloat16")
+    cache.append(k.bfloat16(), k.bfloat16())
+    out = fovea.attention_decode(q, cache)
+    assert isinstance(out, torch.Tensor) and out.shape == (1, 4, 1, 8)
+    torch.testing.assert_close(out, fovea.attention(q, k, k), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda c, q: fovea.KvCache(0, 8), r"expected kv_heads in \[1, "),
+        (lambda c, q: fovea.KvCache(1, 8, dtype="int4"), "expected dtype out of 'float32'"),
+        (lambda c, q: fovea.KvCache(1, 5000), "expected"),
+        (lambda c, q: c.append(q[0], q), r"\[KvCache.append\] expected k as \[n, Hkv, D\]"),
+        (lambda c, q: c.append(q[..., :4], q), "expected"),
+        (lambda c, q: c.append("a", q), "expected k as a NumPy"),
+        (lambda c, q: c.evict(4), "expected"),
+        (lambda c, q: fovea.attention_decode(q, [c, c]), "expected a cache for each of the 1 sequences, got 2"),
+        (lambda c, q: fovea.attention_decode(q, None), "expected caches as a KvCache or a list of them"),
+        (lambda c, q: fovea.attention_decode(q.astype("f8"), c), "expected q as a float32 array, got float64"),
+        (lambda c, q: fovea.attention_decode(q[..., :4], c), "expected"),
+        (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].rows([0]), "exact rows are not made on caches"),
+        (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].plot(), "exact rows are not made on caches"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, message):
+    cache, q = fovea.KvCache(1, 8), np.ones((1, 1, 8), np.float32)
+    cache.append(q, q)
+    with pytest.raises(ValueError, match=message):
+        call(cache, q)
