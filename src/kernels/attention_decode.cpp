@@ -42,20 +42,27 @@ HWY_INLINE V widen(const int8_t* x) {
   return hn::ConvertTo(F(), hn::PromoteTo(I(), hn::LoadU(d8, x)));
 }
 
-// Sums across each of kLanes vectors lying one after the other, as one vector.
-HWY_INLINE V sum_across(const float* sums) {
-  const F d;
+constexpr int64_t kKeys = kLanes >= 4 ? 4 : 1;  // whose sums are taken across lanes together
+
+// Sums of the lanes of kKeys vectors, key by key within each block of 128 bits, the blocks still apart.
+HWY_INLINE V sum_within_blocks(V* acc) {
+#if HWY_TARGET != HWY_SCALAR
+  transpose_blocks(acc[0], acc[1], acc[2], acc[3]);
+  return hn::Add(hn::Add(acc[0], acc[1]), hn::Add(acc[2], acc[3]));
+#else
+  return acc[0];
+#endif
+}
+
+// Vectors of the above, for kLanes keys, to one vector.
+HWY_INLINE V sum_blocks(const float* sums) {
 #if HWY_TARGET == HWY_SCALAR
-  return hn::Load(d, sums);
+  return hn::Load(F(), sums);
 #else
   const float* row[kLanes];
-  for (int64_t i = 0; i < kLanes; ++i) row[i] = sums + i * kLanes;
-  V total = hn::Zero(d);
-  for (int64_t c = 0; c < kLanes; c += 4) {
-    V v[4] = {load_blocks(row, 0, c), load_blocks(row, 1, c), load_blocks(row, 2, c), load_blocks(row, 3, c)};
-    transpose_blocks(v[0], v[1], v[2], v[3]);
-    total = hn::Add(total, hn::Add(hn::Add(v[0], v[1]), hn::Add(v[2], v[3])));
-  }
+  for (int64_t i = 0; i < kLanes; ++i) row[i] = sums + i / 4 * kLanes;
+  V total = load_blocks(row, 0, 0);
+  for (int64_t c = 4; c < kLanes; c += 4) total = hn::Add(total, load_blocks(row, 0, c));
   return total;
 #endif
 }
@@ -69,32 +76,46 @@ HWY_INLINE void fetch_row(const T* row, int64_t width) {
     __builtin_prefetch(bytes + at, 0, 3);
 }
 
-// scores[r·kMostKeys + j] = q_r·k_j for kRows rows and up to kMostKeys keys; keys that do not exist give 0.
+// scores[r·kMostKeys + j] = q_r·k_j for kRows rows and up to kMostKeys keys, four at a
+// time; in place of keys that do not exist stands the last one.
 template <int kRows, class T>
 HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t keys, int64_t width,
                              float* scores) {
   const F d;
-  alignas(64) float sums[kRows * kLanes * kLanes];
+  constexpr int64_t kGroups = kLanes / kKeys;
+  alignas(64) float sums[kRows * kGroups * kLanes];
   for (int64_t group = 0; group < keys; group += kLanes) {
-    for (int64_t i = 0; i < kLanes; ++i) {
-      V acc[kRows];
+    for (int64_t i = 0; i < kGroups; ++i) {
+      const T* row[kKeys];
+      const int64_t first = group + i * kKeys;
+      for (int64_t n = 0; n < kKeys; ++n) row[n] = k + std::min(first + n, keys - 1) * width;
+      V acc[kRows][kKeys];
       FOVEA_UNROLL
-      for (int r = 0; r < kRows; ++r) acc[r] = hn::Zero(d);
-      if (group + i < keys) {
-        const T* row = k + (group + i) * width;
-        if (next != nullptr) fetch_row(next + (group + i) * width, width);
-        for (int64_t c = 0; c < width; c += kLanes) {
-          const V x = widen(row + c);
+      for (int r = 0; r < kRows; ++r) {
+        FOVEA_UNROLL
+        for (int n = 0; n < kKeys; ++n) acc[r][n] = hn::Zero(d);
+      }
+      if (next != nullptr && first < keys) {
+        for (int64_t n = 0; n < kKeys; ++n) fetch_row(next + (first + n) * width, width);
+      }
+      for (int64_t c = 0; c < width; c += kLanes) {
+        V x[kKeys];
+        FOVEA_UNROLL
+        for (int n = 0; n < kKeys; ++n) x[n] = widen(row[n] + c);
+        FOVEA_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          const V query = hn::LoadU(d, q + r * width + c);
           FOVEA_UNROLL
-          for (int r = 0; r < kRows; ++r) acc[r] = hn::MulAdd(x, hn::LoadU(d, q + r * width + c), acc[r]);
+          for (int n = 0; n < kKeys; ++n) acc[r][n] = hn::MulAdd(x[n], query, acc[r][n]);
         }
       }
       FOVEA_UNROLL
-      for (int r = 0; r < kRows; ++r) hn::Store(acc[r], d, sums + (r * kLanes + i) * kLanes);
+      for (int r = 0; r < kRows; ++r)
+        hn::Store(sum_within_blocks(acc[r]), d, sums + (r * kGroups + i) * kLanes);
     }
     FOVEA_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      hn::Store(sum_across(sums + r * kLanes * kLanes), d, scores + r * kMostKeys + group);
+      hn::Store(sum_blocks(sums + r * kGroups * kLanes), d, scores + r * kMostKeys + group);
     }
   }
 }
