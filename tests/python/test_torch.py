@@ -106,6 +106,33 @@ def test_compiles_without_a_graph_break():
     assert_near(compiled(*packed), fovea.attention(*packed, q_offsets=offsets) + 1)
 
 
+def test_changes_in_place_and_functional_transforms_are_refused():
+    q, k, v = tensors(*[(1, 2, 8, 4)] * 3, grad=False)
+    with pytest.raises(RuntimeError, match="outside of torch.func's transforms"):
+        torch.func.grad(lambda q: fovea.attention(q, k, v).sum())(q)
+    k = k.clone().requires_grad_() * 1
+    out = fovea.attention(q, k, v)
+    k.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+def test_the_operator_and_the_eager_call_have_the_same_bits():
+    q, k, v = tensors((2, 4, 9, 16), (2, 2, 12, 16), (2, 2, 12, 8))
+    bias, sinks = tensors((4, 1, 12), (4,))
+    keywords = dict(bias=bias, sinks=sinks, causal=True, observe=["max", "top_k:2", "key_mass"])
+    eager, seen = fovea.attention(q, k, v, **keywords)
+    compiled = torch.compile(lambda q, k, v: fovea.attention(q, k, v, **{**keywords, "observe": None}),
+                             fullgraph=True, backend="aot_eager")  # fmt: skip
+    out = compiled(q, k, v)
+    assert torch.equal(out, eager) and out.stride() == eager.stride()
+    for a, b in zip(gradients(out, q, k, v, bias, sinks), gradients(eager, q, k, v, bias, sinks)):
+        assert torch.equal(a, b)
+    inside, watched = torch.compile(lambda q: fovea.attention(q, k, v, **keywords), backend="aot_eager")(q)
+    assert torch.equal(inside, eager) and torch.equal(watched.key_mass, seen.key_mass)
+    assert torch.equal(watched.top_k.indices, seen.top_k.indices) and torch.equal(watched.rows([3]), seen.rows([3]))
+
+
 def test_the_operators_keep_pytorchs_contract():
     q, k, v = tensors((2, 4, 9, 16), (2, 2, 12, 16), (2, 2, 12, 8))
     sinks = torch.zeros(4, requires_grad=True)

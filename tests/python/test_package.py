@@ -1,0 +1,38 @@
+"""What the package needs, and what it brings."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import fovea
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_numpy_alone_is_enough():
+    done = python(
+        "import sys\n"
+        "for name in ('torch', 'jax', 'matplotlib', 'ml_dtypes'): sys.modules[name] = None\n"
+        "import numpy as np, fovea\n"
+        "q = np.ones((1, 2, 3, 4), np.float32)\n"
+        "out, seen = fovea.attention(q, q, q, observe=['max'])\n"
+        "print(out.sum(), seen.rows([0]).shape)\n"
+        "try: seen.plot()\n"
+        "except ImportError as error: print(error)\n"
+    )
+    assert done.stdout.splitlines() == ["24.0 (1, 2, 1, 3)", "Insight.plot draws with matplotlib: pip install matplotlib"]
+
+
+def test_importing_it_imports_no_framework():
+    done = python("import sys, fovea; print(sorted({'torch', 'jax', 'matplotlib'} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_it_is_installed_typed_and_of_the_engines_version():
+    folder = Path(fovea.__file__).parent
+    assert (folder / "py.typed").exists() and "class AttentionCall_float32" in (folder / "_fovea.pyi").read_text()
+    assert metadata.version("fovea") == fovea.__version__ == fovea._fovea.version()
+    assert all(getattr(fovea, name) for name in fovea.__all__)
