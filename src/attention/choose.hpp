@@ -16,4 +16,12 @@ inline AttentionShape shape_of(const AttentionInputs& in, const Resolved& r, DTy
   return {r.d, r.dv, dtype, r.has_distance(), backward, masks, !in.scales.empty()};
 }
 
+// The shape of a call for its gradients: a bias by distance matters only if its own gradient is wanted.
+inline AttentionShape backward_shape_of(const AttentionInputs& in, const Resolved& r, DType dtype,
+                                        const AttentionGradients& g) {
+  AttentionShape shape = shape_of(in, r, dtype, true);
+  shape.distance_bias = shape.distance_bias && (g.dtable != nullptr || g.dslopes != nullptr);
+  return shape;
+}
+
 }  // namespace fovea

@@ -176,6 +176,7 @@ void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, cons
     kernels::PairBackwardTask task;
     task.head = head_of(in, r, n, h);
     task.group = r.group;
+    task.distance_head_stride = r.distance_span;
     task.q = row_of(x.q, in.q_offsets, n, 0, h);
     task.k = row_of(x.k, in.k_offsets, n, 0, item.head);
     task.v = row_of(x.v, in.k_offsets, n, 0, item.head);

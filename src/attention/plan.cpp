@@ -53,9 +53,7 @@ const char* decline_pairs(const AttentionShape& shape, const AttentionSpec& spec
   if (spec.score == Score::kNegSquaredL2) return "squared norms need float32";
   if (shape.masks) return "biases and masks of any shape are applied in float32";
   if (shape.head_scales) return "one scale for all heads only";
-  if (shape.backward && spec.softcap > 0) return "no gradient of the softcap";
   if (shape.backward && shape.distance_bias) return "no gradient of biases by distance";
-  if (shape.backward && spec.dropout > 0) return "no gradient of dropout";
   return nullptr;
 }
 

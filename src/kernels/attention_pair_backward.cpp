@@ -29,7 +29,7 @@ struct Workspace {
   float *dk, *dv;     // [keys][padded width]
   float *qt, *dot, *dqt;         // per panel [pairs][kPanel], dqt [width][kPanel]
   float *q, *d_o;                // [kBlockPairs][padded width] pairs of queries
-  float *s, *dp;                 // [kKeyBlock][kPanel]
+  float *s, *dp, *factor;        // [kKeyBlock][kPanel]
   float *p_rows, *ds_rows, *ds;  // [kKeyBlock][kBlockPairs] twice, [kPairBlock][kPanel]
   float *lse, *delta, *scratch;  // [kBlock], [kBlock]
 };
@@ -59,6 +59,7 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   take(w->d_o, kBlockPairs * padded_value);
   take(w->s, kKeyBlock * kPanel);
   take(w->dp, kKeyBlock * kPanel);
+  take(w->factor, kKeyBlock * kPanel);
   take(w->p_rows, kKeyBlock * kBlockPairs);
   take(w->ds_rows, kKeyBlock * kBlockPairs);
   take(w->ds, kPairBlock * kPanel);
@@ -68,22 +69,69 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   return used;
 }
 
-// P = 2^(unit·S − lse) and dS = P∘(dP − δ) of a column; P to rows of bf16, dS to rows and to pairs of keys.
+// Where the weights and score gradients of a column go: P to rows of bf16, dS to rows and to pairs of keys.
+struct GradientPlaces {
+  float *p_rows, *ds_rows, *ds;
+};
+
+// Two keys' weights and score gradients, rounded; the second key exists unless the run ends before it.
+HWY_INLINE void store_gradients(int64_t j, bool second, const V* weight, const V* score,
+                                const GradientPlaces& to) {
+  const F d;
+  for (int64_t n = 0; n < (second ? 2 : 1); ++n) {
+    round_and_store(weight[n], to.p_rows + (j + n) * kBlockPairs);
+    round_and_store(score[n], to.ds_rows + (j + n) * kBlockPairs);
+  }
+  hn::Store(round_to_pairs(score[0], second ? score[1] : hn::Zero(d)), d, to.ds + j / 2 * kPanel);
+}
+
+// P = 2^(unit·S − lse) and dS = P∘(dP − δ) of a column.
 HWY_NOINLINE void gradient_column(const float* s, const float* dp, KeyRun run, float unit, const float* lse,
-                                  const float* delta, float* p_rows, float* ds_rows, float* ds) {
+                                  const float* delta, const GradientPlaces& to) {
   const F d;
   const V factor = hn::Set(d, unit), log_sum = hn::Load(d, lse), minus = hn::Load(d, delta);
-  const auto gradient = [&](int64_t j) HWY_ATTR {
-    const V weight = coarse_exp2(hn::Sub(hn::Mul(hn::Load(d, s + j * kPanel), factor), log_sum));
-    const V score = hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kPanel), minus));
-    round_and_store(weight, p_rows + j * kBlockPairs);
-    round_and_store(score, ds_rows + j * kBlockPairs);
-    return score;
-  };
   for (int64_t j = run.begin; j < run.end; j += 2) {
-    const V low = gradient(j);
-    const V high = j + 1 < run.end ? gradient(j + 1) : hn::Zero(d);
-    hn::Store(round_to_pairs(low, high), d, ds + j / 2 * kPanel);
+    const bool second = j + 1 < run.end;
+    V weight[2], score[2];
+    for (int64_t n = 0; n < (second ? 2 : 1); ++n) {
+      weight[n] = coarse_exp2(hn::Sub(hn::Mul(hn::Load(d, s + (j + n) * kPanel), factor), log_sum));
+      score[n] = hn::Mul(weight[n], hn::Sub(hn::Load(d, dp + (j + n) * kPanel), minus));
+    }
+    store_gradients(j, second, weight, score, to);
+  }
+}
+
+// The same where scores pass more than masks, s in units of log2: P and dS take the places of S and dP first.
+// Under dropout dP counts only for kept weights; P loses the dropped ones, the rest grow. `factor` is the
+// softcap's derivative.
+HWY_NOINLINE void modified_gradient_column(const AttentionHead& h, QueryColumn q, int64_t block, float* s,
+                                           float* dp, KeyRun run, const float* lse, const float* delta,
+                                           const float* factor, const GradientPlaces& to) {
+  const F d;
+  const V log_sum = hn::Load(d, lse), minus = hn::Load(d, delta), keep = hn::Set(d, h.keep_scale);
+  if (h.drop_below != 0) {
+    for_kept(h, q, block, run, [=](int64_t j, auto kept) HWY_ATTR {
+      const V weight = coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum));
+      const V kept_dp = hn::IfThenElseZero(kept, hn::Mul(hn::Load(d, dp + j * kPanel), keep));
+      hn::Store(hn::Mul(weight, hn::Sub(kept_dp, minus)), d, dp + j * kPanel);
+      hn::Store(hn::IfThenElseZero(kept, hn::Mul(weight, keep)), d, s + j * kPanel);
+    });
+  } else {
+    for (int64_t j = run.begin; j < run.end; ++j) {
+      const V weight = coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum));
+      hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kPanel), minus)), d, dp + j * kPanel);
+      hn::Store(weight, d, s + j * kPanel);
+    }
+  }
+  for (int64_t j = run.begin; j < run.end && h.softcap > 0.0f; ++j) {
+    hn::Store(hn::Mul(hn::Load(d, dp + j * kPanel), hn::Load(d, factor + j * kPanel)), d, dp + j * kPanel);
+  }
+  for (int64_t j = run.begin; j < run.end; j += 2) {
+    const bool second = j + 1 < run.end;
+    const int64_t next = second ? j + 1 : j;
+    const V weight[2] = {hn::Load(d, s + j * kPanel), hn::Load(d, s + next * kPanel)};
+    const V score[2] = {hn::Load(d, dp + j * kPanel), hn::Load(d, dp + next * kPanel)};
+    store_gradients(j, second, weight, score, to);
   }
 }
 
@@ -180,6 +228,14 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, QueryBlock
       if (run[c].begin == run[c].end) continue;
       any = true;
       const QueryColumn q = block.column[c];
+      const GradientPlaces to{w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane};
+      if (h.softcap > 0.0f || h.distance != nullptr || h.drop_below != 0) {
+        scale_scores(w.s + lane, run[c], unit);
+        modify_column(w.s + lane, kPanel, run[c], h, q, first, w.factor + lane);
+        modified_gradient_column(h, q, first, w.s + lane, w.dp + lane, run[c], w.lse + c * kLanes,
+                                 w.delta + c * kLanes, w.factor + lane, to);
+        continue;
+      }
       float factor = unit;
       if (is_edge(h, q, run[c], first)) {
         if (unit < kLeastMaskUnit) {
@@ -188,8 +244,7 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, QueryBlock
         }
         mask_column(w.s + lane, kPanel, run[c], h, q, first);
       }
-      gradient_column(w.s + lane, w.dp + lane, run[c], factor, w.lse + c * kLanes, w.delta + c * kLanes,
-                      w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane);
+      gradient_column(w.s + lane, w.dp + lane, run[c], factor, w.lse + c * kLanes, w.delta + c * kLanes, to);
     }
     if (task.dq != nullptr && any) {
       float* dqt = w.dqt + panel * h.width * kPanel;
@@ -265,7 +320,9 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
                         all.width, w.scratch, w.kt + block / kKeyBlock * all.width * kPairBlock);
   }
   for (int64_t head = 0; head < task.group; ++head) {
-    const AttentionHead& h = all;
+    AttentionHead h = all;
+    h.dropout_row = all.dropout_row + static_cast<uint32_t>(head);
+    if (h.distance != nullptr) h.distance += head * task.distance_head_stride;
     for (int64_t row = 0; row < h.q_length; row += kBlock) {
       QueryBlock block;
       begin_block(task, h, head, row, w, block);

@@ -35,8 +35,9 @@ struct PairPackTask {
 };
 
 struct PairBackwardTask {
-  AttentionHead head;  // as above; its dropout_row is that of the group's first query head
-  int64_t group = 1;   // query heads that share this key head
+  AttentionHead head;  // as above; its dropout_row and distance are those of the group's first query head
+  int64_t distance_head_stride = 0;
+  int64_t group = 1;  // query heads that share this key head
   const BFloat16* q = nullptr;
   const BFloat16* k = nullptr;
   const BFloat16* v = nullptr;

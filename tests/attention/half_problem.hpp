@@ -48,9 +48,9 @@ HeadsView<T> half_view(Tensor& x) {
   return contiguous_view<T, 3>(x.data<T>(), {x.dim(0), x.dim(1), x.dim(2)});
 }
 
-// out, dq, dk and dv are of type T.
+// out, dq, dk and dv are of type T. `biases`: with the gradients of biases by distance.
 template <class T>
-Results run_half(const HalfArrays<T>& a, bool backward = true) {
+Results run_half(const HalfArrays<T>& a, bool backward = true, bool biases = true) {
   const Problem& p = a.wide.problem;
   const int64_t tq = a.wide.q_offsets.total(), tk = a.wide.k_offsets.total();
   const DType dtype = dtype_of<T>;
@@ -66,8 +66,8 @@ Results run_half(const HalfArrays<T>& a, bool backward = true) {
   r.dslopes = Tensor::zeros({p.heads});
   r.dtable = Tensor::zeros({16, p.heads});
   r.dsinks = Tensor::zeros({p.heads});
-  if (p.alibi) g.rest.dslopes = r.dslopes.data();
-  if (p.relative) g.rest.dtable = r.dtable.data();
+  if (p.alibi && biases) g.rest.dslopes = r.dslopes.data();
+  if (p.relative && biases) g.rest.dtable = r.dtable.data();
   if (p.sinks) g.rest.dsinks = r.dsinks.data();
   attention_backward<T>(a.inputs, p.spec, half_view<T>(r.out), r.lse.data(), a.dout_view, g);
   return r;

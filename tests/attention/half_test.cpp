@@ -95,8 +95,9 @@ TEST(HalfAttention, TensorsOfSixteenBitsGiveSixteenBits) {
     EXPECT_EQ(r.out.dtype(), dtype);
     EXPECT_NEAR(r.out.to(DType::kF32).data()[0], 3.0f, 3.0f * 0x1p-8f);
     EXPECT_NEAR(r.out.to(DType::kF32).data()[3], 4.0f, 4.0f * 0x1p-8f);
-    EXPECT_NEAR(r.lse.data()[0], std::log(3.0f), 1e-6f);
-    EXPECT_NEAR(r.seen.max_weight.data()[0], 1.0f / 3.0f, 1e-6f);
+    // bf16 kernels take exponentials within 3e-6.
+    EXPECT_NEAR(r.lse.data()[0], std::log(3.0f), 4e-6f);
+    EXPECT_NEAR(r.seen.max_weight.data()[0], 1.0f / 3.0f, 2e-6f);
   }
 }
 

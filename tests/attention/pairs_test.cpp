@@ -101,11 +101,12 @@ void expect_near_reference(const HalfArrays<BFloat16>& a, const Results& results
       }
     }
     mass = std::max(1.0, mass);
-    const double e = (w + kHalfUnit) * (dp + delta) + (kHalfUnit + 16 * kEps) * terms;
+    const double e = (w + kHalfUnit) * (dp * r.keep_scale + delta) + (kHalfUnit + 16 * kEps) * terms;
     const double qm = largest(r.q), km = largest(r.k);
     expect_close(results.dq, q0, r.dq, scale * km * e + kHalfUnit * largest(r.dq), "dq of " + what);
     expect_close(results.dk, k0, r.dk, scale * qm * e * mass + kHalfUnit * largest(r.dk), "dk of " + what);
-    expect_close(results.dv, k0, r.dv_out, (w + 2 * kHalfUnit) * largest(dout) * mass, "dv of " + what);
+    expect_close(results.dv, k0, r.dv_out, (w + 2 * kHalfUnit) * largest(dout) * r.keep_scale * mass,
+                 "dv of " + what);
     for (int64_t h = 0; p.sinks && h < p.heads; ++h)
       dsinks[static_cast<size_t>(h)] += r.dsinks[static_cast<size_t>(h)];
     sink_tolerance += e * static_cast<double>(r.lq);
@@ -176,7 +177,7 @@ TEST(PairAttention, EqualsFloat64AtEveryWidth) {
 TEST(PairAttention, EqualsFloat64WithEveryOption) {
   with_every_kernel([](const std::string& kernel) {
     SCOPED_TRACE(kernel);
-    const auto check = [](auto&& change, bool backward = true) {
+    const auto check = [](auto&& change) {
       Problem p = square(70, 24);
       p.q_lengths = {70, 0, 5, 90};
       p.k_lengths = {83, 4, 0, 90};
@@ -184,7 +185,8 @@ TEST(PairAttention, EqualsFloat64WithEveryOption) {
       p.kv_heads = 2;
       change(p);
       const auto a = make_half<BFloat16>(p);
-      expect_near_reference(a, run_half(a, backward), backward);
+      expect_near_reference(a, run_half(a), true);
+      if (p.alibi || p.relative) expect_near_reference(a, run_half(a, true, false), true);
     };
     check([](Problem& p) { p.sinks = true; });
     check([](Problem& p) { p.spec.window_left = 20, p.spec.window_right = 5; });
@@ -193,10 +195,11 @@ TEST(PairAttention, EqualsFloat64WithEveryOption) {
     check([](Problem& p) { p.spec.scale = 0.0f, p.spec.causal = true; });
     check([](Problem& p) { p.spec.scale = 1e-4f, p.spec.causal = true; });
     check([](Problem& p) { p.k_lengths = p.q_lengths, p.interleaved = true, p.kv_heads = 4; });
-    check([](Problem& p) { p.spec.softcap = 2.0f; }, false);
-    check([](Problem& p) { p.alibi = true, p.spec.causal = true; }, false);
-    check([](Problem& p) { p.relative = true; }, false);
-    check([](Problem& p) { p.spec.dropout = 0.2f, p.spec.dropout_key = RandomKey{3, 4}; }, false);
+    check([](Problem& p) { p.spec.softcap = 2.0f; });
+    check([](Problem& p) { p.spec.softcap = 2.0f, p.spec.causal = true, p.spec.scale = -0.3f; });
+    check([](Problem& p) { p.alibi = true, p.spec.causal = true; });
+    check([](Problem& p) { p.relative = true; });
+    check([](Problem& p) { p.spec.dropout = 0.2f, p.spec.dropout_key = RandomKey{3, 4}; });
   });
 }
 
@@ -348,7 +351,8 @@ TEST(AttentionPlan, SaysWhyEachKernelDeclines) {
   EXPECT_EQ(reason_of("software_bf16", {}, {}), "float32 inputs at strict precision");
   AttentionShape backward = half;
   backward.backward = true;
-  EXPECT_EQ(reason_of("software_bf16", backward, {.softcap = 1.0f}), "no gradient of the softcap");
+  backward.distance_bias = true;
+  EXPECT_EQ(reason_of("software_bf16", backward, {}), "no gradient of biases by distance");
   EXPECT_EQ(reason_of("software_bf16", half, {.score = Score::kCosine}),
             "cosine scores are normalised in float32");
   set_attention_kernel("");

@@ -18,7 +18,7 @@ struct AttentionShape {
   int64_t width = 64;          // D, 1…1024
   int64_t value_width = 64;    // Dv
   DType dtype = DType::kF32;   // of q, k and v: float32, bfloat16 or float16
-  bool distance_bias = false;  // ALiBi or relative buckets
+  bool distance_bias = false;  // ALiBi or relative buckets; of a backward: whose gradient is wanted
   bool backward = false;       // the gradients' call
   bool masks = false;          // a bias of any shape, a boolean mask, or block masks
   bool head_scales = false;    // a scale a head
