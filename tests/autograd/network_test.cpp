@@ -2,10 +2,7 @@
 // memory that is given back as the walk goes.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include "bench/autograd/gpt.hpp"
 #include "fovea/autograd/functions/activation.hpp"
@@ -16,30 +13,7 @@
 #include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
 #include "tests/autograd/registry.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FOVEA_COUNTS_MALLOC 0
-#else
-#define FOVEA_COUNTS_MALLOC 1
-#endif
-
-namespace {
-std::atomic<int64_t> g_allocations{0};
-}  // namespace
-
-#if FOVEA_COUNTS_MALLOC
-// Every allocation of this program and its libraries comes through here (operator new calls malloc).
-extern "C" void* __libc_malloc(size_t bytes);            // NOLINT: glibc's own
-extern "C" void* __libc_calloc(size_t n, size_t bytes);  // NOLINT
-extern "C" void* malloc(size_t bytes) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_malloc(bytes);
-}
-extern "C" void* calloc(size_t n, size_t bytes) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_calloc(n, bytes);
-}
-#endif
+#include "tests/support/malloc_count.hpp"
 
 namespace fovea::autograd {
 namespace {
