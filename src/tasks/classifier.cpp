@@ -198,6 +198,7 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
       const nn::SkipInitialization later;  // every parameter is loaded below
       c.network = std::make_shared<models::TextEnsemble>(config, 0);
       std::vector<nn::NamedTensor> state;
+      state.reserve(weights.tensors.size());
       for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
       c.network->adopt_state(state);
     } catch (const ArgumentError& error) {

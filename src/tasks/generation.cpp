@@ -146,6 +146,7 @@ TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
     const nn::SkipInitialization later;  // every parameter is loaded below
     result.network = std::make_shared<models::LanguageModel>(config, 0);
     std::vector<nn::NamedTensor> state;
+    state.reserve(weights.tensors.size());
     for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
     result.network->adopt_state(state);
   } catch (const ArgumentError& error) {

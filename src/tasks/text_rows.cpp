@@ -63,9 +63,9 @@ std::string choose_text(const data::Table& table, const std::string& wanted, con
 }  // namespace
 
 std::filesystem::path find_file(const std::string& path, const std::string& base) {
-  const std::filesystem::path given(path);
+  std::filesystem::path given(path);
   if (given.is_absolute() || base.empty() || std::filesystem::exists(given)) return given;
-  const auto beside = std::filesystem::path(base) / given;
+  auto beside = std::filesystem::path(base) / given;
   return std::filesystem::exists(beside) ? beside : given;
 }
 

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
+#include <thread>
 #include <vector>
+
+#include "fovea/base/random.hpp"
 
 namespace fovea {
 namespace {
@@ -58,6 +62,42 @@ TEST(Memory, FreedLargeBlockServesSeveralSmallerOnesAndIsWholeAgain) {
   }
   EXPECT_EQ(memory_stats().system_allocations, before.system_allocations);
   EXPECT_EQ(memory_stats().bytes_reserved, before.bytes_reserved);
+}
+
+TEST(Memory, ThreadsShareThePoolWithoutOverlaps) {
+  const auto before = memory_stats().bytes_in_use;
+  std::atomic<int> overlaps{0};
+  std::vector<std::thread> threads;
+  for (uint64_t id = 0; id < 4; ++id) {
+    threads.emplace_back([id, &overlaps] {
+      struct Block {
+        unsigned char* bytes;
+        size_t size;
+        unsigned char mark;
+      };
+      Random random(id);
+      std::vector<Block> held;
+      for (int i = 0; i < 400; ++i) {
+        if (held.size() < 6) {
+          // A third are large: 1 to 4 MiB, of sizes that cut one another's remains.
+          const size_t size = random.below(3) == 0 ? (size_t{1} << 20) + random.below(size_t{3} << 20)
+                                                   : 1 + random.below(5000);
+          auto* bytes = static_cast<unsigned char*>(pool_allocate(size));
+          held.push_back({bytes, size, static_cast<unsigned char>(random.below(256))});
+          bytes[0] = bytes[size / 2] = bytes[size - 1] = held.back().mark;
+        } else {
+          const auto at = held.begin() + static_cast<std::ptrdiff_t>(random.below(held.size()));
+          for (const size_t k : {size_t{0}, at->size / 2, at->size - 1}) overlaps += at->bytes[k] != at->mark;
+          pool_free(at->bytes, at->size);
+          held.erase(at);
+        }
+      }
+      for (const Block& block : held) pool_free(block.bytes, block.size);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(overlaps, 0);
+  EXPECT_EQ(memory_stats().bytes_in_use, before);
 }
 
 TEST(Memory, ReleaseGivesBackWhatIsNotInUse) {
