@@ -1,5 +1,7 @@
 #include "fovea/autograd/functions/attention.hpp"
 
+#include <fmt/ranges.h>
+
 #include "autograd/support.hpp"
 
 namespace fovea::autograd {
@@ -18,8 +20,13 @@ HeadsView<T> heads_at(T* data, const Tensor& matrix, const Place& place) {
   return heads_of_columns(data, matrix.dim(0), matrix.dim(1), place.first, place.heads, place.width);
 }
 
-// One to three matrices that hold q, k and v between them, then table, slopes and sinks.
-constexpr int kTensors = 6;
+// One to three matrices that hold q, k and v between them, then table, slopes, sinks, scales and bias.
+constexpr int kExtras = 5;
+constexpr int kTensors = 3 + kExtras;
+
+std::array<int64_t, 4> dims_of(const Tensor& scores) {
+  return {scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3)};
+}
 
 struct Layout {
   int matrices = 3;
@@ -43,6 +50,10 @@ class AttentionFunction final : public Function {
     wanted.dtable = extra(0);
     wanted.dslopes = extra(1);
     wanted.dsinks = extra(2);
+    wanted.dscales = extra(3);
+    if (float* dbias = extra(4)) {
+      wanted.dbias = broadcast_scores(dbias, dims_of(call_.tensors[kTensors - 1]), call_.inputs.bias.dims);
+    }
     const Place whole{0, 0, layout_.q.heads, layout_.v.width};
     attention_backward(call_.inputs, call_.spec, heads_at(std::as_const(out_).data(), out_, whole),
                        call_.lse.data(), heads_at(std::as_const(dy).data(), dy, whole), wanted);
@@ -96,6 +107,17 @@ Tensor own(Var& x) {
   return x.value().unique() ? std::move(x.value()) : x.value().clone();
 }
 
+// A tensor of the dimensions of all scores, or 1 where it is broadcast; or undefined.
+void check_scores(const char* op, const char* what, const Tensor& t, DType dtype,
+                  const std::array<int64_t, 4>& scores) {
+  if (!t.defined()) return;
+  bool fits = t.rank() == 4 && t.dtype() == dtype;
+  for (int axis = 0; fits && axis < 4; ++axis)
+    fits = t.dim(axis) == 1 || t.dim(axis) == scores[static_cast<size_t>(axis)];
+  check_argument(fits, op, "expected {} of {} [{}] (or 1 along an axis), got {} {}", what, to_string(dtype),
+                 fmt::join(scores, ", "), to_string(t.dtype()), to_string(t.shape()));
+}
+
 // matrices[0 … layout.matrices) hold the (possibly turned) q, k and v; vars are what they came from.
 Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, std::initializer_list<Var> vars,
         const Offsets& q_offsets, const Offsets& k_offsets, const AttentionOptions& options) {
@@ -107,25 +129,46 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   check_argument(!table.defined() || (table.rank() == 2 && table.dim(1) == options.heads), op,
                  "expected a relative table [buckets, {}], got {}", options.heads,
                  table.defined() ? to_string(table.shape()) : "");
+  const std::array<int64_t, 4> scores{q_offsets.count(), options.heads, q_offsets.max_length(),
+                                      k_offsets.max_length()};
+  const Tensor& scales = options.scales.value();
+  const Tensor& bias = options.bias.value();
+  check_optional_vector(op, "scales", scales, options.heads);
+  check_scores(op, "a bias", bias, DType::kF32, scores);
+  check_scores(op, "a mask", options.mask, DType::kBool, scores);
   const auto matrix = [&](const Place& place) -> const Tensor& {
     return matrices[static_cast<size_t>(place.input)];
   };
   const auto read = [&](const Place& place) { return heads_at(matrix(place).data(), matrix(place), place); };
 
-  AttentionCall call{.inputs = {read(layout.q), read(layout.k), read(layout.v), q_offsets, k_offsets},
-                     .spec = options.spec,
-                     .lse = {},
-                     .tensors = {matrices[0], matrices[1], matrices[2], table, slopes, sinks}};
+  AttentionCall call{
+      .inputs = {read(layout.q), read(layout.k), read(layout.v), q_offsets, k_offsets},
+      .spec = options.spec,
+      .lse = {},
+      .tensors = {matrices[0], matrices[1], matrices[2], table, slopes, sinks, scales, bias, options.mask},
+      .blocks = nullptr};
   if (slopes.defined()) call.inputs.alibi_slopes = slopes.span();
   if (sinks.defined()) call.inputs.sinks = sinks.span();
   if (table.defined()) {
     call.inputs.relative = {table.data(), table.dim(0), options.relative_max_distance,
-                            options.relative_bidirectional};
+                            options.relative_bidirectional, options.relative_kind};
+  }
+  if (scales.defined()) call.inputs.scales = scales.span();
+  if (bias.defined()) call.inputs.bias = broadcast_scores(bias.data(), dims_of(bias), scores);
+  if (options.mask.defined()) {
+    call.inputs.mask =
+        broadcast_scores(static_cast<const uint8_t*>(options.mask.raw()), dims_of(options.mask), scores);
+  }
+  if (!options.blocks.empty()) {
+    call.blocks = std::make_shared<const std::vector<BlockMask>>(options.blocks);
+    call.inputs.blocks = *call.blocks;
   }
   const int64_t tokens = matrix(layout.q).dim(0);
   Tensor out = Tensor::empty({tokens, options.heads * layout.v.width});
 
-  bool wanted = recording({&options.relative_table, &options.alibi_slopes, &options.sinks});
+  const std::array<const Var*, kExtras> extras{&options.relative_table, &options.alibi_slopes, &options.sinks,
+                                               &options.scales, &options.bias};
+  bool wanted = recording({extras[0], extras[1], extras[2], extras[3], extras[4]});
   for (const Var& v : vars) wanted = wanted || recording({&v});
   if (wanted || options.call != nullptr) call.lse = Tensor::empty({tokens, options.heads});
   attention_forward(call.inputs, call.spec, heads_at(out.data(), out, {0, 0, options.heads, layout.v.width}),
@@ -135,12 +178,10 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
 
   std::array<Var, kTensors> inputs;
   std::copy(vars.begin(), vars.end(), inputs.begin());
-  inputs[vars.size()] = options.relative_table;
-  inputs[vars.size() + 1] = options.alibi_slopes;
-  inputs[vars.size() + 2] = options.sinks;
+  for (size_t i = 0; i < extras.size(); ++i) inputs[vars.size() + i] = *extras[i];
   auto function = std::make_unique<AttentionFunction>(layout, std::move(call), out, options.rotary);
   return Tape::current()->add(std::move(function), std::move(out),
-                              std::span<const Var>(inputs.data(), vars.size() + 3));
+                              std::span<const Var>(inputs.data(), vars.size() + extras.size()));
 }
 
 void turn(Tensor& matrix, const Place& place, const Offsets& offsets,

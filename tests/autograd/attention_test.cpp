@@ -27,7 +27,20 @@ struct Form {
   bool table = false;
   bool slopes = false;
   bool sinks = false;
+  bool scales = false;
+  std::vector<int> bias{};  // the axes that it tells apart, of sequence, head, query, key
+  bool mask = false;
+  bool blocks = false;
+  bool distances = false;  // the table's rows are distances
 };
+
+// What the mask and the block masks of a case let a query see.
+bool mask_sees(int64_t h, int64_t i, int64_t j) {
+  return (i * 7 + j * 3 + h) % 5 != 0;
+}
+bool blocks_see(int64_t i, int64_t j) {
+  return (i / 3 + j / 4) % 3 != 1;
+}
 
 constexpr int64_t kBuckets = 8;
 constexpr int64_t kMaxDistance = 20;
@@ -41,6 +54,10 @@ int64_t bucket(int64_t distance) {  // T5's, both directions, 8 buckets
   const double log = std::log(static_cast<double>(n) / static_cast<double>(exact)) /
                      std::log(static_cast<double>(kMaxDistance) / static_cast<double>(exact));
   return b + std::min(half - 1, exact + static_cast<int64_t>(log * static_cast<double>(half - exact)));
+}
+
+int64_t clipped(int64_t distance) {  // three distances each way and 0, of 7 rows
+  return 3 + std::clamp<int64_t>(distance, -3, 3);
 }
 
 Array turned(Array x, int64_t heads, const Offsets& offsets) {
@@ -69,6 +86,8 @@ Array naive(const Form& f, Array q, Array k, const Array& v, const Offsets& qo, 
   const Array* table = f.table ? extras[next++] : nullptr;
   const Array* slopes = f.slopes ? extras[next++] : nullptr;
   const Array* sinks = f.sinks ? extras[next++] : nullptr;
+  const Array* scales = f.scales ? extras[next++] : nullptr;
+  const Array* bias = !f.bias.empty() ? extras[next++] : nullptr;
   if (f.rotary) {
     q = turned(q, f.heads, qo);
     k = turned(k, f.key_heads, ko);
@@ -84,14 +103,20 @@ Array naive(const Form& f, Array q, Array k, const Array& v, const Offsets& qo, 
         for (int64_t j = 0; j < ko.length(s); ++j) {
           const int64_t distance = j - (i + shift);
           if ((f.causal && distance > 0) || (f.window >= 0 && -distance > f.window)) continue;
+          if ((f.mask && !mask_sees(h, i, j)) || (f.blocks && !blocks_see(i, j))) continue;
           double x = 0;
           for (int64_t d = 0; d < f.width; ++d) {
             x += q.at(qo.begin(s) + i, h * f.width + d) * k.at(ko.begin(s) + j, kh * f.width + d);
           }
-          x /= std::sqrt(static_cast<double>(f.width));
+          x *= scales != nullptr ? scales->at(h) : 1 / std::sqrt(static_cast<double>(f.width));
           if (f.softcap > 0)
             x = static_cast<double>(f.softcap) * std::tanh(x / static_cast<double>(f.softcap));
-          if (table != nullptr) x += table->at(bucket(distance), h);
+          if (table != nullptr) x += table->at(f.distances ? clipped(distance) : bucket(distance), h);
+          if (bias != nullptr) {
+            const auto at = [&](size_t axis, int64_t index) { return bias->dims[axis] == 1 ? 0 : index; };
+            const int64_t row = (at(0, s) * bias->dims[1] + at(1, h)) * bias->dims[2] + at(2, i);
+            x += bias->at(row * bias->dims[3] + at(3, j));
+          }
           if (slopes != nullptr) x -= slopes->at(h) * static_cast<double>(std::abs(distance));
           scores.push_back(x);
           keys.push_back(ko.begin(s) + j);
@@ -130,10 +155,17 @@ std::vector<Form> forms() {
           {.name = "rotary", .key_heads = 1, .causal = true, .rotary = true},
           {.name = "table", .table = true},
           {.name = "slopes", .causal = true, .slopes = true},
-          {.name = "sinks", .causal = true, .sinks = true}};
+          {.name = "sinks", .causal = true, .sinks = true},
+          {.name = "scales", .softcap = 2.0f, .scales = true},
+          {.name = "bias", .bias = {1, 2, 3}},
+          {.name = "bias of keys", .causal = true, .sinks = true, .scales = true, .bias = {0, 3}},
+          {.name = "mask", .heads = 4, .mask = true},
+          {.name = "blocks", .causal = true, .bias = {2, 3}, .mask = true, .blocks = true},
+          {.name = "distances", .table = true, .distances = true}};
 }
 
-AttentionOptions options_of(const Form& f, std::vector<Var>& in, size_t extras) {
+AttentionOptions options_of(const Form& f, std::vector<Var>& in, size_t extras, const Offsets& qo,
+                            const Offsets& ko) {
   AttentionOptions o;
   o.spec.causal = f.causal;
   o.spec.window_left = f.window;
@@ -145,13 +177,38 @@ AttentionOptions options_of(const Form& f, std::vector<Var>& in, size_t extras) 
   if (f.table) o.relative_table = in[extras++];
   if (f.slopes) o.alibi_slopes = in[extras++];
   if (f.sinks) o.sinks = in[extras++];
+  if (f.scales) o.scales = in[extras++];
+  if (!f.bias.empty()) o.bias = in[extras++];
+  if (f.distances) {
+    o.relative_kind = RelativeKind::kDistances;
+    o.relative_max_distance = 3;
+  }
+  if (f.mask) {
+    o.mask = Tensor::empty({1, f.heads, qo.max_length(), ko.max_length()}, DType::kBool);
+    auto* to = o.mask.data<bool>();
+    for (int64_t h = 0; h < f.heads; ++h) {
+      for (int64_t i = 0; i < qo.max_length(); ++i) {
+        for (int64_t j = 0; j < ko.max_length(); ++j) *to++ = mask_sees(h, i, j);
+      }
+    }
+  }
+  for (int64_t n = 0; f.blocks && n < qo.count(); ++n)
+    o.blocks.push_back(BlockMask::from_function(qo.length(n), ko.length(n),
+                                                [](int64_t i, int64_t j) { return blocks_see(i, j); }));
   return o;
 }
 
-void add_extras(const Form& f, std::vector<Array>& inputs) {
-  if (f.table) inputs.push_back(random_array({kBuckets, f.heads}, 11));
+void add_extras(const Form& f, std::vector<Array>& inputs, const Offsets& qo, const Offsets& ko) {
+  if (f.table) inputs.push_back(random_array({f.distances ? 7 : kBuckets, f.heads}, 11));
   if (f.slopes) inputs.push_back(random_array({f.heads}, 12, 0.01, 0.2));
   if (f.sinks) inputs.push_back(random_array({f.heads}, 13));
+  if (f.scales) inputs.push_back(random_array({f.heads}, 14, 0.1, 0.5));
+  if (!f.bias.empty()) {
+    std::vector<int64_t> dims(4, 1);
+    const int64_t full[] = {qo.count(), f.heads, qo.max_length(), ko.max_length()};
+    for (const int axis : f.bias) dims[static_cast<size_t>(axis)] = full[axis];
+    inputs.push_back(random_array(dims, 15));
+  }
 }
 
 std::vector<const Array*> extras_of(const std::vector<Array>& in, size_t first) {
@@ -185,9 +242,9 @@ FOVEA_GRADIENT_CASES(attention_qkv) {
       const Offsets offsets = awkward_offsets(n);
       GradientCase c = base(f, n);
       c.inputs = {random_array({n, (f.heads + 2 * f.key_heads) * f.width}, 1)};
-      add_extras(f, c.inputs);
+      add_extras(f, c.inputs, offsets, offsets);
       c.op = [f, offsets](auto& in) {
-        const AttentionOptions o = options_of(f, in, 1);
+        const AttentionOptions o = options_of(f, in, 1, offsets, offsets);
         return attention_qkv(std::move(in[0]), offsets, o);
       };
       c.reference = [f, offsets](const auto& in) {
@@ -214,9 +271,9 @@ FOVEA_GRADIENT_CASES(attention) {
       c.inputs = {random_array({n, f.heads * f.width}, 1),
                   random_array({ko.total(), f.key_heads * f.width}, 2),
                   random_array({ko.total(), f.key_heads * f.value_width}, 3)};
-      add_extras(f, c.inputs);
+      add_extras(f, c.inputs, qo, ko);
       c.op = [f, qo, ko](auto& in) {
-        const AttentionOptions o = options_of(f, in, 3);
+        const AttentionOptions o = options_of(f, in, 3, qo, ko);
         return attention(std::move(in[0]), std::move(in[1]), in[2], qo, ko, o);
       };
       c.reference = [f, qo, ko](const auto& in) {
@@ -237,9 +294,9 @@ FOVEA_GRADIENT_CASES(attention_kv) {
       GradientCase c = base(f, n);
       c.inputs = {random_array({n, f.heads * f.width}, 1),
                   random_array({ko.total(), 2 * f.key_heads * f.width}, 2)};
-      add_extras(f, c.inputs);
+      add_extras(f, c.inputs, qo, ko);
       c.op = [f, qo, ko](auto& in) {
-        const AttentionOptions o = options_of(f, in, 2);
+        const AttentionOptions o = options_of(f, in, 2, qo, ko);
         return attention_kv(std::move(in[0]), std::move(in[1]), qo, ko, o);
       };
       c.reference = [f, qo, ko](const auto& in) {
@@ -326,6 +383,16 @@ TEST(Attention, MisuseIsNamed) {
   EXPECT_ERROR(attention(x, Tensor::zeros({4, 6}), x, Offsets::single(4), Offsets::single(4), {.heads = 2}),
                ArgumentError,
                "[attention] expected heads of q and k of one width, got q [4, 12] and k [4, 6]");
+  AttentionOptions wrong{.heads = 2};
+  wrong.bias = Tensor::zeros({1, 2, 4, 5});
+  EXPECT_ERROR(
+      attention(x, x, x, Offsets::single(4), Offsets::single(4), wrong), ArgumentError,
+      "[attention] expected a bias of float32 [1, 2, 4, 4] (or 1 along an axis), got float32 [1, 2, 4, 5]");
+  wrong.bias = {};
+  wrong.mask = Tensor::zeros({1, 2, 4, 4});
+  EXPECT_ERROR(
+      attention(x, x, x, Offsets::single(4), Offsets::single(4), wrong), ArgumentError,
+      "[attention] expected a mask of bool [1, 2, 4, 4] (or 1 along an axis), got float32 [1, 2, 4, 4]");
 }
 
 }  // namespace

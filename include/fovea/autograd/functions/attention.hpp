@@ -3,7 +3,9 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "fovea/attention/attention.hpp"
 #include "fovea/attention/rotary.hpp"
@@ -16,8 +18,9 @@ namespace fovea::autograd {
 struct AttentionCall {
   AttentionInputs inputs;  // q and k after rotary positions
   AttentionSpec spec{};
-  Tensor lse;                     // [Tq, H]
-  std::array<Tensor, 6> tensors;  // what `inputs` points into
+  Tensor lse;                                            // [Tq, H]
+  std::array<Tensor, 9> tensors;                         // what `inputs` points into …
+  std::shared_ptr<const std::vector<BlockMask>> blocks;  // … and its block masks
 };
 
 struct AttentionOptions {
@@ -29,8 +32,16 @@ struct AttentionOptions {
   Var relative_table{};  // [buckets, H], T5's relative bias
   int64_t relative_max_distance = 128;
   bool relative_bidirectional = true;
+  RelativeKind relative_kind = RelativeKind::kBuckets;
   Var alibi_slopes{};  // [H]
   Var sinks{};         // [H]
+  Var scales{};        // [H], in place of spec.scale
+  // [N, H, Lq, Lk] or 1 where it is broadcast, Lq and Lk those of the longest sequences; added to the scores.
+  Var bias{};
+  // What may be seen, not trainable: bools of such a shape, true = may attend; and block masks as in
+  // AttentionInputs.
+  Tensor mask{};
+  std::vector<BlockMask> blocks{};
   // What to see, and where it goes; nothing by default.
   Observers observers{};
   Insight* seen = nullptr;
