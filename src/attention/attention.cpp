@@ -3,7 +3,7 @@
 
 #include <fmt/ranges.h>
 
-#include <limits>
+#include <vector>
 
 #include "attention/fused.hpp"
 #include "attention/half.hpp"
@@ -42,13 +42,37 @@ void prepare_insight(const AttentionInputs& in, const Observers& observers, Insi
     seen.top_k_weights = Tensor::empty({rows, heads, observers.top_k});
   }
   if (observers.key_mass) seen.key_mass = Tensor::zeros({in.k.dim(0), heads});
+  if (observers.effective_keys) seen.effective_keys = Tensor::empty({rows, heads});
+  if (observers.distance) seen.expected_distance = Tensor::empty({rows, heads});
+  if (observers.first_key) seen.first_key_mass = Tensor::empty({rows, heads});
+  if (observers.near()) seen.near_mass = Tensor::empty({rows, heads});
+  if (observers.key_set_count > 0) seen.set_mass = Tensor::empty({rows, heads, observers.key_set_count});
+  if (observers.block_mass) {
+    std::vector<int64_t> sizes;
+    for (int64_t n = 0; n < in.q_offsets.count(); ++n)
+      sizes.push_back((in.q_offsets.length(n) + 63) / 64 * ((in.k_offsets.length(n) + 63) / 64));
+    seen.block_offsets = Offsets::from_lengths(sizes);
+    seen.block_mass = Tensor::zeros({seen.block_offsets.total(), heads});
+  }
 }
 
-void check_observers(const char* call, const Observers& observers, const Insight* seen) {
+void check_observers(const char* call, const Observers& observers, int64_t keys, const Insight* seen) {
   check_argument(observers.top_k >= 0 && observers.top_k <= 64, call, "expected top_k in [0, 64], got {}",
                  observers.top_k);
   check_argument(!observers.any() || seen != nullptr, call,
                  "expected an Insight to fill, since the observers ask for something");
+  check_argument((observers.near_left < 0) == (observers.near_right < 0), call,
+                 "expected near_left and near_right both >= 0, got {} and {}", observers.near_left,
+                 observers.near_right);
+  check_argument(observers.key_set_count >= 0 && observers.key_set_count <= 64, call,
+                 "expected at most 64 key sets, got {}", observers.key_set_count);
+  if (observers.key_set_count == 0) return;
+  check_argument(static_cast<int64_t>(observers.key_sets.size()) == keys, call,
+                 "expected the set of each of the {} keys, got {}", keys, observers.key_sets.size());
+  for (const int32_t set : observers.key_sets) {
+    check_argument(set >= -1 && set < observers.key_set_count, call, "expected key sets in [-1, {}), got {}",
+                   observers.key_set_count, set);
+  }
 }
 
 void check_gradients(const char* call, const AttentionInputs& inputs, const float* lse,
@@ -63,6 +87,11 @@ void check_gradients(const char* call, const AttentionInputs& inputs, const floa
                  "expected no dsinks without sinks");
   check_argument(gradients.dscales == nullptr || !inputs.scales.empty(), call,
                  "expected no dscales without scales");
+  const bool parameters = gradients.dtable != nullptr || gradients.dslopes != nullptr ||
+                          gradients.dsinks != nullptr || gradients.dscales != nullptr ||
+                          gradients.dbias.data != nullptr;
+  check_argument(!parameters || inputs.override_heads.heads.empty(), call,
+                 "expected no gradients of biases, sinks or scales with overridden heads");
   const ScoresView<float>& dbias = gradients.dbias;
   check_argument(dbias.data == nullptr || inputs.bias.data != nullptr, call,
                  "expected no dbias without a bias");
@@ -73,9 +102,9 @@ void check_gradients(const char* call, const AttentionInputs& inputs, const floa
 
 void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
                        float* lse, const Observers& observers, Insight* seen) {
-  const Resolved r = resolve("attention_forward", inputs, spec);
+  Resolved r = resolve("attention_forward", inputs, spec);
   check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
-  check_observers("attention_forward", observers, seen);
+  check_observers("attention_forward", observers, inputs.k.dim(0), seen);
   Buffer<float> own_lse;
   if (lse == nullptr && observers.any()) {
     own_lse = Buffer<float>(static_cast<size_t>(inputs.q.dim(0) * r.heads));
@@ -84,6 +113,7 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
   if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
   const Transformed transformed = transform_for(inputs, spec.score);
+  permute_keys(transformed.inputs, r);
   fused_forward(transformed.inputs, r, out, lse, observers, seen);
 }
 
@@ -99,6 +129,8 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
     check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, inputs.k.dim(2));
   if (gradients.dv.data != nullptr) check_output(call, "dv", gradients.dv, inputs.k.dim(0), r.kv_heads, r.dv);
   check_gradients(call, inputs, lse, gradients);
+  check_argument(!r.overrides_with(HeadOverride::kPermuted), call,
+                 "expected no permuted heads, which have no gradient");
   if (fast_backward(inputs, spec, r, out, lse, dout, gradients)) return;
   const Transformed transformed = transform_for(inputs, spec.score);
   const ScoreGradients targets(inputs, spec.score, gradients);

@@ -12,7 +12,8 @@ const kernels::PairKernels* choose_pairs(const AttentionShape& shape, const Atte
 
 // The shape of a call for the choice.
 inline AttentionShape shape_of(const AttentionInputs& in, const Resolved& r, DType dtype, bool backward) {
-  const bool masks = in.bias.data != nullptr || in.mask.data != nullptr || !in.blocks.empty();
+  const bool masks = in.bias.data != nullptr || in.mask.data != nullptr || !in.blocks.empty() ||
+                     !in.override_heads.heads.empty();
   return {r.d, r.dv, dtype, r.has_distance(), backward, masks, !in.scales.empty()};
 }
 

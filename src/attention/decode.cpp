@@ -208,6 +208,28 @@ void top_keys(const float* weights, int64_t keys, int64_t k, int64_t* index, flo
   std::fill(weight + count, weight + k, 0.0f);
 }
 
+// Sums over a row of weights, as AttentionWeightSums names them; `stride` is that of rows.
+void sum_weights(const kernels::AttentionWeightSums& to, const float* weights, int64_t i, int64_t lq,
+                 int64_t lk, int64_t stride) {
+  double total = 0, squares = 0, distance = 0, near = 0;
+  const int64_t at = i * stride, position = i + lk - lq;
+  if (to.set_mass != nullptr) std::fill_n(to.set_mass + at * to.set_count, to.set_count, 0.0f);
+  for (int64_t j = 0; j < lk; ++j) {
+    const auto weight = static_cast<double>(weights[j]);
+    total += weight;
+    squares += weight * weight;
+    distance += weight * static_cast<double>(std::abs(position - j));
+    if (position - j <= to.near_left && j - position <= to.near_right) near += weight;
+    if (to.set_mass != nullptr && to.sets[j] >= 0) to.set_mass[at * to.set_count + to.sets[j]] += weights[j];
+    if (to.blocks != nullptr) to.blocks[(i / 64 * ((lk + 63) / 64) + j / 64) * stride] += weights[j];
+  }
+  if (to.effective != nullptr)
+    to.effective[at] = total == 0 ? 0.0f : static_cast<float>(total * total / squares);
+  if (to.distance != nullptr) to.distance[at] = static_cast<float>(distance);
+  if (to.first != nullptr) to.first[at] = lk == 0 ? 0.0f : weights[0];
+  if (to.near != nullptr) to.near[at] = static_cast<float>(near);
+}
+
 void observe_head(Call& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
                   Insight& seen) {
   const int64_t lq = call.in.q_offsets.length(n), lk = call.in.caches[static_cast<size_t>(n)]->length();
@@ -230,6 +252,7 @@ void observe_head(Call& call, int64_t n, int64_t head, const float* lse, const O
     }
     for (int64_t j = 0; wanted.key_mass && j < lk; ++j)
       seen.key_mass.data()[(k0 + j) * heads + head] += weights[j];
+    if (wanted.weights()) sum_weights(sums_of(call.shapes, wanted, seen, n, head), weights, i, lq, lk, heads);
   }
 }
 
@@ -248,7 +271,7 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
       out.dim(0) == in.q.dim(0) && out.dim(1) == r.heads && out.dim(2) == r.dv && out.stride(2) == 1, kCall,
       "expected out [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", in.q.dim(0), r.heads, r.dv,
       out.dim(0), out.dim(1), out.dim(2));
-  check_observers(kCall, observers, seen);
+  check_observers(kCall, observers, shapes.k_offsets.total(), seen);
   if (seen != nullptr) prepare_insight(shapes, observers, *seen);
 
   Call call{in, shapes, r, in.caches.front()->padded_width(), in.caches.front()->padded_value_width(), {},

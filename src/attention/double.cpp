@@ -122,6 +122,8 @@ void attention_forward(const DoubleAttentionInputs& in, const AttentionSpec& spe
                  observers.top_k);
   check_argument(!observers.any() || seen != nullptr, name,
                  "expected an Insight to fill, since the observers ask for something");
+  check_argument(!observers.weights(), name,
+                 "expected observers among entropy, max, top_k and key_mass in float64, got another");
   if (seen != nullptr) prepare_insight(in, observers, *seen);
   Buffer<double> own_lse;
   if (lse == nullptr) {

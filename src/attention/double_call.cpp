@@ -47,6 +47,8 @@ DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, co
   plain.scale.reset();
   plain.softcap = 0.0f;
   r = resolve(call, shapes_, plain);
+  check_argument(r.overrides.empty(), call, "expected no overridden heads in float64, got {}",
+                 r.overrides.size());
   const auto heads = static_cast<size_t>(in.q.dim(1));
   check_argument(in.alibi_slopes.empty() || in.alibi_slopes.size() == heads, call,
                  "expected one ALiBi slope for each of the {} heads, got {}", heads, in.alibi_slopes.size());

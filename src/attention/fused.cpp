@@ -22,7 +22,12 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     }
   }
   const bool want_rows = observers.entropy || observers.max || observers.top_k > 0;
-  Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k));
+  int64_t sums_workspace = 0;
+  if (observers.weights() && r.sequences > 0) {
+    sums_workspace =
+        kernel.forward_sums_workspace(sums_of(in, observers, *seen, 0, 0), in.k_offsets.max_length());
+  }
+  Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k) + sums_workspace);
   plan.run([&](const Item& item) {
     kernels::AttentionForwardTask task;
     task.head = head_of(in, r, item.sequence, item.head);
@@ -34,14 +39,19 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     task.lse = lse == nullptr ? nullptr : lse + row;
     task.row_stride = r.heads;
     if (want_rows) task.statistics = statistics_of(observers, *seen, row);
+    if (observers.weights()) task.sums = sums_of(in, observers, *seen, item.sequence, item.head);
     kernel.forward(task, workspaces.mine());
   });
-  if (observers.key_mass) fused_key_mass(in, r, lse, *seen);
+  if (observers.key_mass) fused_second_pass(in, r, lse, observe::key_mass, *seen);
 }
 
-void fused_key_mass(const AttentionInputs& in, const Resolved& r, const float* lse, Insight& seen) {
+void fused_second_pass(const AttentionInputs& in, const Resolved& r, const float* lse,
+                       const Observers& observers, Insight& seen) {
   const kernels::AttentionKernels& kernel = kernels::attention_kernels();
-  Workspaces workspaces(kernel.mass_workspace(r.d));
+  if (r.sequences == 0) return;
+  const int64_t sums_workspace =
+      kernel.mass_sums_workspace(sums_of(in, observers, seen, 0, 0), in.k_offsets.max_length());
+  Workspaces workspaces(kernel.mass_workspace(r.d) + sums_workspace);
   Plan masses(r.sequences * r.heads);
   for (int64_t n = 0; n < r.sequences; ++n) {
     for (int64_t h = 0; h < r.heads; ++h) {
@@ -53,7 +63,9 @@ void fused_key_mass(const AttentionInputs& in, const Resolved& r, const float* l
     task.head = head_of(in, r, item.sequence, item.head);
     task.lse = lse + in.q_offsets.begin(item.sequence) * r.heads + item.head;
     task.row_stride = r.heads;
-    task.mass = seen.key_mass.data() + in.k_offsets.begin(item.sequence) * r.heads + item.head;
+    task.sums = sums_of(in, observers, seen, item.sequence, item.head);
+    if (observers.key_mass)
+      task.mass = seen.key_mass.data() + in.k_offsets.begin(item.sequence) * r.heads + item.head;
     task.mass_stride = r.heads;
     kernel.mass(task, workspaces.mine());
   });

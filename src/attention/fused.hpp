@@ -6,18 +6,21 @@
 namespace fovea {
 
 // What both the float32 and the 16-bit calls check.
-void check_observers(const char* call, const Observers& observers, const Insight* seen);
+// `keys`: Tk.
+void check_observers(const char* call, const Observers& observers, int64_t keys, const Insight* seen);
 void check_gradients(const char* call, const AttentionInputs& inputs, const float* lse,
                      const AttentionGradients& gradients);
 
 // The tensors that the observers ask for.
 void prepare_insight(const AttentionInputs& inputs, const Observers& observers, Insight& seen);
 
-// lse is not null when anything is observed. The tensors of `seen` are allocated, key_mass zeroed.
+// lse is not null when anything is observed. The tensors of `seen` are allocated, key_mass and block_mass
+// zeroed.
 void fused_forward(const AttentionInputs& inputs, const Resolved& r, HeadsView<float> out, float* lse,
                    const Observers& observers, Insight* seen);
-// The second pass of the above, over the scores again: adds to seen.key_mass.
-void fused_key_mass(const AttentionInputs& inputs, const Resolved& r, const float* lse, Insight& seen);
+// A second pass over the scores: key mass and sums over weights, as far as the observers ask for them.
+void fused_second_pass(const AttentionInputs& inputs, const Resolved& r, const float* lse,
+                       const Observers& observers, Insight& seen);
 void fused_backward(const AttentionInputs& inputs, const Resolved& r, HeadsView<const float> out,
                     const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients);
 

@@ -124,17 +124,17 @@ void run_pairs(const kernels::PairKernels& kernel, const PairArrays& x, const At
                const Resolved& r, const PairOutput& out, float* lse, const Observers& observers,
                Insight* seen) {
   Buffer<float> own_lse;
-  if (lse == nullptr && observers.key_mass) {
+  if (lse == nullptr && (observers.key_mass || observers.weights())) {
     own_lse = Buffer<float>(static_cast<size_t>(in.q.dim(0) * r.heads));
     lse = own_lse.data();
   }
   pair_forward(kernel, x, without_data(in), r, out, lse, observers, seen);
-  if (!observers.key_mass) return;
+  if (!observers.key_mass && !observers.weights()) return;
   const Tensor q = widened(x.q, in.q_offsets), k = widened(x.k, in.k_offsets);
   AttentionInputs wide = without_data(in);
   wide.q = heads_view<float>(q);
   wide.k = heads_view<float>(k);
-  fused_key_mass(wide, r, lse, *seen);
+  fused_second_pass(wide, r, lse, observers, *seen);
 }
 
 }  // namespace
@@ -154,7 +154,7 @@ void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& sp
   check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
   if constexpr (std::is_same_v<T, BFloat16>) {
     if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, false), spec)) {
-      check_observers(call, observers, seen);
+      check_observers(call, observers, in.k.dim(0), seen);
       if (seen != nullptr) prepare_insight(shapes_of(in), observers, *seen);
       return run_pairs(*kernel, {in.q, in.k, in.v}, shapes_of(in), r, {out, {}}, lse, observers, seen);
     }

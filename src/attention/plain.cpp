@@ -9,8 +9,18 @@ namespace fovea {
 namespace {
 
 double score(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i, int64_t j) {
+  const HeadOverride what = r.override_of(h);
+  if (what == HeadOverride::kUniform) return 0;
+  if (what == HeadOverride::kFrozen) {
+    const ScoresView<const float>& log_weights = in.override_heads.log_weights;
+    return static_cast<double>(
+        scores_of(log_weights, n, h)[i * log_weights.stride(2) + j * log_weights.stride(3)]);
+  }
+  const int64_t scored = what == HeadOverride::kPermuted
+                             ? in.override_heads.permutation[static_cast<size_t>(in.k_offsets.begin(n) + j)]
+                             : j;
   const float* q = row_of(in.q, in.q_offsets, n, i, h);
-  const float* k = row_of(in.k, in.k_offsets, n, j, h / r.group);
+  const float* k = row_of(in.k, in.k_offsets, n, scored, h / r.group);
   double s = 0;
   for (int64_t c = 0; c < r.d; ++c) s += static_cast<double>(q[c]) * static_cast<double>(k[c]);
   s *= static_cast<double>(r.scale_of(h));
@@ -25,7 +35,8 @@ double score(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
 }
 
 // Whether masks other than causality and windows let query i see key j.
-bool allowed(const AttentionInputs& in, int64_t n, int64_t h, int64_t i, int64_t j) {
+bool allowed(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i, int64_t j) {
+  if (r.override_of(h) == HeadOverride::kOff) return false;
   if (const uint8_t* mask = scores_of(in.mask, n, h)) {
     if (mask[i * in.mask.stride(2) + j * in.mask.stride(3)] == 0) return false;
   }
@@ -42,16 +53,18 @@ double plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, in
   const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
   const int64_t lo = r.first_key(i, lq, lk), hi = r.end_key(i, lq, lk);
   std::fill(weights, weights + lk, 0.0);
-  double max = r.sinks == nullptr ? -kInfinity : static_cast<double>(r.sinks[h]);
+  const HeadOverride what = r.override_of(h);
+  const bool sink = r.sinks != nullptr && (what == HeadOverride::kNone || what == HeadOverride::kPermuted);
+  double max = sink ? static_cast<double>(r.sinks[h]) : -kInfinity;
   for (int64_t j = lo; j < hi; ++j) {
-    weights[j] = allowed(in, n, h, i, j) ? score(in, r, n, h, i, j) : -kInfinity;
+    weights[j] = allowed(in, r, n, h, i, j) ? score(in, r, n, h, i, j) : -kInfinity;
     max = std::max(max, weights[j]);
   }
   double log_sum = -kInfinity;
   if (lse != nullptr) {
     log_sum = static_cast<double>(*lse);
   } else if (max > -kInfinity) {
-    double sum = r.sinks == nullptr ? 0.0 : std::exp(static_cast<double>(r.sinks[h]) - max);
+    double sum = sink ? std::exp(static_cast<double>(r.sinks[h]) - max) : 0.0;
     for (int64_t j = lo; j < hi; ++j) sum += std::exp(weights[j] - max);
     log_sum = max + std::log(sum);
   }

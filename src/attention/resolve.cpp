@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "attention/sequence.hpp"
 #include "base/check.hpp"
 
 namespace fovea {
@@ -70,6 +71,33 @@ void check_blocks(std::string_view call, const AttentionInputs& in) {
   }
 }
 
+void check_override(std::string_view call, const AttentionInputs& in) {
+  const AttentionOverride& o = in.override_heads;
+  const auto heads = static_cast<size_t>(in.q.dim(1));
+  if (o.heads.empty()) return;
+  check_argument(o.heads.size() == heads, call, "expected an override for each of the {} heads, got {}",
+                 heads, o.heads.size());
+  const auto asks = [&](HeadOverride what) {
+    return std::find(o.heads.begin(), o.heads.end(), what) != o.heads.end();
+  };
+  if (asks(HeadOverride::kFrozen)) {
+    check_argument(o.log_weights.data != nullptr || in.q_offsets.total() == 0, call,
+                   "expected log weights for frozen heads, got none");
+    check_scores(call, "log weights", o.log_weights, in);
+  }
+  if (!asks(HeadOverride::kPermuted)) return;
+  check_argument(static_cast<int64_t>(o.permutation.size()) == in.k_offsets.total(), call,
+                 "expected a permutation of the {} keys, got {}", in.k_offsets.total(), o.permutation.size());
+  for (int64_t n = 0; n < in.k_offsets.count(); ++n) {
+    for (int64_t j = in.k_offsets.begin(n); j < in.k_offsets.end(n); ++j) {
+      const int64_t to = o.permutation[static_cast<size_t>(j)];
+      check_argument(to >= 0 && to < in.k_offsets.length(n), call,
+                     "expected a permutation within the {} keys of sequence {}, got {}",
+                     in.k_offsets.length(n), n, to);
+    }
+  }
+}
+
 void check_relative(std::string_view call, const RelativeBias& bias) {
   if (bias.table == nullptr) return;
   if (bias.kind == RelativeKind::kDistances) {
@@ -112,6 +140,7 @@ void check_options(std::string_view call, const AttentionInputs& in, const Atten
   check_scores(call, "bias", in.bias, in);
   check_scores(call, "mask", in.mask, in);
   check_blocks(call, in);
+  check_override(call, in);
 }
 
 void fill_distance(const AttentionInputs& in, Resolved& r) {
@@ -173,6 +202,7 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   const float usual = spec.score == Score::kScaledDot ? 1.0f / std::sqrt(static_cast<float>(r.d)) : 1.0f;
   r.scale = spec.scale.value_or(usual);
   r.scales = in.scales;
+  r.overrides = in.override_heads.heads;
   r.sinks = in.sinks.empty() ? nullptr : in.sinks.data();
   if (spec.normalizer == Normalizer::kSoftmaxOne) {
     r.no_sinks = Buffer<float>(static_cast<size_t>(r.heads));
@@ -188,6 +218,18 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   r.keep_scale = 65536.0f / static_cast<float>(65536u - r.drop_below);
   if (in.relative.table != nullptr || !in.alibi_slopes.empty()) fill_distance(in, r);
   return r;
+}
+
+void permute_keys(const AttentionInputs& in, Resolved& r) {
+  if (!r.overrides_with(HeadOverride::kPermuted)) return;
+  const int64_t tokens = in.k_offsets.total();
+  r.permuted_k = Tensor::empty({tokens, r.kv_heads, r.d});
+  for_tokens(in.k_offsets, 0, tokens, [&](int64_t n, int64_t, int64_t t) {
+    const int64_t from = in.override_heads.permutation[static_cast<size_t>(t)];
+    for (int64_t h = 0; h < r.kv_heads; ++h)
+      std::copy_n(row_of(in.k, in.k_offsets, n, from, h), r.d,
+                  r.permuted_k.data() + (t * r.kv_heads + h) * r.d);
+  });
 }
 
 void distance_gradient(const AttentionInputs& in, const Resolved& r, const float* ddistance, float* dtable,

@@ -27,6 +27,14 @@ struct Resolved {
   uint32_t drop_below = 0;  // a weight is dropped when its 16 random bits are below this; 0: no dropout
   float keep_scale = 1.0f;
   RandomKey dropout_key{};
+  std::span<const HeadOverride> overrides;  // [H] or empty
+  HeadOverride override_of(int64_t h) const {
+    return overrides.empty() ? HeadOverride::kNone : overrides[static_cast<size_t>(h)];
+  }
+  bool overrides_with(HeadOverride what) const {
+    return std::find(overrides.begin(), overrides.end(), what) != overrides.end();
+  }
+  Tensor permuted_k;  // [Tk, Hkv, D] transformed, of kPermuted; made by permute_keys
   // Bias by distance e = i' − j, per head: distance[h·distance_span + distance_zero + e]. Null: none.
   // Readable for e from 63 before the smallest to 63 after the largest distance, so that vectors may
   // overhang.
@@ -44,6 +52,9 @@ struct Resolved {
 };
 
 Resolved resolve(std::string_view call, const AttentionInputs& inputs, const AttentionSpec& spec);
+
+// Fills r.permuted_k if an override asks for it; `transformed` as the kernels read them.
+void permute_keys(const AttentionInputs& transformed, Resolved& r);
 
 // The block mask of a sequence and head; null: none.
 inline const BlockMask* blocks_of(const AttentionInputs& in, int64_t n, int64_t h) {

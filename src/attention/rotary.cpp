@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <mutex>
+#include <numbers>
 #include <vector>
 
 #include "attention/sequence.hpp"
@@ -14,27 +15,74 @@
 namespace fovea {
 namespace {
 
-// cos and sin of position · base^(−2p / width): row `position` holds width/2 cosines, then width/2 sines.
-struct Angles {
-  int64_t width = 0, positions = 0;
-  float base = 0.0f;
-  Buffer<float> values;
-  const float* row(int64_t position) const { return values.data() + position * width; }
+// What angles depend on beside the position.
+struct Turning {
+  int64_t width = 0;
+  RotaryScaling scaling = RotaryScaling::kNone;
+  float base = 0.0f, factor = 1.0f;
+  int64_t original_length = 0;
+  float beta_fast = 0.0f, beta_slow = 0.0f;
+  bool operator==(const Turning&) const = default;
+
+  // Radians a position of pair p.
+  double frequency(int64_t p) const {
+    const double exponent = -2.0 * static_cast<double>(p) / static_cast<double>(width);
+    const auto stretch = static_cast<double>(factor), b = static_cast<double>(base);
+    const double plain = std::pow(b, exponent);
+    switch (scaling) {
+      case RotaryScaling::kNone:
+        return plain;
+      case RotaryScaling::kLinear:
+        return plain / stretch;
+      case RotaryScaling::kNtk: {
+        const double d = static_cast<double>(width);
+        return width <= 2 ? plain : std::pow(b * std::pow(stretch, d / (d - 2)), exponent);
+      }
+      case RotaryScaling::kYarn: {
+        // The pair (a real number) that turns `times` over the original length.
+        const auto pair_of = [&](float times) {
+          const double turns =
+              static_cast<double>(original_length) / (2 * std::numbers::pi * static_cast<double>(times));
+          return static_cast<double>(width) * std::log(turns) / (2 * std::log(b));
+        };
+        const double last = static_cast<double>(width) - 1;
+        const double low = std::clamp(std::floor(pair_of(beta_fast)), 0.0, last);
+        const double high = std::clamp(std::ceil(pair_of(beta_slow)), 0.0, last);
+        const double width_of_ramp = std::max(high - low, 1e-3);
+        const double slow = std::clamp((static_cast<double>(p) - low) / width_of_ramp, 0.0, 1.0);
+        return plain * (1 - slow) + plain / stretch * slow;
+      }
+    }
+    return plain;
+  }
+  double growth() const {
+    return scaling == RotaryScaling::kYarn ? 0.1 * std::log(static_cast<double>(factor)) + 1 : 1.0;
+  }
 };
 
-std::shared_ptr<const Angles> compute_angles(int64_t width, float base, int64_t positions) {
+// cos and sin of position · frequency, times growth: row `position` holds width/2 cosines, then as many
+// sines.
+struct Angles {
+  Turning turning;
+  int64_t positions = 0;
+  Buffer<float> values;
+  const float* row(int64_t position) const { return values.data() + position * turning.width; }
+};
+
+std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t positions) {
+  const int64_t width = turning.width;
   auto angles = std::make_shared<Angles>(
-      Angles{width, positions, base, Buffer<float>(static_cast<size_t>(positions * width))});
+      Angles{turning, positions, Buffer<float>(static_cast<size_t>(positions * width))});
+  const double growth = turning.growth();
   float* values = angles->values.data();
   const int64_t pairs = width / 2;
   parallel_for(positions, std::max<int64_t>(1, 512 / pairs), [&](int64_t begin, int64_t end) {
     for (int64_t p = 0; p < pairs; ++p) {
-      const double exponent = -2.0 * static_cast<double>(p) / static_cast<double>(width);
-      const double frequency = std::pow(static_cast<double>(base), exponent);
+      const double frequency = turning.frequency(p);
       for (int64_t t = begin; t < end; ++t) {
         const double angle = frequency * static_cast<double>(t);
-        values[t * width + p] = static_cast<float>(std::cos(angle));
-        values[t * width + pairs + p] = static_cast<float>(std::sin(angle));
+        values[t * width + p] = static_cast<float>(growth * std::cos(angle));
+        values[t * width + pairs + p] = static_cast<float>(growth * std::sin(angle));
       }
     }
   });
@@ -43,19 +91,20 @@ std::shared_ptr<const Angles> compute_angles(int64_t width, float base, int64_t 
 
 // Every layer and every step asks for the same angles, and sines cost far more than turning by them: the last
 // few tables are kept, each grown by doubling. Tables above 16 MB are computed for their call alone.
-std::shared_ptr<const Angles> angles_for(int64_t width, float base, int64_t positions) {
+std::shared_ptr<const Angles> angles_for(const Turning& turning, int64_t positions) {
   constexpr int64_t kMostFloats = int64_t{1} << 22;
   constexpr size_t kMostTables = 4;
   static std::mutex mutex;
   static std::vector<std::shared_ptr<const Angles>> tables;
-  if (positions > kMostFloats / width) return compute_angles(width, base, positions);
+  const int64_t width = turning.width;
+  if (positions > kMostFloats / width) return compute_angles(turning, positions);
   const std::lock_guard lock(mutex);
-  const auto same = [&](const auto& table) { return table->width == width && table->base == base; };
+  const auto same = [&](const auto& table) { return table->turning == turning; };
   const auto found = std::find_if(tables.begin(), tables.end(), same);
   if (found != tables.end() && (*found)->positions >= positions) return *found;
   int64_t capacity = 64;
   while (capacity < positions) capacity *= 2;
-  auto table = compute_angles(width, base, std::min(capacity, kMostFloats / width));
+  auto table = compute_angles(turning, std::min(capacity, kMostFloats / width));
   if (found != tables.end()) {
     *found = table;
   } else {
@@ -97,12 +146,20 @@ void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const Ro
                  "expected an even width of at most {} (the heads' width), got {}", x.dim(2), width);
   check_argument(spec.base > 0 && std::isfinite(spec.base), call, "expected a finite base > 0, got {}",
                  spec.base);
+  check_argument(spec.factor >= 1 && std::isfinite(spec.factor), call,
+                 "expected a finite factor >= 1, got {}", spec.factor);
+  check_argument(spec.original_length >= 1, call, "expected original_length >= 1, got {}",
+                 spec.original_length);
+  check_argument(spec.beta_slow > 0 && spec.beta_fast > spec.beta_slow, call,
+                 "expected beta_fast > beta_slow > 0, got {} and {}", spec.beta_fast, spec.beta_slow);
   check_argument(spec.first_position >= 0 && spec.first_position < int64_t{1} << 31, call,
                  "expected first_position in [0, 2^31), got {}", spec.first_position);
   const int64_t pairs = width / 2;
   if (pairs == 0 || x.dim(0) == 0) return;
 
-  const auto angles = angles_for(width, spec.base, offsets.max_length() + spec.first_position);
+  const auto angles = angles_for(
+      {width, spec.scaling, spec.base, spec.factor, spec.original_length, spec.beta_fast, spec.beta_slow},
+      offsets.max_length() + spec.first_position);
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, x.dim(1) * width));
   parallel_for(x.dim(0), grain, [&](int64_t begin, int64_t end) {
     for_tokens(offsets, begin, end, [&](int64_t n, int64_t i, int64_t) {

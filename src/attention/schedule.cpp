@@ -4,6 +4,29 @@
 #include "attention/sequence.hpp"
 
 namespace fovea {
+namespace {
+
+void override_head(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
+                   kernels::AttentionHead& head) {
+  const HeadOverride what = r.override_of(h);
+  if (what == HeadOverride::kPermuted) {
+    head.k_stride = r.kv_heads * r.d;
+    head.k = r.permuted_k.data() + in.k_offsets.begin(n) * head.k_stride + h / r.group * r.d;
+    return;
+  }
+  head.scale = head.gradient_scale = head.softcap = 0.0f;
+  head.distance = head.bias = head.sink = nullptr;
+  if (what == HeadOverride::kFrozen) {
+    const ScoresView<const float>& log_weights = in.override_heads.log_weights;
+    head.bias = scores_of(log_weights, n, h);
+    head.bias_query_stride = log_weights.stride(2);
+    head.bias_key_stride = log_weights.stride(3);
+  } else if (what == HeadOverride::kOff) {
+    head.left = head.right = -kUnbounded;  // sees no key
+  }
+}
+
+}  // namespace
 
 kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h) {
   const int64_t q0 = in.q_offsets.begin(n);
@@ -42,6 +65,7 @@ kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int
   head.dropout_key = r.dropout_key;
   head.dropout_row = static_cast<uint32_t>(q0 * r.heads + h);
   head.dropout_row_step = static_cast<uint32_t>(r.heads);
+  if (r.override_of(h) != HeadOverride::kNone) override_head(in, r, n, h, head);
   return head;
 }
 
@@ -92,6 +116,27 @@ kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& 
   s.top_k = observers.top_k;
   if (s.top_k > 0) s.top_keys = seen.top_k_keys.data<int64_t>() + row * s.top_k;
   if (s.top_k > 0) s.top_weights = seen.top_k_weights.data() + row * s.top_k;
+  return s;
+}
+
+kernels::AttentionWeightSums sums_of(const AttentionInputs& in, const Observers& observers, Insight& seen,
+                                     int64_t n, int64_t h) {
+  kernels::AttentionWeightSums s;
+  const int64_t heads = in.q.dim(1), row = in.q_offsets.begin(n) * heads + h;
+  if (observers.effective_keys) s.effective = seen.effective_keys.data() + row;
+  if (observers.distance) s.distance = seen.expected_distance.data() + row;
+  if (observers.first_key) s.first = seen.first_key_mass.data() + row;
+  if (observers.near()) {
+    s.near = seen.near_mass.data() + row;
+    s.near_left = observers.near_left;
+    s.near_right = observers.near_right;
+  }
+  if (observers.key_set_count > 0) {
+    s.sets = observers.key_sets.data() + in.k_offsets.begin(n);
+    s.set_count = observers.key_set_count;
+    s.set_mass = seen.set_mass.data() + row * s.set_count;
+  }
+  if (observers.block_mass) s.blocks = seen.block_mass.data() + seen.block_offsets.begin(n) * heads + h;
   return s;
 }
 

@@ -69,6 +69,10 @@ void add_shares(const AttentionInputs& in, const Resolved& r, const float* share
 // Where the row statistics of a sequence and head go; `row` is its first element of [T, H].
 kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row);
 
+// Where the sums over weights of sequence n and head h go.
+kernels::AttentionWeightSums sums_of(const AttentionInputs& in, const Observers& observers, Insight& seen,
+                                     int64_t n, int64_t h);
+
 // dq += the shares of the key chunks after the first, in order; share s of row t and head h at
 // shares[((s − 1)·Tq·H + t·H + h)·D].
 void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
@@ -76,5 +80,9 @@ void add_shares(const AttentionInputs& in, const Resolved& r, const float* share
 
 // Where the row statistics of a sequence and head go; `row` is its first element of [T, H].
 kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row);
+
+// Where the sums over weights of sequence n and head h go.
+kernels::AttentionWeightSums sums_of(const AttentionInputs& in, const Observers& observers, Insight& seen,
+                                     int64_t n, int64_t h);
 
 }  // namespace fovea

@@ -11,12 +11,15 @@
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_observe-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
+#include "kernels/attention_weigh-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kChunkPanels = 8;  // queries of a task: their Q and O stay in the second-level cache
+// Panels of a task: their Q and O stay in the second-level cache. Whole tiles of queries, so that no two
+// tasks share a row of the map of block masses.
+constexpr int64_t kChunkPanels = std::max<int64_t>(8, kTileQueries / kPanel);
 
 // The running state of one panel of queries, in lanes.
 struct Panel {
@@ -29,6 +32,7 @@ struct Panel {
   float* slope = nullptr;  // [kPanel] Σ 2^(s − max)·(s − max), for the entropy
   bool fresh = true;       // nothing in ot yet
   RowObserver observer;
+  WeightObserver weights;
 };
 
 // P := 2^(S − m) on a column, with the new maximum m; returns whether Oᵀ of the column must be rescaled by
@@ -154,6 +158,8 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     } else {
       moved = softmax_column<false>(s + at, run, panel.max + at, panel.sum + at, nullptr, alpha);
     }
+    if (panel.weights.any())
+      panel.weights.see(s + at, run, h, panel.column[c], block, c, alpha, panel.max + at);
     if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
@@ -200,6 +206,7 @@ bool end_panel(const AttentionForwardTask& task, Panel& panel) {
       panel.observer.finish(task.statistics, task.row_stride, q.row, q.rows, c, panel.max + c * kLanes,
                             panel.sum + c * kLanes, panel.slope + c * kLanes);
     }
+    if (panel.weights.any()) panel.weights.finish(task.row_stride, q, c, panel.sum + c * kLanes);
   }
   return finite;
 }
@@ -210,6 +217,8 @@ void redo_panel(const AttentionForwardTask& task, Panel& panel, float* s) {
   const int64_t row = panel.column[0].row, rows = panel.column[0].rows + panel.column[1].rows;
   panel.fresh = true;
   panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
+  panel.weights =
+      WeightObserver(task.sums, h, panel.slope + kPanel + RowObserver::floats(task.statistics.top_k));
   begin_panel(h, panel, row, rows);
   const int64_t end = end_key(h, row + rows - 1);
   const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
@@ -232,6 +241,10 @@ int64_t forward_workspace(int64_t width, int64_t value_width, int64_t top_k) {
          round_up(kKeyBlock * (width + value_width), kLanes) + 2 * kLanes;
 }
 
+int64_t forward_sums_workspace(const AttentionWeightSums& sums, int64_t keys) {
+  return kChunkPanels * WeightObserver::floats(sums, keys);
+}
+
 void forward(const AttentionForwardTask& task, float* workspace) {
   const AttentionHead& h = task.head;
   Panel panels[kChunkPanels];
@@ -246,6 +259,8 @@ void forward(const AttentionForwardTask& task, float* workspace) {
     workspace = panel.slope + kPanel;
     panel.observer = RowObserver(task.statistics, workspace);
     workspace += RowObserver::floats(task.statistics.top_k);
+    panel.weights = WeightObserver(task.sums, h, workspace);
+    workspace += WeightObserver::floats(task.sums, h.k_length);
     begin_panel(h, panel, row, std::min(kPanel, task.q_end - row));
   }
   float* s = workspace;
@@ -280,6 +295,10 @@ void forward(const AttentionForwardTask& task, float* workspace) {
                       h.mask != nullptr || h.tile_rows != nullptr || h.bias != nullptr;
   for (int64_t p = 0; p < count; ++p) {
     if (!end_panel(task, panels[p]) && masked) redo_panel(task, panels[p], s);
+    for (int64_t c = 0; c < panels[p].columns; ++c) {
+      panels[p].weights.finish_blocks(task.row_stride, panels[p].column[c], c, panels[p].max + c * kLanes,
+                                      panels[p].sum + c * kLanes);
+    }
   }
 }
 
@@ -294,6 +313,10 @@ HWY_AFTER_NAMESPACE();
 #include "kernels/attention_select.hpp"
 namespace fovea::kernels {
 FOVEA_ATTENTION_SELECT(forward)
+
+decltype(AttentionKernels::forward_sums_workspace) attention_forward_sums_workspace(Isa isa) {
+  return FOVEA_ATTENTION_PICK(isa, forward_sums_workspace);
+}
 
 int64_t attention_query_chunk(Isa isa) {
   return FOVEA_ATTENTION_PICK(isa, query_chunk)();

@@ -11,13 +11,21 @@ decltype(AttentionKernels::mass) attention_mass(Isa isa);
 decltype(AttentionKernels::forward_workspace) attention_forward_workspace(Isa isa);
 decltype(AttentionKernels::backward_workspace) attention_backward_workspace(Isa isa);
 decltype(AttentionKernels::mass_workspace) attention_mass_workspace(Isa isa);
+decltype(AttentionKernels::forward_sums_workspace) attention_forward_sums_workspace(Isa isa);
+decltype(AttentionKernels::mass_sums_workspace) attention_mass_sums_workspace(Isa isa);
 int64_t attention_query_chunk(Isa isa);
 
 namespace {
 
 AttentionKernels kernels_of(Isa isa) {
-  return {attention_forward(isa),           attention_backward(isa),           attention_mass(isa),
-          attention_forward_workspace(isa), attention_backward_workspace(isa), attention_mass_workspace(isa),
+  return {attention_forward(isa),
+          attention_backward(isa),
+          attention_mass(isa),
+          attention_forward_workspace(isa),
+          attention_backward_workspace(isa),
+          attention_mass_workspace(isa),
+          attention_forward_sums_workspace(isa),
+          attention_mass_sums_workspace(isa),
           attention_query_chunk(isa)};
 }
 

@@ -36,7 +36,7 @@ struct AttentionHead {
   const uint8_t* mask = nullptr;                       // likewise; 0 hides the key
   int64_t mask_query_stride = 0, mask_key_stride = 0;
   const AttentionTile* tiles = nullptr;  // of queries 64·t … 64·t + 63, ascending:
-  const int64_t* tile_rows = nullptr;    // tiles[tile_rows[t]] … tiles[tile_rows[t + 1] − 1]; null: no mask
+  const int64_t* tile_rows = nullptr;  // tiles[tile_rows[t]] … tiles[tile_rows[t + 1] − 1]; null: no mask
   const uint64_t* tile_words = nullptr;
   const float* sink = nullptr;  // one more logit; null: none
   uint32_t drop_below = 0;      // a weight is dropped when its 16 random bits are below this
@@ -56,6 +56,23 @@ struct AttentionStatistics {
   bool any() const { return entropy != nullptr || max_weight != nullptr || top_k > 0; }
 };
 
+// Per-row sums over the weights themselves, element i·stride of each; null: not wanted.
+struct AttentionWeightSums {
+  float* effective = nullptr;
+  float* distance = nullptr;
+  float* first = nullptr;
+  float* near = nullptr;
+  int64_t near_left = 0, near_right = 0;
+  const int32_t* sets = nullptr;  // of the sequence's first key on
+  int64_t set_count = 0;
+  float* set_mass = nullptr;  // [set_count] at i·stride·set_count
+  float* blocks = nullptr;    // element (row, column) of the 64 × 64 map at (row·columns + column)·stride
+  bool any() const {
+    return effective != nullptr || distance != nullptr || first != nullptr || near != nullptr ||
+           set_mass != nullptr || blocks != nullptr;
+  }
+};
+
 struct AttentionForwardTask {
   AttentionHead head;
   int64_t q_begin = 0, q_end = 0;  // the queries to do; q_begin a multiple of attention_query_chunk()
@@ -64,6 +81,7 @@ struct AttentionForwardTask {
   float* lse = nullptr;    // may be null
   int64_t row_stride = 0;  // of lse and the statistics
   AttentionStatistics statistics;
+  AttentionWeightSums sums;
 };
 
 struct AttentionBackwardTask {
@@ -91,8 +109,9 @@ struct AttentionMassTask {
   AttentionHead head;
   const float* lse = nullptr;  // at i·row_stride
   int64_t row_stride = 0;
-  float* mass = nullptr;  // of key j at j·mass_stride; added to
+  float* mass = nullptr;  // of key j at j·mass_stride; added to; null: not wanted
   int64_t mass_stride = 0;
+  AttentionWeightSums sums;  // from a second pass, for kernels that do not sum in the first
 };
 
 // The kernels of one instruction set. `workspace` is 64-byte aligned and as large as the matching size says,
@@ -104,6 +123,9 @@ struct AttentionKernels {
   int64_t (*forward_workspace)(int64_t width, int64_t value_width, int64_t top_k);
   int64_t (*backward_workspace)(int64_t width, int64_t value_width, int64_t keys);
   int64_t (*mass_workspace)(int64_t width);
+  // Beside the two workspaces, in one with them, where `sums` are wanted of sequences of so many keys.
+  int64_t (*forward_sums_workspace)(const AttentionWeightSums& sums, int64_t keys);
+  int64_t (*mass_sums_workspace)(const AttentionWeightSums& sums, int64_t keys);
   int64_t query_chunk;  // queries of one forward task
 };
 

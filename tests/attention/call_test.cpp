@@ -178,5 +178,40 @@ TEST(Rotary, TurnsPairsByTheirPosition) {
                "[rotary_forward] expected offsets over the 3 tokens of x, got 2");
 }
 
+// Factors of pairs by the papers' formulas, read off what a unit vector turns into at position 1.
+TEST(Rotary, StretchesAnglesForLongContexts) {
+  const int64_t d = 64;
+  const auto angle_and_length = [&](const RotarySpec& spec, int64_t p) {
+    Tensor x = Tensor::zeros({2, 1, d});
+    x.data()[d + p] = 1.0f;
+    rotary_forward(contiguous_view<float, 3>(x.data(), {2, 1, d}), Offsets::single(2), spec);
+    const double a = static_cast<double>(x.data()[d + p]), b = static_cast<double>(x.data()[d + p + d / 2]);
+    return std::pair{std::atan2(b, a), std::hypot(a, b)};
+  };
+  RotarySpec spec{.factor = 4.0f, .original_length = 256};
+  for (int64_t p = 0; p < d / 2; ++p) {
+    const double plain = std::pow(10000.0, -2.0 * static_cast<double>(p) / 64.0);
+    spec.scaling = RotaryScaling::kLinear;
+    EXPECT_NEAR(angle_and_length(spec, p).first, plain / 4, 2e-7) << p;
+    spec.scaling = RotaryScaling::kNtk;
+    const double ntk = std::pow(10000.0 * std::pow(4.0, 64.0 / 62.0), -2.0 * static_cast<double>(p) / 64.0);
+    EXPECT_NEAR(angle_and_length(spec, p).first, ntk, 2e-7) << p;
+    spec.scaling = RotaryScaling::kYarn;
+    // Pairs turn 256·ω/2π times: 32 times at pair 0.84 (floor 0), once at 12.88 (ceil 13).
+    const double slow = std::min(1.0, static_cast<double>(p) / 13.0);
+    const auto [angle, length] = angle_and_length(spec, p);
+    EXPECT_NEAR(angle, plain * (1 - slow) + plain / 4 * slow, 2e-7) << p;
+    EXPECT_NEAR(length, 0.1 * std::log(4.0) + 1, 1e-6) << p;
+  }
+  spec.scaling = RotaryScaling::kNtk;  // the slowest pair as if interpolated
+  EXPECT_NEAR(angle_and_length(spec, 31).first, std::pow(10000.0, -62.0 / 64.0) / 4, 1e-7);
+  Tensor x = Tensor::zeros({3, 1, 4});
+  const auto view = contiguous_view<float, 3>(x.data(), {3, 1, 4});
+  EXPECT_ERROR(rotary_forward(view, Offsets::single(3), {.factor = 0.5f}), ArgumentError,
+               "[rotary_forward] expected a finite factor >= 1, got 0.5");
+  EXPECT_ERROR(rotary_forward(view, Offsets::single(3), {.beta_slow = 40.0f}), ArgumentError,
+               "[rotary_forward] expected beta_fast > beta_slow > 0, got 32 and 40");
+}
+
 }  // namespace
 }  // namespace fovea::testing

@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "fovea/base/cpu.hpp"
+#include "fovea/base/error.hpp"
 #include "tests/attention/problem.hpp"
+#include "tests/support/expect_error.hpp"
 
 namespace fovea::testing {
 namespace {
@@ -28,7 +30,72 @@ Problem problem_of(int variant) {
   p.alibi = variant >= 4;
   if (variant >= 4) p.spec.softcap = 3.0f;
   if (variant >= 5) p.spec.dropout = 0.3f;  // statistics are of the weights before it
+  if (variant >= 6) {
+    p.mask = {true, false, true, true};
+    p.blocks = Problem::Blocks::kPerHead;
+    p.bias = {false, true, false, true};
+  }
   return p;
+}
+
+constexpr int kVariants = 7;
+constexpr int64_t kSets = 3, kNearLeft = 5, kNearRight = 2;
+
+// The set of a key of the packed batch.
+int32_t set_of(int64_t key) {
+  return static_cast<int32_t>(key * 7 % (kSets + 1)) - 1;
+}
+
+std::vector<int32_t> sets_of(const Arrays& a) {
+  std::vector<int32_t> sets;
+  for (int64_t j = 0; j < a.k_offsets.total(); ++j) sets.push_back(set_of(j));
+  return sets;
+}
+
+Observers sums(const std::vector<int32_t>& sets) {
+  return observe::effective_keys | observe::distance | observe::first_key | observe::block_mass |
+         observe::near(kNearLeft, kNearRight) | observe::key_sets(sets, kSets);
+}
+
+// Sums over one row of weights, by the definition. Weights are exact to 3e-5, as below.
+void check_sums(const reference::Attention& r, const Insight& seen, int64_t at, int64_t h, int64_t i,
+                int64_t first_key, const std::string& what) {
+  const double* w = r.weights.data() + (h * r.lq + i) * r.lk;
+  double total = 0, squares = 0, distance = 0, near = 0, sets[kSets] = {};
+  for (int64_t j = 0; j < r.lk; ++j) {
+    const int64_t e = i + r.lk - r.lq - j;
+    total += w[j];
+    squares += w[j] * w[j];
+    distance += w[j] * static_cast<double>(std::abs(e));
+    if (e <= kNearLeft && e >= -kNearRight) near += w[j];
+    if (set_of(first_key + j) >= 0) sets[set_of(first_key + j)] += w[j];
+  }
+  EXPECT_NEAR(seen.effective_keys.data()[at], total == 0 ? 0 : total * total / squares,
+              3e-5 * (1 + static_cast<double>(r.lk)))
+      << what;
+  EXPECT_NEAR(seen.expected_distance.data()[at], distance, 3e-5 * static_cast<double>(r.lk + r.lq)) << what;
+  EXPECT_NEAR(seen.first_key_mass.data()[at], r.lk == 0 ? 0 : w[0], 3e-5) << what;
+  EXPECT_NEAR(seen.near_mass.data()[at], near, 3e-5) << what;
+  for (int64_t n = 0; n < kSets; ++n)
+    EXPECT_NEAR(seen.set_mass.data()[at * kSets + n], sets[n], 3e-5) << what;
+}
+
+void check_blocks(const reference::Attention& r, const Insight& seen, int64_t n, const std::string& what) {
+  const int64_t columns = (r.lk + 63) / 64, rows = (r.lq + 63) / 64;
+  ASSERT_EQ(seen.block_offsets.length(n), rows * columns);
+  for (int64_t h = 0; h < r.heads; ++h) {
+    std::vector<double> map(static_cast<size_t>(rows * columns));
+    for (int64_t i = 0; i < r.lq; ++i) {
+      for (int64_t j = 0; j < r.lk; ++j)
+        map[static_cast<size_t>(i / 64 * columns + j / 64)] +=
+            r.weights[static_cast<size_t>((h * r.lq + i) * r.lk + j)];
+    }
+    for (int64_t b = 0; b < rows * columns; ++b) {
+      EXPECT_NEAR(seen.block_mass.data()[(seen.block_offsets.begin(n) + b) * r.heads + h],
+                  map[static_cast<size_t>(b)], 1e-5 * (1 + map[static_cast<size_t>(b)]))
+          << what << " block " << b;
+    }
+  }
 }
 
 // Statistics of one row of weights, by the definition.
@@ -69,14 +136,18 @@ TEST(Observers, TellWhatTheWeightsAre) {
   for (const Isa isa : available_isas()) {
     const Isa before = current_isa();
     set_isa(isa);
-    for (int variant = 0; variant < 6; ++variant) {
+    for (int variant = 0; variant < kVariants; ++variant) {
       const Arrays a = make_arrays(problem_of(variant));
-      const Insight seen = attention(a.inputs, a.problem.spec, all).seen;
+      const std::vector<int32_t> sets = sets_of(a);
+      const Insight seen = attention(a.inputs, a.problem.spec, all | sums(sets)).seen;
       for (int64_t n = 0; n < a.q_offsets.count(); ++n) {
         reference::Attention r = make_reference(a, n);
         r.forward();
+        check_blocks(r, seen, n, a.problem.describe());
         for (int64_t h = 0; h < r.heads; ++h) {
           for (int64_t i = 0; i < r.lq; ++i) {
+            check_sums(r, seen, (a.q_offsets.begin(n) + i) * r.heads + h, h, i, a.k_offsets.begin(n),
+                       a.problem.describe() + " row " + std::to_string(i));
             check_row(r, seen, (a.q_offsets.begin(n) + i) * r.heads + h, h, i,
                       a.problem.describe() + " row " + std::to_string(i));
           }
@@ -98,11 +169,14 @@ TEST(Observers, NeverChangeABit) {
   for (const Isa isa : available_isas()) {
     const Isa before = current_isa();
     set_isa(isa);
-    for (int variant = 0; variant < 6; ++variant) {
+    for (int variant = 0; variant < kVariants; ++variant) {
       const Arrays a = make_arrays(problem_of(variant));
+      const std::vector<int32_t> sets = sets_of(a);
       const AttentionResult plain = attention(a.inputs, a.problem.spec);
-      for (const Observers& o : {observe::entropy, observe::max, observe::top_k(8), observe::key_mass,
-                                 observe::entropy | observe::max | observe::top_k(64) | observe::key_mass}) {
+      for (const Observers& o :
+           {observe::entropy, observe::max, observe::top_k(8), observe::key_mass, observe::effective_keys,
+            observe::near(3, 0), observe::block_mass, sums(sets),
+            observe::entropy | observe::max | observe::top_k(64) | observe::key_mass}) {
         const AttentionResult watched = attention(a.inputs, a.problem.spec, o);
         expect_same_bits(plain.out, watched.out, "out");
         expect_same_bits(plain.lse, watched.lse, "lse");
@@ -129,6 +203,17 @@ TEST(Observers, OnlyWhatWasAskedForIsDefined) {
   EXPECT_TRUE(seen.entropy.defined());
   EXPECT_TRUE(seen.lse.defined());
   EXPECT_FALSE(seen.max_weight.defined() || seen.top_k_keys.defined() || seen.key_mass.defined());
+}
+
+TEST(Observers, NamesWhatIsWrong) {
+  const Tensor x = Tensor::zeros({3, 1, 4});
+  EXPECT_ERROR(attention(x, x, x, {}, observe::near(3, -1)), ArgumentError,
+               "[attention_forward] expected near_left and near_right both >= 0, got 3 and -1");
+  const std::vector<int32_t> sets{0, 2, 1};
+  EXPECT_ERROR(attention(x, x, x, {}, observe::key_sets({sets.data(), 2}, 3)), ArgumentError,
+               "[attention_forward] expected the set of each of the 3 keys, got 2");
+  EXPECT_ERROR(attention(x, x, x, {}, observe::key_sets(sets, 2)), ArgumentError,
+               "[attention_forward] expected key sets in [-1, 2), got 2");
 }
 
 TEST(Rows, AreTheWeightsAndSumToOne) {

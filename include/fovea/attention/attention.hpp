@@ -64,6 +64,16 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
 Ragged attention_rows(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries);
 
+// An estimate of Insight::key_mass from the exact rows of `samples` queries of each sequence (all, where it
+// has fewer), drawn without replacement: mass = Lq·mean of the weights, with the standard error of that.
+// Costs samples / Lq of a pass over the scores, in float64. lse as attention_forward wrote it. ArgumentError
+// for fewer than 2 samples.
+struct SampledKeyMass {
+  Tensor mass, standard_error;  // [Tk, H]
+};
+SampledKeyMass sampled_key_mass(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse,
+                                int64_t samples, RandomKey key);
+
 // The result of attention over a part of the keys. Parts over disjoint keys combine into the whole, in any
 // grouping.
 struct SoftmaxState {

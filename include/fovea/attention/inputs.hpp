@@ -34,6 +34,25 @@ int64_t relative_bucket(int64_t distance, int64_t buckets, int64_t max_distance,
 // The row of `bias` for a distance, of either kind.
 int64_t relative_row(const RelativeBias& bias, int64_t distance);
 
+// What to put in place of a head's own attention, for explanation and sanity checks (Jain & Wallace, 2019;
+// Michel et al., 2019). Masks and dropout hold as ever. Backward gives the gradients of q, k and v through
+// what was put in place (all of v's; none of q and k but for kNone), and none of biases, sinks and scales.
+enum class HeadOverride : uint8_t {
+  kNone,
+  kUniform,   // equal weights on all keys that a query sees; no bias, no sink
+  kPermuted,  // key j is scored as if it were another key of the sequence; no gradient, backward refuses
+  kFrozen,    // weights from outside: softmax of log_weights over the keys that a query sees; no sink
+  kOff,       // knocked out: out 0, lse −∞, no gradient
+};
+
+struct AttentionOverride {
+  std::span<const HeadOverride> heads{};  // [H], or empty: no override
+  // kPermuted: key j of a sequence stands for key permutation[k_offsets.begin(n) + j], counted within the
+  // sequence. [Tk].
+  std::span<const int64_t> permutation{};
+  ScoresView<const float> log_weights{};  // kFrozen: [N, H, Lq, Lk] as a bias, natural logarithms; −∞ is 0
+};
+
 struct AttentionInputs {
   HeadsView<const float> q{};  // [Tq, H, D]
   HeadsView<const float> k{};  // [Tk, Hkv, D], Hkv divides H: query head h reads key head h / (H / Hkv)
@@ -52,6 +71,7 @@ struct AttentionInputs {
   // sequence and head ([N·H], heads innermost), as long as their sequences. The masks must outlive the call.
   std::span<const BlockMask> blocks{};
   std::span<const float> sinks{};  // [H] or empty: one more logit in each row's denominator, with no value
+  AttentionOverride override_heads{};  // through the same kernels, forward and backward
 };
 
 }  // namespace fovea

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
+#include "fovea/tensor/ragged.hpp"
 #include "fovea/tensor/tensor.hpp"
 
 namespace fovea {
@@ -14,10 +16,42 @@ struct Observers {
   bool max = false;
   bool key_mass = false;  // costs a second pass over the scores, about half of a forward
   int64_t top_k = 0;
+  bool effective_keys = false;
+  bool distance = false;
+  bool first_key = false;   // mass on the sequence's first key, where causal models park attention
+  bool block_mass = false;  // a coarse attention map
+  // Mass on the keys from i' − left to i' + right (spec.hpp); −1: not wanted.
+  int64_t near_left = -1, near_right = -1;
+  // Mass on named sets of keys: the set of each key of the packed batch, in [0, key_set_count), or −1.
+  std::span<const int32_t> key_sets{};
+  int64_t key_set_count = 0;
 
-  constexpr bool any() const { return entropy || max || key_mass || top_k > 0; }
+  constexpr bool near() const { return near_left >= 0 && near_right >= 0; }
+  // What is summed from the weights themselves.
+  constexpr bool weights() const {
+    return effective_keys || distance || first_key || block_mass || near() || key_set_count > 0;
+  }
+  constexpr bool any() const { return entropy || max || key_mass || top_k > 0 || weights(); }
+  // Of two windows or families of sets, the second stands.
   friend constexpr Observers operator|(const Observers& a, const Observers& b) {
-    return {a.entropy || b.entropy, a.max || b.max, a.key_mass || b.key_mass, std::max(a.top_k, b.top_k)};
+    Observers o = a;
+    o.entropy |= b.entropy;
+    o.max |= b.max;
+    o.key_mass |= b.key_mass;
+    o.top_k = std::max(a.top_k, b.top_k);
+    o.effective_keys |= b.effective_keys;
+    o.distance |= b.distance;
+    o.first_key |= b.first_key;
+    o.block_mass |= b.block_mass;
+    if (b.near()) {
+      o.near_left = b.near_left;
+      o.near_right = b.near_right;
+    }
+    if (b.key_set_count > 0) {
+      o.key_sets = b.key_sets;
+      o.key_set_count = b.key_set_count;
+    }
+    return o;
   }
 };
 
@@ -30,6 +64,18 @@ inline constexpr Observers key_mass{.key_mass = true};
 constexpr Observers top_k(int64_t k) {
   return {.top_k = k};
 }
+inline constexpr Observers effective_keys{.effective_keys = true};
+inline constexpr Observers distance{.distance = true};
+inline constexpr Observers first_key{.first_key = true};
+inline constexpr Observers block_mass{.block_mass = true};
+// Mass on the keys i' − left … i' + right of query i, both >= 0.
+constexpr Observers near(int64_t left, int64_t right) {
+  return {.near_left = left, .near_right = right};
+}
+// Mass on named sets of keys, 1 <= count <= 64; sets [Tk] must outlive the call.
+constexpr Observers key_sets(std::span<const int32_t> sets, int64_t count) {
+  return {.key_sets = sets, .key_set_count = count};
+}
 }  // namespace observe
 
 // What was seen; weights are those before dropout. Only what was asked for is defined.
@@ -40,8 +86,18 @@ struct Insight {
   Tensor max_weight;  // [T, H] the largest weight of a key; 0 without keys
   Tensor max_key;     // [T, H] int64, its index; −1 without keys
   Tensor top_k_keys;  // [T, H, k] int64, strongest first; −1 where the row has fewer keys
-  Tensor top_k_weights;  // [T, H, k]; 0 there
-  Tensor key_mass;       // [Tk, H]: Σ over the queries of the weight on this key, per query head
+  Tensor top_k_weights;   // [T, H, k]; 0 there
+  Tensor key_mass;        // [Tk, H]: Σ over the queries of the weight on this key, per query head
+  Tensor effective_keys;  // [T, H] (Σp)² / Σp² over the keys: 1 where one key has all, n where n share; 0
+                          // without
+  Tensor expected_distance;  // [T, H] Σ p·|i' − j|, tokens
+  Tensor first_key_mass;     // [T, H] the weight on the sequence's first key
+  Tensor near_mass;          // [T, H] Σ of the weights on the keys from i' − left to i' + right
+  Tensor set_mass;           // [T, H, sets] Σ of the weights on the keys of each set
+  // Σ over 64 queries (rows) of the weights on 64 keys (columns): element (row·⌈Lk / 64⌉ + column, h) of
+  // sequence n from block_offsets.begin(n) on.
+  Tensor block_mass;  // [Σ ⌈Lq / 64⌉·⌈Lk / 64⌉, H]
+  Offsets block_offsets;
 };
 
 }  // namespace fovea

@@ -20,7 +20,7 @@ struct AttentionShape {
   DType dtype = DType::kF32;   // of q, k and v: float32, bfloat16 or float16
   bool distance_bias = false;  // ALiBi or relative buckets; of a backward: whose gradient is wanted
   bool backward = false;       // the gradients' call
-  bool masks = false;          // a bias of any shape, a boolean mask, or block masks
+  bool masks = false;          // a bias of any shape, a boolean mask, block masks, or overridden heads
   bool head_scales = false;    // a scale a head
 };
 
