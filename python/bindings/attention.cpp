@@ -202,7 +202,13 @@ void bind_attention(nb::module_& m) {
       .def_rw("entropy", &Observers::entropy)
       .def_rw("max", &Observers::max)
       .def_rw("key_mass", &Observers::key_mass)
-      .def_rw("top_k", &Observers::top_k);
+      .def_rw("top_k", &Observers::top_k)
+      .def_rw("effective_keys", &Observers::effective_keys)
+      .def_rw("distance", &Observers::distance)
+      .def_rw("first_key", &Observers::first_key)
+      .def_rw("near_left", &Observers::near_left)
+      .def_rw("near_right", &Observers::near_right)
+      .def_rw("block_mass", &Observers::block_mass);
   AttentionCall<float>::bind(m, "AttentionCall_float32");
   AttentionCall<double>::bind(m, "AttentionCall_float64");
   AttentionCall<BFloat16>::bind(m, "AttentionCall_bfloat16");

@@ -20,6 +20,11 @@ inline nanobind::dict to_dict(const Tensor& lse, const Insight& seen) {
   keep("top_k_indices", seen.top_k_keys);
   keep("top_k_weights", seen.top_k_weights);
   keep("key_mass", seen.key_mass);
+  keep("effective_keys", seen.effective_keys);
+  keep("distance", seen.expected_distance);
+  keep("first_key_mass", seen.first_key_mass);
+  keep("near_mass", seen.near_mass);
+  keep("block_mass", seen.block_mass);
   return found;
 }
 

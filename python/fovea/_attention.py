@@ -81,8 +81,9 @@ def attention(
         How float32 arrays are multiplied: in float32; as three bfloat16 products, where that is faster; rounded to
         bfloat16, where the processor multiplies those. Sums are float32. ``fovea info --attention`` tells what runs.
     observe : list of names
-        ``"entropy"``, ``"max"``, ``"key_mass"``, ``"top_k:8"``; also an empty list gives an :class:`Insight`, with
-        the lse and exact rows on demand. The output has the same bits with and without.
+        ``"entropy"``, ``"max"``, ``"key_mass"``, ``"top_k:8"``, ``"effective_keys"``, ``"distance"``,
+        ``"first_key"``, ``"near:left,right"``, ``"block_mass"``; also an empty list gives an :class:`Insight`, with the
+        lse and exact rows on demand. The output has the same bits with and without.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from fovea._blocks import lookup
 from fovea._kinds import aligned, fail, to_numpy
 
 MAX_WIDTH = 1024
+TILE = 64  # of block masses
 HEADS_FIRST, TOKENS_FIRST = _fovea.Layout.heads_first, _fovea.Layout.tokens_first
 
 
@@ -58,6 +59,7 @@ class Call:
             (b - a, d - c)
             for a, b, c, d in zip(self.q_offsets, self.q_offsets[1:], self.k_offsets, self.k_offsets[1:])
         ]
+        self.lengths = lengths
         wanted = (len(lengths), heads, max((n for n, _ in lengths), default=0), max((n for _, n in lengths), default=0))
         form = "[N, H, longest q, longest k]" if self.packed else "[B, H, Lq, Lk]"
         if scale is not None and given.scale is not None:
@@ -150,6 +152,16 @@ class Call:
     def rows_first_undone(self, x: np.ndarray) -> np.ndarray:
         """[B, H, L, …] as the engine's [T, H, …]."""
         return x if self.packed else x.swapaxes(1, 2).reshape(x.shape[0] * x.shape[2], x.shape[1], *x.shape[3:])
+
+    def block_maps(self, x: np.ndarray) -> Any:
+        """[Σ ⌈Lq/64⌉·⌈Lk/64⌉, H] as [B, H, rows, columns], packed a list of [H, rows, columns]."""
+        shapes = [(-(-lq // TILE), -(-lk // TILE)) for lq, lk in self.lengths]
+        heads = self.q_shape[1]
+        if not self.packed:
+            rows, columns = -(-self.q_shape[2] // TILE), -(-self.k_shape[2] // TILE)
+            return x.reshape(self.q_shape[0], rows, columns, heads).transpose(0, 3, 1, 2)
+        begins = np.concatenate([[0], np.cumsum([r * c for r, c in shapes])]).astype(int)
+        return [x[a:b].reshape(*s, heads).transpose(2, 0, 1) for a, b, s in zip(begins, begins[1:], shapes)]
 
     @property
     def query_count(self) -> int:

@@ -142,6 +142,8 @@ def attention_decode(
         fail(f"expected a cache for each of the {len(offsets) - 1} sequences, got {len(given)}", "attention_decode")
     chosen = options.Options.of(scale=scale, causal=causal, window=window, softcap=softcap)
     wishes = options.Observe() if observe is None else options.observe(observe)
+    if "block_mass" in wishes:
+        fail("expected observe without block_mass, which is a map of many queries", "attention_decode")
     spec = _fovea.AttentionSpec()
     spec.causal = chosen.causal
     spec.window_left, spec.window_right = chosen.left, chosen.right

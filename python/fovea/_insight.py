@@ -12,8 +12,22 @@ from fovea._kinds import fail
 if TYPE_CHECKING:
     from fovea._call import Call
 
-# What `observe` accepts, and the attributes it fills.
-OBSERVERS = {"entropy": ("entropy",), "max": ("max", "max_key"), "key_mass": ("key_mass",), "top_k": ("top_k",)}
+# What `observe` accepts, and the attributes it fills; FORMS is what follows a name that has numbers.
+OBSERVERS = {
+    "entropy": ("entropy",),
+    "max": ("max", "max_key"),
+    "key_mass": ("key_mass",),
+    "top_k": ("top_k",),
+    "effective_keys": ("effective_keys",),
+    "distance": ("distance",),
+    "first_key": ("first_key_mass",),
+    "near": ("near_mass",),
+    "block_mass": ("block_mass",),
+}
+FORMS = {"top_k": ":k", "near": ":left,right"}
+EXAMPLES = {"top_k": "top_k:8", "near": "near:16,0"}
+# Statistics of each query.
+ROWS = ("entropy", "max", "max_key", "effective_keys", "distance", "first_key_mass", "near_mass")
 
 
 class TopK(NamedTuple):
@@ -43,6 +57,17 @@ class Insight:
         ``[B, H, Lk]``, packed ``[Tk, H]``: the sum over queries of the weight on each key (``"key_mass"``)
     top_k
         :class:`TopK`: the k strongest keys of each query (``"top_k:8"``)
+    effective_keys
+        (Σw)² / Σw²: 1 where one key has all, n where n keys share (``"effective_keys"``)
+    distance
+        Σ w·|i − j|, in tokens, aligned to the end (``"distance"``)
+    first_key_mass
+        the weight on the sequence's first key, where causal models park attention (``"first_key"``)
+    near_mass
+        of the keys from i − left to i + right (``"near:16,0"``)
+    block_mass
+        ``[B, H, ⌈Lq/64⌉, ⌈Lk/64⌉]``, packed a list of them: weights summed over 64 queries and 64 keys, a coarse map
+        (``"block_mass"``)
     """
 
     def __init__(self, call: Call, seen: dict[str, Any], wrap: Any):
@@ -51,7 +76,7 @@ class Insight:
         self._wrap = wrap
         self._shown: dict[str, Any] = {}
         self.lse = wrap(call.rows_first(seen["lse"]))
-        for name in ("entropy", "max", "max_key"):
+        for name in ROWS:
             if name in seen:
                 self._shown[name] = wrap(call.rows_first(seen[name]))
         if "key_mass" in seen:
@@ -61,12 +86,16 @@ class Insight:
                 wrap(call.rows_first(seen["top_k_indices"])), wrap(call.rows_first(seen["top_k_weights"]))
             )
 
+        if "block_mass" in seen:
+            maps = call.block_maps(seen["block_mass"])
+            self._shown["block_mass"] = [wrap(m) for m in maps] if isinstance(maps, list) else wrap(maps)
+
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_shown", {}):
             return self._shown[name]
         for observer, attributes in OBSERVERS.items():
             if name in attributes:
-                wish = "top_k:8" if observer == "top_k" else observer
+                wish = EXAMPLES.get(observer, observer)
                 raise AttributeError(f"{name} was not observed; call attention(..., observe=['{wish}'])")
         raise AttributeError(f"Insight has no attribute '{name}'")
 

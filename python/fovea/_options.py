@@ -11,7 +11,7 @@ import numpy as np
 
 from fovea import _fovea
 from fovea._blocks import BlockMask
-from fovea._insight import OBSERVERS
+from fovea._insight import FORMS, OBSERVERS
 from fovea._kinds import dtype_of, fail, to_numpy
 
 SCORES = ("scaled_dot", "dot", "cosine", "neg_sq_l2")
@@ -195,38 +195,54 @@ def list_or_array(name: str, value: Any, what: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Observe:
-    """What `observe` asked for."""
+    """What `observe` asked for: names as people wrote them, without lse, which is always there."""
 
-    entropy: bool = False
-    max: bool = False
-    key_mass: bool = False
-    top_k: int = 0
+    names: tuple[str, ...] = ()
+
+    def number(self, name: str) -> list[int]:
+        """What stands behind the colon of a name; empty where the name was not given."""
+        for given in self.names:
+            head, _, rest = given.partition(":")
+            if head == name:
+                return [int(x) for x in rest.split(",")] if rest else []
+        return []
+
+    def __contains__(self, name: str) -> bool:
+        return any(given.partition(":")[0] == name for given in self.names)
 
 
 def observers(wishes: Observe) -> Any:
     """As the engine takes them."""
     result = _fovea.Observers()
-    for name in ("entropy", "max", "key_mass", "top_k"):
-        setattr(result, name, getattr(wishes, name))
+    for name in wishes.names:
+        head = name.partition(":")[0]
+        if head == "top_k":
+            result.top_k = wishes.number(name="top_k")[0]
+        elif head == "near":
+            result.near_left, result.near_right = wishes.number("near")
+        else:
+            setattr(result, head, True)
     return result
 
 
 def observe(value: Any) -> Observe:
+    forms = ", ".join(name + FORMS.get(name, "") for name in OBSERVERS)
     if not isinstance(value, (list, tuple)):
-        fail(f"expected observe as a list out of {', '.join(OBSERVERS)}:k, got {value!r}")
-    wishes: dict[str, Any] = {}
+        fail(f"expected observe as a list out of lse, {forms}, got {value!r}")
+    names: dict[str, str] = {}
     for wish in value:
         if not isinstance(wish, str):
             fail(f"expected observe as a list of names, got {wish!r}")
-        name, colon, count = wish.partition(":")
+        name, colon, numbers = wish.partition(":")
         if name == "lse" and not colon:
-            continue  # always there
-        if name not in OBSERVERS or bool(colon) != (name == "top_k"):
-            fail(f"expected observe's names out of lse, {', '.join(OBSERVERS)}:k, got {wish!r}")
+            continue
+        if name not in OBSERVERS or bool(colon) != (name in FORMS):
+            fail(f"expected observe's names out of lse, {forms}, got {wish!r}")
         if colon:
-            if not count.isascii() or not count.isdigit() or not 1 <= int(count[:9]) <= MAX_TOP_K:
-                fail(f"expected observe's top_k:k with k in [1, {MAX_TOP_K}], got {wish!r}")
-            wishes[name] = int(count)
-        else:
-            wishes[name] = True
-    return Observe(**wishes)
+            found = [int(x[:9]) if x.isascii() and x.isdigit() else -1 for x in numbers.split(",")]
+            least, most, count = (1, MAX_TOP_K, 1) if name == "top_k" else (0, 10**9, 2)
+            if len(found) != count or not all(least <= x <= most for x in found):
+                fail(f"expected observe's {name}{FORMS[name]} with numbers in [{least}, {most}], got {wish!r}")
+            wish = f"{name}:{','.join(map(str, found))}"
+        names[name] = wish
+    return Observe(tuple(names.values()))

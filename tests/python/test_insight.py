@@ -79,3 +79,36 @@ def test_plots_show_heat_map_entropy_and_mass(watched, tmp_path):
     assert seen.plot(max_size=8).axes[0].images[0].get_array().shape == (8, 40)
     with pytest.raises(ValueError, match=r"expected head in \[0, 4\), got 4"):
         seen.plot(head=4)
+
+
+def test_observers_of_where_attention_goes():
+    rng = np.random.default_rng(7)
+    q, k, v = normal(rng, 2, 4, 70, 16), normal(rng, 2, 2, 90, 16), normal(rng, 2, 2, 90, 8)
+    wishes = ["effective_keys", "distance", "first_key", "near:5,2", "block_mass"]
+    out, seen = fovea.attention(q, k, v, causal=True, observe=wishes)
+    assert out.tobytes() == fovea.attention(q, k, v, causal=True).tobytes()
+    ref = reference.attention(q, k, v, causal=True)
+    w, bound = ref.weights, 2 * reference.tolerance(q, k, v, ref, 0.25)
+    i, j = reference.places(70, 90)
+    np.testing.assert_allclose(seen.effective_keys, 1 / (w**2).sum(-1), rtol=90 * bound)
+    np.testing.assert_allclose(seen.distance, (w * abs(i - j)).sum(-1), rtol=0, atol=90 * bound)
+    np.testing.assert_allclose(seen.first_key_mass, w[..., 0], rtol=0, atol=bound)
+    near = (j >= i - 5) & (j <= i + 2)
+    np.testing.assert_allclose(seen.near_mass, (w * near).sum(-1), rtol=0, atol=8 * bound)
+    padded = np.pad(w, ((0, 0), (0, 0), (0, 58), (0, 38))).reshape(2, 4, 2, 64, 2, 64).sum((3, 5))
+    np.testing.assert_allclose(seen.block_mass, padded, rtol=0, atol=64 * 64 * bound)
+
+
+def test_packed_block_masses_are_a_map_for_each_sequence():
+    q = normal(np.random.default_rng(8), 170, 2, 8)
+    _, seen = fovea.attention(q, q, q, q_offsets=[0, 70, 70, 170], observe=["block_mass", "near:0,0"])
+    assert [m.shape for m in seen.block_mass] == [(2, 2, 2), (2, 0, 0), (2, 2, 2)]
+    np.testing.assert_allclose(seen.block_mass[2].sum(axis=(1, 2)), 100, rtol=1e-5)
+    assert seen.near_mass.shape == (170, 2)
+
+
+@pytest.mark.parametrize("wish", ["near:1", "near:a,b", "near:-1,2", "near", "distance:3", "top_k:", "top_k:1,2"])
+def test_misspelt_observers_are_named(wish):
+    q = np.ones((1, 1, 2, 4), np.float32)
+    with pytest.raises(ValueError, match=r"\[attention\] expected observe's"):
+        fovea.attention(q, q, q, observe=[wish])

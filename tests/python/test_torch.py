@@ -139,11 +139,11 @@ def test_the_operators_keep_pytorchs_contract():
     options = ("scaled_dot", "softmax", None, True, -1, -1, 0.0, 0.0, 0, "strict", 0)
     bias = torch.randn(4, 1, 12, requires_grad=True)
     arrays = (bias, None, sinks, None, torch.ones(9, 12, dtype=torch.bool), None, None, None)
-    torch.library.opcheck(torch.ops.fovea.attention.default, (q, k, v, *arrays, *options, True, True, True, 3))
+    torch.library.opcheck(torch.ops.fovea.attention.default, (q, k, v, *arrays, *options, "entropy|max|key_mass|top_k:3|near:2,0|block_mass"))
     packed = [x.transpose(1, 2).reshape(-1, *x.shape[1::2]).detach() for x in (q, k, v)]
     offsets = torch.tensor([0, 9, 18]), torch.tensor([0, 12, 24])
     arrays = (*[None] * 5, *offsets, None)
-    torch.library.opcheck(torch.ops.fovea.attention.default, (*packed, *arrays, *options, False, False, True, 0))
+    torch.library.opcheck(torch.ops.fovea.attention.default, (*packed, *arrays, *options, "key_mass|distance"))
 
 
 def test_the_second_gradient_says_that_it_is_not_there():

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from fovea import _blocks
 from fovea import _options as options
-from fovea._call import Call
-from fovea._insight import Insight
+from fovea._call import TILE, Call
+from fovea._insight import OBSERVERS, ROWS, Insight
 from fovea._kinds import dtype_of, fail, from_numpy, to_numpy
 
 # The order of what the operator gives after out and lse, as far as it was asked for.
-SEEN = ("entropy", "max", "max_key", "key_mass", "top_k_indices", "top_k_weights")
+SEEN = (*(name for name in ROWS), "key_mass", "top_k_indices", "top_k_weights", "block_mass")
+OBSERVER_OF = {x: name for name, found in OBSERVERS.items() for x in found} | {
+    "top_k_indices": "top_k",
+    "top_k_weights": "top_k",
+}
 
 
 def needed(q: Tensor, k: Tensor, v: Tensor, arrays: dict[str, Any]) -> bool:
@@ -52,10 +56,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
         given.seed,
         given.precision,
         given.blocks,
-        wished.entropy,
-        wished.max,
-        wished.key_mass,
-        wished.top_k,
+        "|".join(wished.names),
     )
     if wishes is None:
         return results[0]
@@ -118,13 +119,24 @@ def insight(q: Any, k: Any, v: Any, given: Any, tensors: Any, wished: options.Ob
     call = make_call(q.detach(), k.detach(), v.detach(), given, {n: x.detach() for n, x in tensors.items()})
     raw = {"lse": call.rows_first_undone(to_numpy(results[1], "lse"))}
     for name, x in zip(names_of(wished), results[2:]):
-        raw[name] = call.rows_first_undone(to_numpy(x, name))
+        found = to_numpy(x, name)
+        raw[name] = found if name == "block_mass" else call.rows_first_undone(found)
     return Insight(call, raw, lambda x: from_numpy(x, "torch"))
 
 
 def names_of(wished: options.Observe) -> List[str]:
-    asked = {"entropy": wished.entropy, "max": wished.max, "max_key": wished.max, "key_mass": wished.key_mass}
-    return [name for name in SEEN if (wished.top_k > 0 if name.startswith("top_k") else asked[name])]
+    return [name for name in SEEN if OBSERVER_OF[name] in wished]
+
+
+def wished_of(text: str) -> options.Observe:
+    return options.Observe(tuple(text.split("|")) if text else ())
+
+
+def placed(call: Call, name: str, x: np.ndarray) -> np.ndarray:
+    """As the operator gives it: in the caller's layout; block masses as the engine has them."""
+    if name == "block_mass":
+        return x
+    return call.keys_first(x) if name == "key_mass" else call.rows_first(x)
 
 
 def make_call(q: Tensor, k: Tensor, v: Tensor, given: options.Options, tensors: dict[str, Tensor]) -> Call:
@@ -159,21 +171,17 @@ def attention_op(
     seed: int,
     precision: str,
     blocks: int,
-    entropy: bool,
-    max: bool,
-    key_mass: bool,
-    top_k: int,
+    observe: str,
 ) -> List[Tensor]:
     given = options.Options(
         score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision, blocks
     )
     call = make_call(q, k, v, given, arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, drawn))
-    wished = options.Observe(entropy, max, key_mass, top_k)
+    wished = wished_of(observe)
     out, seen = call.forward(wished)
     results = [from_numpy(out, "torch", call.dtype), from_numpy(call.rows_first(seen["lse"]), "torch")]
     for name in names_of(wished):
-        place = call.keys_first if name == "key_mass" else call.rows_first
-        results.append(from_numpy(place(seen[name]), "torch"))
+        results.append(from_numpy(placed(call, name, seen[name]), "torch"))
     return results
 
 
@@ -190,9 +198,18 @@ def _tokens_first(shape, dtype):
     return torch.empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
 
 
+def _tiles(q, k, q_offsets, k_offsets):
+    """Block masses of a call; a number that only the run knows where sequences are packed."""
+    if q.dim() == 4:
+        return q.shape[0] * -(-q.shape[2] // TILE) * -(-k.shape[2] // TILE)
+    if q_offsets is None:
+        return -(-q.shape[0] // TILE) * -(-k.shape[0] // TILE)
+    return torch.library.get_ctx().new_dynamic_size()
+
+
 @attention_op.register_fake
 def _(q, k, v, *rest):
-    entropy, max, key_mass, top_k = rest[-4:]
+    wished = wished_of(rest[-1])
     rows = q.shape[:-1]
     keys = (k.shape[0], q.shape[1], *([] if k.dim() == 3 else [k.shape[2]]))
     real = torch.float64 if q.dtype == torch.float64 else torch.float32
@@ -201,8 +218,11 @@ def _(q, k, v, *rest):
         return torch.empty(shape, dtype=dtype) if q.dim() == 3 else _tokens_first(shape, dtype)
 
     results = [_like(q, (*rows, v.shape[-1])), statistic(rows, real)]
-    for name in names_of(options.Observe(entropy, max, key_mass, top_k)):
-        shape = keys if name == "key_mass" else (*rows, top_k) if name.startswith("top_k") else rows
+    for name in names_of(wished):
+        if name == "block_mass":
+            results.append(torch.empty((_tiles(q, k, *rest[5:7]), q.shape[1]), dtype=real))
+            continue
+        shape = keys if name == "key_mass" else (*rows, *wished.number("top_k")) if name.startswith("top_k") else rows
         results.append(statistic(shape, torch.int64 if name in ("max_key", "top_k_indices") else real))
     return results
 
@@ -258,7 +278,7 @@ def _(dout, q, k, v, *rest):
 def _keep(ctx, inputs, output):
     count = 3 + len(options.ARRAYS)
     ctx.save_for_backward(*inputs[:count], output[0], output[1])
-    ctx.options = inputs[count:-4]
+    ctx.options = inputs[count:-1]
     ctx.blocks = _blocks.lookup(ctx.options[-1])  # kept until backward
 
 
@@ -269,7 +289,7 @@ def _backward(ctx, gradients):
     for i in range(len(options.ARRAYS)):
         has = i < len(options.DIFFERENTIABLE) and rest[i] is not None
         given.append(results.pop(0) if has else None)
-    return (*given, *[None] * (len(ctx.options) + 4))
+    return (*given, *[None] * (len(ctx.options) + 1))
 
 
 attention_op.register_autograd(_backward, setup_context=_keep)
