@@ -38,6 +38,7 @@ class Setup {
   }
   AttentionSpec& spec() { return spec_; }
   AttentionInputs& inputs() { return inputs_; }
+  AttentionGradients& gradients() { return gradients_; }
 
   void forward(const Observers& observers = {}, Insight* seen = nullptr) {
     attention_forward(inputs_, spec_, heads<float>(out_.data()), lse_.data(), observers, seen);
@@ -97,34 +98,69 @@ class Setup {
 };
 
 enum class Pass { kForward, kBackward, kBoth };
+enum class Option { kNone, kDropout, kAlibi, kBias, kMask, kBlocks };
 
-void run(benchmark::State& state, const Case& c, Pass pass, int threads, Observers observers, float dropout,
-         bool alibi) {
+// What an option points into. Bias and mask are of all scores, shared by sequences and heads; the mask hides
+// a random tenth; the block mask is Big Bird's, and flops count its live pairs.
+struct OptionArrays {
+  std::vector<float> slopes, bias, dbias;
+  std::vector<uint8_t> mask;
+  std::vector<BlockMask> blocks;
+
+  OptionArrays(Option option, const Case& c, AttentionInputs& inputs, AttentionSpec& spec) {
+    Random random(11);
+    const std::array<int64_t, 4> held{1, 1, c.length, c.length},
+        dims{c.sequences, c.heads, c.length, c.length};
+    const auto size = static_cast<size_t>(c.length * c.length);
+    if (option == Option::kDropout) spec.dropout = 0.1f;
+    if (option == Option::kAlibi) {
+      slopes.assign(static_cast<size_t>(c.heads), 0.1f);
+      inputs.alibi_slopes = slopes;
+    }
+    if (option == Option::kBias) {
+      for (size_t i = 0; i < size; ++i) bias.push_back(random.uniform());
+      dbias.resize(size);
+      inputs.bias = broadcast_scores<const float>(bias.data(), held, dims);
+    }
+    if (option == Option::kMask) {
+      for (size_t i = 0; i < size; ++i) mask.push_back(random.below(10) == 0 ? 0 : 1);
+      inputs.mask = broadcast_scores<const uint8_t>(mask.data(), held, dims);
+    }
+    if (option == Option::kBlocks) {
+      blocks.push_back(big_bird(c.length, 64, 1, 3, 2, {7, 0}));
+      inputs.blocks = blocks;
+    }
+  }
+};
+
+void run(benchmark::State& state, const Case& c, Pass pass, int threads, Observers observers, Option option) {
   set_num_threads(threads);
   Setup setup(c);
-  setup.spec().dropout = dropout;
-  const std::vector<float> slopes(static_cast<size_t>(c.heads), 0.1f);
-  if (alibi) setup.inputs().alibi_slopes = slopes;
-  if (dropout == 0) setup.check();
+  OptionArrays arrays(option, c, setup.inputs(), setup.spec());
+  if (option == Option::kBias)
+    setup.gradients().dbias = {arrays.dbias.data(), setup.inputs().bias.dims, setup.inputs().bias.strides};
+  const double live = arrays.blocks.empty() ? 1.0
+                                            : static_cast<double>(arrays.blocks[0].pairs()) /
+                                                  static_cast<double>(c.length * c.length);
+  if (option != Option::kDropout) setup.check();
   setup.forward();
   Insight seen;
   double work = 0;
   for (auto _ : state) {
     if (pass != Pass::kBackward) setup.forward(observers, observers.any() ? &seen : nullptr);
     if (pass != Pass::kForward) setup.backward();
-    work += setup.flops() * (pass == Pass::kForward ? 1.0 : pass == Pass::kBackward ? 2.5 : 3.5);
+    work += live * setup.flops() * (pass == Pass::kForward ? 1.0 : pass == Pass::kBackward ? 2.5 : 3.5);
   }
   state.counters["GFLOPS"] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsRate);
 }
 
 void add(const Case& c, Pass pass, int threads, Observers observers = {}, const char* extra = "",
-         float dropout = 0, bool alibi = false) {
+         Option option = Option::kNone) {
   const char* names[] = {"forward", "backward", "both"};
   const std::string name = fmt::format("{}{}/L{}/D{}/{}/threads{}", names[static_cast<int>(pass)], extra,
                                        c.length, c.width, c.causal ? "causal" : "dense", threads);
-  auto* registered = benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-    run(state, c, pass, threads, observers, dropout, alibi);
-  });
+  auto* registered = benchmark::RegisterBenchmark(
+      name.c_str(), [=](benchmark::State& state) { run(state, c, pass, threads, observers, option); });
   registered->Unit(benchmark::kMicrosecond);
   if (threads > 1)
     registered->UseRealTime();  // one thread is timed by its own clock, whatever else the machine does
@@ -146,10 +182,16 @@ void register_all() {
   const Case c{1, 1024, 6, 64, false};
   add(c, Pass::kForward, 1, observe::entropy | observe::max, "+statistics");
   add(c, Pass::kForward, 1, observe::top_k(8), "+top8");
+  add(c, Pass::kForward, 1, observe::effective_keys, "+effective_keys");
+  add(c, Pass::kForward, 1, observe::distance, "+distance");
+  add(c, Pass::kForward, 1, observe::block_mass, "+block_mass");
   add(c, Pass::kForward, 1, observe::key_mass, "+key_mass");
   for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
-    add(c, pass, 1, {}, "+dropout", 0.1f);
-    add(c, pass, 1, {}, "+alibi", 0, true);
+    add(c, pass, 1, {}, "+dropout", Option::kDropout);
+    add(c, pass, 1, {}, "+alibi", Option::kAlibi);
+    add(c, pass, 1, {}, "+bias", Option::kBias);
+    add(c, pass, 1, {}, "+mask", Option::kMask);
+    add({1, 4096, 2, 64, false}, pass, 1, {}, "+big_bird", Option::kBlocks);
   }
 }
 
