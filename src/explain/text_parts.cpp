@@ -44,6 +44,7 @@ void add_relevance(nn::Module& model, Reading& reading, const Explained& what,
   }
   if (!with_occlusion) return;
   std::vector<int64_t> words;
+  words.reserve(example.tokens.size());
   for (const PageToken& token : example.tokens) words.push_back(token.word);
   example.relevance.push_back(
       {"occlusion", "Fall of the probability of " + what.name + " when the token's word is left out.",
