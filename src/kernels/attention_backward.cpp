@@ -202,16 +202,20 @@ void borrow_rows(const float* x, int64_t stride, int64_t rows, int64_t width, bo
   copy_rows(x, stride, rows, width, copy, ld);
 }
 
+void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
+  block.rows = std::min(kBlock, h.q_length - row);
+  block.columns = (block.rows + kLanes - 1) / kLanes;
+  for (int64_t c = 0; c < block.columns; ++c)
+    block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
+}
+
 // Packs the block's queries and output gradients both ways, and fetches lse and δ.
 void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
                  const Workspace& w, QueryBlock& block) {
   const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
   const float* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
-  block.rows = std::min(kBlock, h.q_length - row);
-  block.columns = (block.rows + kLanes - 1) / kLanes;
   for (int64_t c = 0; c < block.columns; ++c) {
-    QueryColumn& q = block.column[c];
-    q = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
+    const QueryColumn q = block.column[c];
     const int64_t panel = c / 2, lane = c % 2 * kLanes;
     const float* column_dout = dout + c * kLanes * task.dout_stride;
     pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
@@ -419,7 +423,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     const AttentionHead& h = task.heads[head];
     for (int64_t row = 0; row < h.q_length; row += kBlock) {
       QueryBlock block;
-      begin_block(task, h, head, row, w, block);
+      place_block(h, row, block);
       int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
       int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
       if (rows.direct) {  // keys that nobody sees are written too
@@ -429,7 +433,9 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
       const auto next = [&](int64_t first) {
         return rows.direct ? first : next_block(h, row, row + block.rows, first);
       };
-      for (int64_t first = next(begin); first < end; first = next(first + kKeyBlock)) {
+      begin = next(begin);
+      if (begin < end) begin_block(task, h, head, row, w, block);
+      for (int64_t first = begin; first < end; first = next(first + kKeyBlock)) {
         const int64_t at = first - task.k_begin;
         KeyRows here = rows;
         here.k += at * rows.ldk;
