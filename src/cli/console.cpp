@@ -57,7 +57,9 @@ void Console::restart(const ProgressEvent& event, double now) {
 void Console::progress(const ProgressEvent& event) {
   if (options_.quiet) return;
   const double now = now_();
-  if (event.stage != stage_ || event.done < first_done_) restart(event, now);
+  // Counting from the beginning again: the next model of a comparison.
+  if (event.stage != stage_ || event.done < last_done_) restart(event, now);
+  last_done_ = event.done;
   if (!event.message.empty()) print_line(event.message);
   const bool finished = event.total > 0 && event.done >= event.total && !finished_;
   const double interval = options_.terminal ? kTerminalInterval : kPlainInterval;

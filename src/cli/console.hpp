@@ -46,6 +46,7 @@ class Console : public ProgressSink, public LogSink {
   double (*now_)();
   std::string stage_;
   int64_t first_done_ = 0;  // where this stage began: a resumed run does not begin at 0
+  int64_t last_done_ = 0;
   int64_t first_tokens_ = 0;
   double stage_start_ = 0;
   double last_shown_ = -1e9;

@@ -1,5 +1,6 @@
 #include "cli/console.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -63,6 +64,21 @@ TEST_F(ConsoleTest, PlainLinesComeEveryFewSeconds) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;  // at 5 s, at 10 s, at the end
   EXPECT_EQ(text.find('\r'), std::string::npos);
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
+}
+
+TEST_F(ConsoleTest, TheNextModelOfAComparisonIsTimedFromItsOwnBeginning) {
+  {
+    Console console = make({});
+    for (int step = 0; step <= 100; ++step) {
+      test_clock = step;  // a slow model: 1 step a second
+      console.progress({.stage = "train", .done = step, .total = 100, .loss = 1.0});
+    }
+    for (int step = 0; step <= 60; ++step) {
+      test_clock = 100 + step * 0.1;  // a fast one: 10 steps a second
+      console.progress({.stage = "train", .done = step, .total = 100, .loss = 1.0});
+    }
+  }
+  EXPECT_THAT(written(), testing::EndsWith("train  50/100 (50 %)  loss 1.000  ETA 0:05\n"));
 }
 
 TEST_F(ConsoleTest, TerminalRewritesOneLineAndKeepsMessages) {
