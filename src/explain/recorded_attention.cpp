@@ -40,8 +40,15 @@ RecordedAttention::RecordedAttention(const AttentionInputs& inputs, const Attent
       spec_(spec),
       slopes_(inputs.alibi_slopes.begin(), inputs.alibi_slopes.end()),
       sinks_(inputs.sinks.begin(), inputs.sinks.end()),
+      scales_(inputs.scales.begin(), inputs.scales.end()),
       relative_(inputs.relative) {
   const int64_t count = heads(), tokens = q_.dim(1);
+  check_argument(
+      inputs.bias.data == nullptr && inputs.mask.data == nullptr && inputs.blocks.empty() &&
+          inputs.override_heads.heads.empty(),
+      kCall,
+      "expected a call without bias, mask, block mask and override: those arrays are not copied, and "
+      "may be gone when rows are asked for");
   check_argument(static_cast<int64_t>(lse.size()) == tokens * count, kCall,
                  "expected lse [{}, {}], got {} elements", tokens, count, lse.size());
   check_argument(k_.dim(0) > 0 && count % k_.dim(0) == 0, kCall,
@@ -77,6 +84,7 @@ void RecordedAttention::rows(int64_t head, int64_t begin, int64_t end, float* ou
   inputs.k_offsets = k_offsets_;
   if (!slopes_.empty()) inputs.alibi_slopes = {slopes_.data() + head, 1};
   if (!sinks_.empty()) inputs.sinks = {sinks_.data() + head, 1};
+  if (!scales_.empty()) inputs.scales = {scales_.data() + head, 1};
   inputs.relative = relative_;
   if (table_.defined()) inputs.relative.table = table_.data() + head * relative_.buckets;
   std::vector<int64_t> queries(static_cast<size_t>(end - begin));

@@ -29,8 +29,16 @@ TEST(RecordedAttention, GivesTheSameRowsAsTheWholeCall) {
   const Tensor q = normal({kTokens, kHeads, kWidth}, 1), k = normal({kTokens, kKeyHeads, kWidth}, 2),
                v = normal({kTokens, kKeyHeads, kWidth}, 3), table = normal({kBuckets, kHeads}, 4);
   const std::vector<float> slopes{0.5F, 0.25F, 0.1F, 0.0F}, sinks{0.1F, -1.0F, 2.0F, 0.0F};
-  AttentionInputs inputs{
-      view(q), view(k), view(v), offsets, offsets, slopes, {table.data(), kBuckets, 16, true}, sinks};
+  const std::vector<float> scales{0.2F, 0.25F, 0.5F, 1.0F};
+  AttentionInputs inputs{.q = view(q),
+                         .k = view(k),
+                         .v = view(v),
+                         .q_offsets = offsets,
+                         .k_offsets = offsets,
+                         .alibi_slopes = slopes,
+                         .relative = {table.data(), kBuckets, 16, true},
+                         .scales = scales,
+                         .sinks = sinks};
   for (const bool causal : {false, true}) {
     AttentionSpec spec;
     spec.causal = causal;
@@ -61,6 +69,8 @@ TEST(RecordedAttention, GivesTheSameRowsAsTheWholeCall) {
     EXPECT_THROW(recorded.rows(0, 5, 9, std::vector<float>(200).data()), ArgumentError);  // two sequences
   }
   EXPECT_THROW(RecordedAttention(inputs, {}, std::vector<float>(3)), ArgumentError);
+  inputs.bias.data = scales.data();
+  EXPECT_THROW(RecordedAttention(inputs, {}, std::vector<float>(kTokens * kHeads)), ArgumentError);
 }
 
 }  // namespace

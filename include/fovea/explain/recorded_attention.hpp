@@ -37,7 +37,7 @@ class RecordedAttention {
   Tensor lse_;  // [H, Tq]
   Offsets q_offsets_, k_offsets_;
   AttentionSpec spec_;
-  std::vector<float> slopes_, sinks_;
+  std::vector<float> slopes_, sinks_, scales_;
   Tensor table_;  // [H, buckets], undefined without relative bias
   RelativeBias relative_;
 };
