@@ -8,7 +8,9 @@ jobs=${1:-2}
 echo "== AddressSanitizer, UndefinedBehaviorSanitizer: every test but the installed package's (it is not instrumented)"
 cmake --preset sanitize >/dev/null
 cmake --build build-sanitize -j "$jobs"
-ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+# No fake stack: g++ 12 places it at 32 bytes, and aligned 64-byte moves of the AVX-512 kernels fault there
+# (its bug 110027).
+ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
   ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -E '^Install\.' --timeout 900
 
 echo "== ThreadSanitizer: the floors that run threads"
