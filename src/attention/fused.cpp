@@ -8,19 +8,7 @@ namespace fovea {
 void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out, float* lse,
                    const Observers& observers, Insight* seen) {
   const kernels::AttentionKernels& kernel = kernels::attention_kernels();
-  int64_t capacity = 0;
-  for (int64_t n = 0; n < r.sequences; ++n) capacity += in.q_offsets.length(n) / kernel.query_chunk + 1;
-  Plan plan(capacity * r.heads);
-  for (int64_t n = 0; n < r.sequences; ++n) {
-    const int64_t lq = in.q_offsets.length(n);
-    const int64_t chunks = (lq + kernel.query_chunk - 1) / kernel.query_chunk;
-    for (int64_t h = 0; h < r.heads; ++h) {
-      for (int64_t c = chunks - 1; c >= 0; --c) {  // under a causal mask the last queries have the most to do
-        const int64_t begin = c * kernel.query_chunk, end = std::min(lq, begin + kernel.query_chunk);
-        plan.add({n, h, begin, end}, work_of(r, end - begin, in.k_offsets.length(n)));
-      }
-    }
-  }
+  const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
   const bool want_rows = observers.entropy || observers.max || observers.top_k > 0;
   int64_t sums_workspace = 0;
   if (observers.weights() && r.sequences > 0) {

@@ -120,7 +120,7 @@ class Backward {
 
   void run_item(const Item& item, int64_t n, int64_t kv_head, AttentionHead* heads, float* workspace) {
     if (empty(n)) return;
-    const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n), rows = in_.q.dim(0) * r_.heads;
+    const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n);
     const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
     for (int64_t m = 0; m < r_.group; ++m) heads[m] = head_of(in_, r_, n, h + m);
     kernels::AttentionBackwardTask task;
@@ -150,17 +150,7 @@ class Backward {
     for (int64_t begin = item.begin; begin < keys_end; begin += chunk) {
       task.k_begin = begin;
       task.k_end = std::min(keys_end, begin + chunk);
-      const int64_t share = begin / chunk;
-      if (side_by_side_ && share > 0 && g_.dq.data != nullptr) {
-        task.dq = share_memory_.data() + ((share - 1) * rows + q0 * r_.heads + h) * r_.d;
-        task.dq_stride = r_.heads * r_.d;
-        task.dq_head_stride = r_.d;
-      } else {
-        task.dq = row_of(g_.dq, in_.q_offsets, n, 0, h);
-        task.dq_stride = g_.dq.stride(0);
-        task.dq_head_stride = g_.dq.stride(1);
-        task.add_dq = share > 0;
-      }
+      place_dq(in_, r_, n, h, begin / chunk, side_by_side_ ? share_memory_.data() : nullptr, g_.dq, task);
       task.dk = row_of(g_.dk, in_.k_offsets, n, begin, kv_head);
       task.dv = row_of(g_.dv, in_.k_offsets, n, begin, kv_head);
       task.dk_stride = g_.dk.stride(0);

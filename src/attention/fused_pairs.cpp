@@ -100,19 +100,7 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
                   const Resolved& r, const PairOutput& out, float* lse, const Observers& observers,
                   Insight* seen) {
   Packed packed(kernel, x, in, r);
-  int64_t capacity = 0;
-  for (int64_t n = 0; n < r.sequences; ++n) capacity += in.q_offsets.length(n) / kernel.query_chunk + 1;
-  Plan plan(capacity * r.heads);
-  for (int64_t n = 0; n < r.sequences; ++n) {
-    const int64_t lq = in.q_offsets.length(n);
-    const int64_t chunks = (lq + kernel.query_chunk - 1) / kernel.query_chunk;
-    for (int64_t h = 0; h < r.heads; ++h) {
-      for (int64_t c = chunks - 1; c >= 0; --c) {  // under a causal mask the last queries have the most to do
-        const int64_t begin = c * kernel.query_chunk, end = std::min(lq, begin + kernel.query_chunk);
-        plan.add({n, h, begin, end}, work_of(r, end - begin, in.k_offsets.length(n)));
-      }
-    }
-  }
+  const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
   Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k));
   plan.run([&](const Item& item) {
     const int64_t n = item.sequence, q0 = in.q_offsets.begin(n), row = q0 * r.heads + item.head;
@@ -195,17 +183,7 @@ void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, cons
     for (int64_t begin = item.begin; begin < item.end; begin += chunk) {
       task.k_begin = begin;
       task.k_end = std::min(item.end, begin + chunk);
-      const int64_t share = begin / chunk;
-      if (side_by_side && share > 0 && g.dq.data != nullptr) {
-        task.dq = share_memory.data() + ((share - 1) * rows + q0 * r.heads + h) * r.d;
-        task.dq_stride = r.heads * r.d;
-        task.dq_head_stride = r.d;
-      } else {
-        task.dq = row_of(g.dq, in.q_offsets, n, 0, h);
-        task.dq_stride = g.dq.stride(0);
-        task.dq_head_stride = g.dq.stride(1);
-        task.add_dq = share > 0;
-      }
+      place_dq(in, r, n, h, begin / chunk, side_by_side ? share_memory.data() : nullptr, g.dq, task);
       task.dk = row_of(g.dk.half, in.k_offsets, n, begin, item.head);
       task.dv = row_of(g.dv.half, in.k_offsets, n, begin, item.head);
       task.dk_wide = row_of(g.dk.wide, in.k_offsets, n, begin, item.head);

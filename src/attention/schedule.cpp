@@ -140,4 +140,21 @@ kernels::AttentionWeightSums sums_of(const AttentionInputs& in, const Observers&
   return s;
 }
 
+Plan plan_of_queries(const AttentionInputs& in, const Resolved& r, int64_t query_chunk) {
+  int64_t capacity = 0;
+  for (int64_t n = 0; n < r.sequences; ++n) capacity += in.q_offsets.length(n) / query_chunk + 1;
+  Plan plan(capacity * r.heads);
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lq = in.q_offsets.length(n);
+    const int64_t chunks = (lq + query_chunk - 1) / query_chunk;
+    for (int64_t h = 0; h < r.heads; ++h) {
+      for (int64_t c = chunks - 1; c >= 0; --c) {  // under a causal mask the last queries have the most to do
+        const int64_t begin = c * query_chunk, end = std::min(lq, begin + query_chunk);
+        plan.add({n, h, begin, end}, work_of(r, end - begin, in.k_offsets.length(n)));
+      }
+    }
+  }
+  return plan;
+}
+
 }  // namespace fovea

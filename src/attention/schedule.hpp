@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/resolve.hpp"
+#include "attention/sequence.hpp"
 #include "fovea/base/parallel.hpp"
 #include "kernels/attention_kernels.hpp"
 
@@ -58,6 +59,9 @@ kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int
 // Multiply-adds of forward over the scores of `queries` by `keys`, at most.
 int64_t work_of(const Resolved& r, int64_t queries, int64_t keys);
 
+// The items of a forward pass: chunks of queries, those with most to do under a causal mask (the last) first.
+Plan plan_of_queries(const AttentionInputs& in, const Resolved& r, int64_t query_chunk);
+
 // How a sequence's keys are cut in backward: from its own shape alone.
 int64_t chunk_of(int64_t keys);
 
@@ -66,17 +70,23 @@ int64_t chunk_of(int64_t keys);
 void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
                 const HeadsView<float>& dq);
 
-// Where the row statistics of a sequence and head go; `row` is its first element of [T, H].
-kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row);
-
-// Where the sums over weights of sequence n and head h go.
-kernels::AttentionWeightSums sums_of(const AttentionInputs& in, const Observers& observers, Insight& seen,
-                                     int64_t n, int64_t h);
-
-// dq += the shares of the key chunks after the first, in order; share s of row t and head h at
-// shares[((s − 1)·Tq·H + t·H + h)·D].
-void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
-                const HeadsView<float>& dq);
+// Gives a backward task of sequence n and query heads from h on the place of its dQ: that of share `share` of
+// the key chunks, or, for the first and where `shares` is null, dq itself, added to after the first chunk.
+template <class Task>
+void place_dq(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t share,
+              float* shares, const HeadsView<float>& dq, Task& task) {
+  if (shares != nullptr && share > 0 && dq.data != nullptr) {
+    const int64_t rows = in.q_offsets.total() * r.heads, first = in.q_offsets.begin(n) * r.heads + h;
+    task.dq = shares + ((share - 1) * rows + first) * r.d;
+    task.dq_stride = r.heads * r.d;
+    task.dq_head_stride = r.d;
+  } else {
+    task.dq = row_of(dq, in.q_offsets, n, 0, h);
+    task.dq_stride = dq.stride(0);
+    task.dq_head_stride = dq.stride(1);
+    task.add_dq = share > 0;
+  }
+}
 
 // Where the row statistics of a sequence and head go; `row` is its first element of [T, H].
 kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& seen, int64_t row);

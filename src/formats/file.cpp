@@ -45,6 +45,15 @@ std::string system_message(int error) {
   throw_data(path.string(), "expected a readable file, found: {}", system_message(error));
 }
 
+// Up to bytes.size() bytes; 0 at the end.
+size_t read_some(int descriptor, std::span<std::byte> bytes, const std::filesystem::path& path) {
+  while (true) {
+    const ssize_t count = ::read(descriptor, bytes.data(), bytes.size());
+    if (count >= 0) return static_cast<size_t>(count);
+    if (errno != EINTR) throw_data(path.string(), "could not be read: {}", system_message(errno));
+  }
+}
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
@@ -69,11 +78,10 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
       if (std::cmp_greater(filled, max_bytes)) too_large(static_cast<int64_t>(filled));
       bytes.resize(std::max<size_t>(bytes.size() * 2, 65536));
     }
-    const ssize_t count = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw_data(path.string(), "could not be read: {}", system_message(errno));
+    const size_t count =
+        read_some(file.get(), std::as_writable_bytes(std::span(bytes).subspan(filled)), path);
     if (count == 0) break;
-    filled += static_cast<size_t>(count);
+    filled += count;
   }
   if (std::cmp_greater(filled, max_bytes)) too_large(static_cast<int64_t>(filled));
   bytes.resize(filled);
@@ -102,12 +110,10 @@ InputFile::~InputFile() {
 void InputFile::read(std::span<std::byte> out) {
   size_t filled = 0;
   while (filled < out.size()) {
-    const ssize_t count = ::read(descriptor_, out.data() + filled, out.size() - filled);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw_data(path_.string(), "could not be read: {}", system_message(errno));
+    const size_t count = read_some(descriptor_, out.subspan(filled), path_);
     check_data(count > 0, path_.string(),
                "expected {} bytes, found the end of the file before; was it being written?", size_);
-    filled += static_cast<size_t>(count);
+    filled += count;
   }
 }
 

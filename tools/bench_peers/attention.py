@@ -123,12 +123,11 @@ def patterns(seconds):
     tensors = heads(1, 2, length, 64, torch.float32)
     dout = torch.randn_like(tensors[0])
     i, j = torch.arange(length)[:, None], torch.arange(length)[None]
-    cases = [("window 256", dict(window=(256, 0)), (j <= i) & (j >= i - 256))]
-    if hasattr(fovea, "BlockMask"):
-        live = torch.rand(128, 128, generator=torch.Generator().manual_seed(1)) < 0.1
-        live.fill_diagonal_(True)
-        cases.append(("blocks of 64, a tenth", dict(blocks=fovea.BlockMask(live.numpy(), block=(64, 64))),
-                      live.repeat_interleave(64, 0).repeat_interleave(64, 1)))
+    live = torch.rand(128, 128, generator=torch.Generator().manual_seed(1)) < 0.1
+    live.fill_diagonal_(True)
+    cases = [("window 256", dict(window=(256, 0)), (j <= i) & (j >= i - 256)),
+             ("blocks of 64, a tenth", dict(blocks=fovea.BlockMask(live.numpy(), block=(64, 64))),
+              live.repeat_interleave(64, 0).repeat_interleave(64, 1))]
     plain = in_turns([lambda: fovea.attention(*tensors),
                       lambda: forward_backward(lambda q, k, v: fovea.attention(q, k, v), tensors, dout)], seconds)
     for name, keywords, mask in cases:
