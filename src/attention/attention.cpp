@@ -7,6 +7,7 @@
 
 #include "attention/fused.hpp"
 #include "attention/half.hpp"
+#include "attention/kept.hpp"
 #include "attention/resolve.hpp"
 #include "attention/score.hpp"
 #include "base/check.hpp"
@@ -113,6 +114,7 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
   if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
   const Transformed transformed = transform_for(inputs, spec.score);
+  if (r.top_k > 0) return kept_forward(transformed.inputs, r, out, lse, observers, seen);
   permute_keys(transformed.inputs, r);
   fused_forward(transformed.inputs, r, out, lse, observers, seen);
 }
@@ -135,6 +137,10 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   const Transformed transformed = transform_for(inputs, spec.score);
   const ScoreGradients targets(inputs, spec.score, gradients);
   AttentionGradients inner = targets.of_transformed();
+  if (r.top_k > 0) {
+    kept_backward(transformed.inputs, r, dout, inner);
+    return targets.pull_back();
+  }
   Tensor dq;  // of the transformed q, for the scales
   if (gradients.dscales != nullptr && inner.dq.data == nullptr) {
     dq = Tensor::empty({inputs.q.dim(0), r.heads, r.d});

@@ -263,6 +263,7 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
   std::vector<int64_t> lengths;
   const AttentionInputs shapes = as_inputs(in, lengths);
   const Resolved r = resolve(kCall, shapes, spec);
+  check_argument(spec.top_k == 0, kCall, "expected no top_k, got {}", spec.top_k);
   check_argument(spec.dropout == 0, kCall, "expected no dropout, got {}", spec.dropout);
   check_argument(spec.score == Score::kScaledDot || spec.score == Score::kDot, kCall,
                  "expected scaled dot or dot scores, got {}",

@@ -100,6 +100,26 @@ DoubleCall::Range DoubleCall::keys(int64_t n, int64_t i) const {
   return {r.first_key(i, lq, lk), r.end_key(i, lq, lk)};
 }
 
+// Hides all but the k strongest of logit[lo … hi), ties to the lower key. A NaN is left to spoil the row.
+void DoubleCall::keep_strongest(Range range, double* logit) const {
+  double strongest[kMostKept];  // descending
+  int64_t count = 0;
+  for (int64_t j = range.lo; j < range.hi; ++j) {
+    if (std::isnan(logit[j])) return;
+    if (logit[j] == -kInfinity || (count == r.top_k && logit[j] <= strongest[count - 1])) continue;
+    int64_t at = count < r.top_k ? count++ : count - 1;
+    for (; at > 0 && strongest[at - 1] < logit[j]; --at) strongest[at] = strongest[at - 1];
+    strongest[at] = logit[j];
+  }
+  if (count < r.top_k) return;
+  const double least = strongest[count - 1];
+  int64_t equals = 0;  // how many of the equally weak are kept
+  for (int64_t s = 0; s < count; ++s) equals += strongest[s] == least;
+  for (int64_t j = range.lo; j < range.hi; ++j) {
+    if (logit[j] < least || (logit[j] == least && equals-- <= 0)) logit[j] = -kInfinity;
+  }
+}
+
 void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const {
   const double* q = row_of(in.q, in.rest.q_offsets, n, i, h);
   const int64_t width = in.q.dim(2);
@@ -121,6 +141,7 @@ void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit
     const double scaled = raw[j] * scale_of(h);
     logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + bias(n, h, i, j);
   }
+  if (r.top_k > 0) keep_strongest({lo, hi}, logit);
 }
 
 double DoubleCall::log_sum(int64_t h, Range range, const double* logit) const {

@@ -41,6 +41,7 @@ class DoubleCall {
  private:
   double dot(const double* a, const double* b) const;
   double bias(int64_t n, int64_t h, int64_t i, int64_t j) const;
+  void keep_strongest(Range range, double* logit) const;
   bool allowed(int64_t n, int64_t h, int64_t i, int64_t j) const;
 
   AttentionInputs shapes_;

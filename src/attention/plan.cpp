@@ -1,5 +1,7 @@
 #include "fovea/attention/plan.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -49,6 +51,7 @@ const char* decline_pairs(const AttentionShape& shape, const AttentionSpec& spec
     return "float32 inputs at strict precision";
   if (shape.dtype == DType::kF32 && spec.precision == Precision::kHigh)
     return "three bf16 products for each float32 product take longer than one float32 product without AMX";
+  if (spec.top_k > 0) return "the k strongest keys are chosen and computed in float32";
   if (spec.score == Score::kCosine) return "cosine scores are normalised in float32";
   if (spec.score == Score::kNegSquaredL2) return "squared norms need float32";
   if (shape.masks) return "biases and masks of any shape are applied in float32";
@@ -78,11 +81,12 @@ const char* decline(Choice kernel, const AttentionShape& shape, const AttentionS
   return decline_pairs(shape, spec);
 }
 
-std::string what_serves(Choice kernel, const AttentionShape& shape) {
+std::string what_serves(Choice kernel, const AttentionShape& shape, const AttentionSpec& spec) {
   if (kernel != Choice::kFloat32) return "products of bf16 pairs, sums in float32";
-  const std::string isa = to_string(current_isa());
-  return shape.dtype == DType::kF32 ? "multiply-adds of " + isa
-                                    : "multiply-adds of " + isa + " on inputs widened to float32";
+  std::string what = std::string("multiply-adds of ") + to_string(current_isa());
+  if (shape.dtype != DType::kF32) what += " on inputs widened to float32";
+  if (spec.top_k > 0) what += fmt::format(" choose {} keys a query, computed one by one", spec.top_k);
+  return what;
 }
 
 }  // namespace
@@ -93,8 +97,8 @@ std::vector<PlannedKernel> attention_plan(const AttentionShape& shape, const Att
   std::vector<PlannedKernel> plan;
   for (const Named& kernel : kKernels) {
     const char* reason = decline(kernel.choice, shape, spec);
-    plan.push_back(
-        {kernel.name, reason == nullptr, reason == nullptr ? what_serves(kernel.choice, shape) : reason});
+    plan.push_back({kernel.name, reason == nullptr,
+                    reason == nullptr ? what_serves(kernel.choice, shape, spec) : reason});
   }
   return plan;
 }

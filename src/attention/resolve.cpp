@@ -122,6 +122,10 @@ void check_options(std::string_view call, const AttentionInputs& in, const Atten
                  spec.window_right);
   check_argument(std::isfinite(spec.softcap) && spec.softcap >= 0, call, "expected softcap >= 0, got {}",
                  spec.softcap);
+  check_argument(spec.top_k >= 0 && spec.top_k <= kMostKept, call,
+                 "expected top_k in [1, {}], or 0 for all keys, got {}", kMostKept, spec.top_k);
+  check_argument(spec.top_k == 0 || in.override_heads.heads.empty(), call,
+                 "expected no overridden heads with top_k, got {}", in.override_heads.heads.size());
   check_argument(spec.dropout >= 0 && spec.dropout < 1, call, "expected dropout in [0, 1), got {}",
                  spec.dropout);
   check_argument(in.alibi_slopes.empty() || in.alibi_slopes.size() == heads, call,
@@ -213,6 +217,7 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   if (spec.window_right >= 0) r.right = spec.window_right;
   if (spec.causal) r.right = std::min<int64_t>(r.right, 0);
   r.softcap = spec.softcap;
+  r.top_k = spec.top_k;
   r.dropout_key = spec.dropout_key;
   r.drop_below = static_cast<uint32_t>(std::min(65535.0f, std::round(spec.dropout * 65536.0f)));
   r.keep_scale = 65536.0f / static_cast<float>(65536u - r.drop_below);

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "attention/kept.hpp"
 #include "attention/merge.hpp"
 #include "attention/plain.hpp"
 #include "attention/score.hpp"
@@ -11,6 +12,33 @@
 #include "fovea/base/parallel.hpp"
 
 namespace fovea {
+namespace {
+
+// The weights of queries that keep a few keys.
+void kept_rows(const AttentionInputs& in, const Resolved& r, std::span<const int64_t> queries, Ragged& rows) {
+  std::fill_n(rows.tokens.data(), rows.tokens.numel(), 0.0f);
+  // (token, row of the result), by token
+  std::vector<std::pair<int64_t, int64_t>> places;
+  for (size_t row = 0; row < queries.size(); ++row)
+    places.emplace_back(queries[row], static_cast<int64_t>(row));
+  std::sort(places.begin(), places.end());
+  const auto from = [&](int64_t token) {
+    return std::lower_bound(places.begin(), places.end(), std::pair<int64_t, int64_t>{token, 0});
+  };
+  const auto wanted = [&](const RowChunk& chunk) {
+    const int64_t q0 = in.q_offsets.begin(chunk.n);
+    return from(q0 + chunk.begin) != from(q0 + chunk.end);
+  };
+  for_kept_rows(in, r, wanted, [&](const KeptRow& row) {
+    const int64_t t = in.q_offsets.begin(row.n) + row.i;
+    for (auto at = from(t); at != places.end() && at->first == t; ++at) {
+      float* to = rows.tokens.data() + rows.offsets.begin(at->second) * r.heads + row.h;
+      for (int64_t s = 0; s < row.count; ++s) to[row.key[s] * r.heads] = row.weight[s];
+    }
+  });
+}
+
+}  // namespace
 
 Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries) {
@@ -28,6 +56,10 @@ Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, c
   Ragged rows{Tensor(), Offsets::from_lengths(lengths)};
   rows.tokens = Tensor::empty({rows.offsets.total(), r.heads});
   float* out = rows.tokens.data();
+  if (r.top_k > 0) {
+    kept_rows(in, r, queries, rows);
+    return rows;
+  }
   const auto count = static_cast<int64_t>(queries.size());
   parallel_for(count * r.heads, 4, [&](int64_t begin, int64_t end) {
     std::vector<double> weights(static_cast<size_t>(in.k_offsets.max_length()));

@@ -14,6 +14,8 @@ SampledKeyMass sampled_key_mass(const AttentionInputs& given, const AttentionSpe
   const char* call = "sampled_key_mass";
   const Resolved r = resolve(call, given, spec);
   check_argument(samples >= 2, call, "expected at least 2 samples, got {}", samples);
+  check_argument(r.top_k == 0, call,
+                 "expected no top_k, of whose few keys the exact key mass costs little, got {}", r.top_k);
   const Transformed transformed = transform_for(given, spec.score);
   const AttentionInputs& in = transformed.inputs;
   SampledKeyMass result{Tensor::zeros({in.k_offsets.total(), r.heads}),

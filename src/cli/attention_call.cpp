@@ -15,11 +15,10 @@ namespace {
 using nlohmann::ordered_json;
 
 [[noreturn]] void refuse(const std::string& word) {
-  throw ArgumentError(
-      fmt::format("[info] expected B=, H=, L=, Lq=, Lk=, D=, Dv=, window=LEFT,RIGHT, softcap=, dropout=, "
-                  "causal, alibi, cosine, f32, "
-                  "bf16, f16, strict, high or fast in --attention, got '{}'",
-                  word));
+  throw ArgumentError(fmt::format(
+      "[info] expected B=, H=, L=, Lq=, Lk=, D=, Dv=, window=LEFT,RIGHT, softcap=, dropout=, "
+      "top_k=, causal, alibi, cosine, f32, bf16, f16, strict, high or fast in --attention, got '{}'",
+      word));
 }
 
 int64_t whole_number(const std::string& word, std::string_view text, int64_t least) {
@@ -58,6 +57,9 @@ void set_value(AttentionCall& call, const std::string& word, const std::string& 
   } else if (name == "dropout") {
     call.spec.dropout = number(word, value);
     if (call.spec.dropout >= 1) refuse(word);
+  } else if (name == "top_k") {
+    call.spec.top_k = whole_number(word, value, 1);
+    if (call.spec.top_k > 64) refuse(word);
   } else if (name == "window") {
     const size_t comma = value.find(',');
     if (comma == std::string::npos) refuse(word);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,8 @@ struct Arrays {
   Tensor scales, bias;
   std::vector<uint8_t> mask;
   std::vector<BlockMask> blocks;
+  // Of AttentionSpec::top_k: the keys that the engine keeps, for the reference; empty: all.
+  std::function<bool(int64_t n, int64_t h, int64_t i, int64_t j)> keeps;
 };
 
 struct Results {
@@ -59,6 +62,9 @@ struct Results {
 ScoresView<float> scores_view(float* data, const std::vector<bool>& axes, bool keys_outer,
                               const Arrays& arrays);
 RelativeBias relative_of(const Arrays& arrays);
+
+// Sizes and options drawn from `number`, in any combination.
+Problem random_problem(int number);
 
 Arrays make_arrays(const Problem& problem);
 Results run_engine(const Arrays& arrays, bool backward = true);

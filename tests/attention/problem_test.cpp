@@ -85,11 +85,11 @@ std::string Problem::describe() const {
       "alibi {} "
       "relative {} sinks {} interleaved {} batched {} scales {} distances {} bias [{}] mask [{}] transposed "
       "{} "
-      "hiding {} blocks {} normalizer {}",
+      "hiding {} blocks {} normalizer {} top_k {}",
       seed, fmt::join(q_lengths, ","), fmt::join(k_lengths, ","), heads, kv_heads, d, dv, spec.causal,
       spec.window_left, spec.window_right, spec.softcap, spec.dropout, static_cast<int>(spec.score), alibi,
       relative, sinks, interleaved, batched, scales, distances, fmt::join(bias, ","), fmt::join(mask, ","),
-      keys_outer, hiding_bias, static_cast<int>(blocks), static_cast<int>(spec.normalizer));
+      keys_outer, hiding_bias, static_cast<int>(blocks), static_cast<int>(spec.normalizer), spec.top_k);
 }
 
 namespace {
@@ -183,6 +183,7 @@ Arrays make_arrays(const Problem& problem) {
   Arrays a{problem,
            Offsets::from_lengths(problem.q_lengths),
            Offsets::from_lengths(problem.k_lengths),
+           {},
            {},
            {},
            {},
@@ -326,6 +327,11 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
       const uint64_t of_sequence = p.blocks == Problem::Blocks::kOne ? 0 : static_cast<uint64_t>(n) * 10;
       const uint64_t of_head = p.blocks == Problem::Blocks::kPerHead ? static_cast<uint64_t>(h) : 0;
       return block_sees(p.seed + of_sequence + of_head, i, j);
+    };
+  }
+  if (a.keeps) {
+    r.allowed = [&a, masks = r.allowed, n](int64_t h, int64_t i, int64_t j) {
+      return (!masks || masks(h, i, j)) && a.keeps(n, h, i, j);
     };
   }
   if (p.alibi || p.relative) {

@@ -60,14 +60,15 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
 
 // Exact weights (before dropout) of chosen queries, on demand. queries are rows of the packed q, lse as
 // attention_forward wrote it. Result: tokens [Σ Lk, H], sequence n of its offsets holding the weights of
-// queries[n] on the Lk keys of its sequence.
+// queries[n] on the Lk keys of its sequence. With top_k, the keys are chosen anew by a pass over the scores
+// of the chunks (256 queries) that hold those queries.
 Ragged attention_rows(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries);
 
 // An estimate of Insight::key_mass from the exact rows of `samples` queries of each sequence (all, where it
 // has fewer), drawn without replacement: mass = Lq·mean of the weights, with the standard error of that.
 // Costs samples / Lq of a pass over the scores, in float64. lse as attention_forward wrote it. ArgumentError
-// for fewer than 2 samples.
+// for fewer than 2 samples, and with top_k.
 struct SampledKeyMass {
   Tensor mass, standard_error;  // [Tk, H]
 };

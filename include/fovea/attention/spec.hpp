@@ -1,5 +1,5 @@
 // What an attention call is asked to do. The order of a call:
-//   score -> × scale -> softcap -> + bias (by distance: ALiBi, relative; of any shape) -> masks
+//   score -> × scale -> softcap -> + bias (by distance: ALiBi, relative; of any shape) -> masks -> top k
 //   -> softmax (sink in the denominator) -> dropout -> · V
 #pragma once
 
@@ -47,6 +47,13 @@ struct AttentionSpec {
   int64_t window_right = -1;  // keys j <= i' + window_right; −1: unbounded
 
   float softcap = 0.0f;  // c·tanh(s / c); 0: none
+
+  // Each query keeps its k strongest keys (Gupta et al., "Memory-efficient transformers via top-k attention",
+  // 2021): of the biased scores of the keys that it sees, ties to the lower index. lse and every insight are
+  // of the kept ones, and gradients flow through them alone. 1 … 64; 0: all keys. The keys are chosen by a
+  // pass of the fused kernel over all scores, then computed one by one, in float32 whatever `precision` says;
+  // backward chooses them anew and holds 16 bytes for each. Not together with overridden heads.
+  int64_t top_k = 0;
 
   // Each weight is dropped with this probability and the rest scaled by 1/(1−p); lse counts all of them. The
   // probability is rounded to a multiple of 2^-16 (16 random bits a weight). The choice is a function of the

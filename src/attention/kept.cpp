@@ -1,0 +1,169 @@
+#include "attention/kept.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "attention/schedule.hpp"
+#include "attention/sequence.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// What the kernel leaves of a chunk of rows.
+struct Chosen {
+  int64_t* keys = nullptr;  // [rows, k], −1 behind the last
+  float* weights = nullptr;
+  float* out = nullptr;  // [rows]
+
+  static int64_t floats(int64_t rows, int64_t k) { return rows * (3 * k + 1); }
+  Chosen(float* memory, int64_t rows, int64_t k)
+      : keys(reinterpret_cast<int64_t*>(memory)), weights(memory + 2 * rows * k), out(weights + rows * k) {}
+};
+
+// Every key's value in the pass that chooses: the output is 1, 0 without keys, or NaN where a score is.
+constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+// A pass over the scores of queries [begin, end).
+void choose(const AttentionInputs& in, const Resolved& r, const Item& item, const Chosen& chosen,
+            float* workspace) {
+  kernels::AttentionForwardTask task;
+  task.head = head_of(in, r, item.sequence, item.head);
+  task.head.v = kOnes;
+  task.head.v_stride = 0;
+  task.head.value_width = 1;
+  task.head.sink = nullptr;
+  task.head.drop_below = 0;
+  task.q_begin = item.begin;
+  task.q_end = item.end;
+  // The kernel counts rows from the sequence's first.
+  task.out = chosen.out - item.begin;
+  task.out_stride = 1;
+  task.row_stride = 1;
+  task.statistics.top_k = r.top_k;
+  task.statistics.top_keys = chosen.keys - item.begin * r.top_k;
+  task.statistics.top_weights = chosen.weights - item.begin * r.top_k;
+  kernels::attention_kernels().forward(task, workspace);
+}
+
+void compute_logit(const AttentionInputs& in, const Resolved& r, KeptRow& row, int64_t s) {
+  const int64_t j = row.key[s];
+  const float* q = row_of(in.q, in.q_offsets, row.n, row.i, row.h);
+  const float* k = row_of(in.k, in.k_offsets, row.n, j, row.h / r.group);
+  row.raw[s] = kept_dot(q, k, r.d);
+  float logit = row.raw[s] * r.scale_of(row.h);
+  row.slope[s] = 1.0f;
+  if (r.softcap > 0) {
+    const float t = std::tanh(logit / r.softcap);
+    logit = r.softcap * t;
+    row.slope[s] = 1.0f - t * t;
+  }
+  if (r.has_distance()) {
+    const int64_t e = row.i + in.k_offsets.length(row.n) - in.q_offsets.length(row.n) - j;
+    logit += r.distance[static_cast<size_t>(row.h * r.distance_span + r.distance_zero + e)];
+  }
+  if (const float* bias = scores_of(in.bias, row.n, row.h))
+    logit += bias[row.i * in.bias.stride(2) + j * in.bias.stride(3)];
+  row.logit[s] = logit;
+}
+
+// By strength, the lower key first among equals: rounding may have parted what the kernel saw as equal.
+void sort_row(KeptRow& row) {
+  for (int64_t s = 1; s < row.count; ++s) {
+    const int64_t key = row.key[s];
+    const float raw = row.raw[s], slope = row.slope[s], logit = row.logit[s];
+    int64_t at = s;
+    for (; at > 0 && (row.logit[at - 1] < logit || (row.logit[at - 1] == logit && row.key[at - 1] > key));
+         --at) {
+      row.key[at] = row.key[at - 1];
+      row.raw[at] = row.raw[at - 1];
+      row.slope[at] = row.slope[at - 1];
+      row.logit[at] = row.logit[at - 1];
+    }
+    row.key[at] = key;
+    row.raw[at] = raw;
+    row.slope[at] = slope;
+    row.logit[at] = logit;
+  }
+}
+
+void compute_weights(const Resolved& r, KeptRow& row) {
+  const float sink = r.sinks == nullptr ? -kInfinity : r.sinks[row.h];
+  const float max = row.count == 0 ? sink : std::max(sink, row.logit[0]);
+  if (max == -kInfinity) {
+    row.lse = -kInfinity;
+    return;
+  }
+  float sum = std::exp(sink - max);
+  for (int64_t s = row.count; s-- > 0;) {  // the small ones first
+    row.weight[s] = std::exp(row.logit[s] - max);
+    sum += row.weight[s];
+  }
+  row.lse = max + std::log(sum);
+  for (int64_t s = 0; s < row.count; ++s) row.weight[s] /= sum;
+}
+
+}  // namespace
+
+float kept_dot(const float* a, const float* b, int64_t n) {
+  float lane[8] = {};
+  int64_t c = 0;
+  for (; c + 8 <= n; c += 8) {
+    for (int64_t l = 0; l < 8; ++l) lane[l] += a[c + l] * b[c + l];
+  }
+  for (int64_t l = 0; c < n; ++c, ++l) lane[l] += a[c] * b[c];
+  return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+}
+
+void kept_add(float* y, float a, const float* x, int64_t n) {
+  for (int64_t c = 0; c < n; ++c) y[c] += a * x[c];
+}
+
+float dropout_factor(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i,
+                     int64_t j) {
+  if (r.drop_below == 0) return 1.0f;
+  const auto row = static_cast<uint32_t>((in.q_offsets.begin(n) + i) * r.heads + h);
+  const uint64_t index = uint64_t{row} << 32 | static_cast<uint64_t>(j / 8);
+  const uint32_t word = r.dropout_key.block(index)[static_cast<size_t>(j % 8 / 2)];
+  return (word >> (j % 2 * 16) & 0xFFFFu) < r.drop_below ? 0.0f : r.keep_scale;
+}
+
+void for_kept_rows(const AttentionInputs& in, const Resolved& r, FunctionRef<bool(const RowChunk&)> wanted,
+                   FunctionRef<void(const KeptRow&)> use) {
+  const kernels::AttentionKernels& kernel = kernels::attention_kernels();
+  const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
+  const int64_t chosen_floats = (Chosen::floats(kernel.query_chunk, r.top_k) + 15) / 16 * 16;
+  Workspaces workspaces(chosen_floats + kernel.forward_workspace(r.d, 1, r.top_k));
+  plan.run([&](const Item& item) {
+    if (!wanted({item.sequence, item.begin, item.end})) return;
+    float* memory = workspaces.mine();
+    const Chosen chosen(memory, kernel.query_chunk, r.top_k);
+    choose(in, r, item, chosen, memory + chosen_floats);
+    KeptRow row;
+    row.n = item.sequence;
+    row.h = item.head;
+    for (row.i = item.begin; row.i < item.end; ++row.i) {
+      const int64_t at = row.i - item.begin;
+      row.spoilt = std::isnan(chosen.out[at]);
+      const int64_t* keys = chosen.keys + at * r.top_k;
+      for (row.count = 0; row.count < r.top_k && keys[row.count] >= 0; ++row.count) {
+        row.key[row.count] = keys[row.count];
+        compute_logit(in, r, row, row.count);
+      }
+      sort_row(row);
+      compute_weights(r, row);
+      use(row);
+    }
+  });
+}
+
+KeptLists::KeptLists(const AttentionInputs& in, const Resolved& r)
+    : keys(static_cast<size_t>(in.q_offsets.total() * r.heads * r.top_k)), k(r.top_k), heads(r.heads) {}
+
+void KeptLists::set(const AttentionInputs& in, const KeptRow& row) {
+  int32_t* to = keys.data() + at(in.q_offsets.begin(row.n) + row.i, row.h);
+  for (int64_t s = 0; s < k; ++s) to[s] = s < row.count ? static_cast<int32_t>(row.key[s]) : -1;
+}
+
+}  // namespace fovea
