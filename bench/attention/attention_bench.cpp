@@ -1,4 +1,5 @@
-// Attention forward and backward in GFLOP/s: 4·L²·D a head, halved when causal; backward 2.5 times that.
+// Attention forward and backward in GFLOP/s (4·L²·D a head, halved when causal; backward 2.5 times that), and
+// as a share of the peak of multiply-adds, measured in the same run.
 // Results are checked before they are timed: sampled rows against the plain definition in float64.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -6,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "fma_peak.hpp"
 #include "fovea/attention/attention.hpp"
 #include "fovea/base/parallel.hpp"
 
@@ -15,6 +17,7 @@ namespace {
 struct Case {
   int64_t sequences, length, heads, width;
   bool causal;
+  bool batched = false;  // heads lie apart, [B, H, L, D]; else interleaved in q|k|v rows, as layers hold them
 };
 
 class Setup {
@@ -65,11 +68,9 @@ class Setup {
         for (int64_t j = 0; j < c_.length; ++j) {
           const float w =
               weights.tokens.data()[(weights.offsets.begin(static_cast<int64_t>(n)) + j) * c_.heads + h];
-          sum += static_cast<double>(w) *
-                 static_cast<double>(
-                     inputs_.v.data[(sequence * c_.length + j) * inputs_.v.stride(0) + h * c_.width]);
+          sum += static_cast<double>(w) * static_cast<double>(element(inputs_.v, sequence, j, h));
         }
-        const float got = out_.data()[(rows[n] * c_.heads + h) * c_.width];
+        const float got = element(heads<const float>(out_.data()), sequence, rows[n] % c_.length, h);
         if (std::abs(sum - static_cast<double>(got)) > 1e-5) {
           fmt::print(stderr, "wrong result: row {} head {}: {} instead of {}\n", rows[n], h, got, sum);
           std::exit(1);
@@ -79,13 +80,20 @@ class Setup {
   }
 
  private:
+  // Of the first of the columns of token j of a sequence.
+  float element(const HeadsView<const float>& x, int64_t sequence, int64_t j, int64_t h) const {
+    const int64_t start = c_.batched ? sequence * x.sequence_stride : sequence * c_.length * x.stride(0);
+    return x.data[start + j * x.stride(0) + h * x.stride(1)];
+  }
   template <class T>
   HeadsView<T> part(T* data, int64_t which) {
     const int64_t columns = c_.heads * c_.width;
+    if (c_.batched) return heads<T>(data + which * offsets_.total() * columns);
     return heads_of_columns<T>(data, offsets_.total(), 3 * columns, which * columns, c_.heads, c_.width);
   }
   template <class T>
   HeadsView<T> heads(T* data) {
+    if (c_.batched) return heads_of_batch<T>(data, c_.sequences, c_.heads, c_.length, c_.width);
     return contiguous_view<T, 3>(data, {offsets_.total(), c_.heads, c_.width});
   }
 
@@ -98,7 +106,7 @@ class Setup {
 };
 
 enum class Pass { kForward, kBackward, kBoth };
-enum class Option { kNone, kDropout, kAlibi, kBias, kMask, kBlocks };
+enum class Option { kNone, kDropout, kAlibi, kBias, kMask, kBlocks, kSoftcap, kWindow };
 
 // What an option points into. Bias and mask are of all scores, shared by sequences and heads; the mask hides
 // a random tenth; the block mask is Big Bird's, and flops count its live pairs.
@@ -113,6 +121,8 @@ struct OptionArrays {
         dims{c.sequences, c.heads, c.length, c.length};
     const auto size = static_cast<size_t>(c.length * c.length);
     if (option == Option::kDropout) spec.dropout = 0.1f;
+    if (option == Option::kSoftcap) spec.softcap = 30.0f;
+    if (option == Option::kWindow) spec.window_left = 256, spec.window_right = 0;
     if (option == Option::kAlibi) {
       slopes.assign(static_cast<size_t>(c.heads), 0.1f);
       inputs.alibi_slopes = slopes;
@@ -133,15 +143,18 @@ struct OptionArrays {
   }
 };
 
-void run(benchmark::State& state, const Case& c, Pass pass, int threads, Observers observers, Option option) {
+void run(benchmark::State& state, const Case& c, Pass pass, int threads, Observers observers, Option option,
+         double peak) {
   set_num_threads(threads);
   Setup setup(c);
   OptionArrays arrays(option, c, setup.inputs(), setup.spec());
   if (option == Option::kBias)
     setup.gradients().dbias = {arrays.dbias.data(), setup.inputs().bias.dims, setup.inputs().bias.strides};
-  const double live = arrays.blocks.empty() ? 1.0
-                                            : static_cast<double>(arrays.blocks[0].pairs()) /
-                                                  static_cast<double>(c.length * c.length);
+  const double pairs = static_cast<double>(c.length * c.length);
+  double live = 1.0;
+  if (!arrays.blocks.empty()) live = static_cast<double>(arrays.blocks[0].pairs()) / pairs;
+  if (option == Option::kWindow)  // a query sees 257 keys, the first ones fewer
+    live = static_cast<double>(257 * c.length - 256 * 257 / 2) / pairs;
   if (option != Option::kDropout) setup.check();
   setup.forward();
   Insight seen;
@@ -152,15 +165,24 @@ void run(benchmark::State& state, const Case& c, Pass pass, int threads, Observe
     work += live * setup.flops() * (pass == Pass::kForward ? 1.0 : pass == Pass::kBackward ? 2.5 : 3.5);
   }
   state.counters["GFLOPS"] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsRate);
+  if (peak > 0) {
+    state.counters["of_peak"] =
+        benchmark::Counter(work * 1e-9 / (peak * threads), benchmark::Counter::kIsRate);
+  }
 }
+
+// Set once, before anything is registered.
+double peak_of_a_core = 0;
 
 void add(const Case& c, Pass pass, int threads, Observers observers = {}, const char* extra = "",
          Option option = Option::kNone) {
   const char* names[] = {"forward", "backward", "both"};
-  const std::string name = fmt::format("{}{}/L{}/D{}/{}/threads{}", names[static_cast<int>(pass)], extra,
-                                       c.length, c.width, c.causal ? "causal" : "dense", threads);
-  auto* registered = benchmark::RegisterBenchmark(
-      name.c_str(), [=](benchmark::State& state) { run(state, c, pass, threads, observers, option); });
+  const std::string name =
+      fmt::format("{}{}{}/L{}/D{}/{}/threads{}", names[static_cast<int>(pass)], extra,
+                  c.batched ? "/batched" : "", c.length, c.width, c.causal ? "causal" : "dense", threads);
+  auto* registered = benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    run(state, c, pass, threads, observers, option, peak_of_a_core);
+  });
   registered->Unit(benchmark::kMicrosecond);
   if (threads > 1)
     registered->UseRealTime();  // one thread is timed by its own clock, whatever else the machine does
@@ -179,6 +201,16 @@ void register_all() {
       }
     }
   }
+  for (const int threads : {1, 2}) {  // more than the second-level caches hold, as PyTorch's users call it
+    for (const bool causal : {false, true}) {
+      for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
+        add({64, 16, 8, 32, causal, true}, pass, threads);
+        add({32, 64, 8, 64, causal, true}, pass, threads);
+        add({32, 128, 8, 64, causal, true}, pass, threads);
+        add({16, 256, 8, 64, causal, true}, pass, threads);
+      }
+    }
+  }
   const Case c{1, 1024, 6, 64, false};
   add(c, Pass::kForward, 1, observe::entropy | observe::max, "+statistics");
   add(c, Pass::kForward, 1, observe::top_k(8), "+top8");
@@ -191,6 +223,8 @@ void register_all() {
     add(c, pass, 1, {}, "+alibi", Option::kAlibi);
     add(c, pass, 1, {}, "+bias", Option::kBias);
     add(c, pass, 1, {}, "+mask", Option::kMask);
+    add(c, pass, 1, {}, "+softcap", Option::kSoftcap);
+    add({1, 8192, 2, 64, false}, pass, 1, {}, "+window", Option::kWindow);
     add({1, 4096, 2, 64, false}, pass, 1, {}, "+big_bird", Option::kBlocks);
   }
 }
@@ -199,6 +233,8 @@ void register_all() {
 }  // namespace fovea
 
 int main(int argc, char** argv) {
+  fovea::peak_of_a_core = fovea::fma_peak_gflops();
+  fmt::print("peak of multiply-adds: {:.0f} GFLOP/s a core\n", fovea::peak_of_a_core);
   fovea::register_all();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

@@ -16,9 +16,17 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
         kernel.forward_sums_workspace(sums_of(in, observers, *seen, 0, 0), in.k_offsets.max_length());
   }
   Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k) + sums_workspace);
-  plan.run([&](const Item& item) {
+  const bool far = lies_far(in, r);
+  plan.run([&](const Item& item, const Item* next) {
     kernels::AttentionForwardTask task;
     task.head = head_of(in, r, item.sequence, item.head);
+    kernels::AttentionHead next_head;
+    if (far && next != nullptr) {
+      next_head = head_of(in, r, next->sequence, next->head);
+      task.next = &next_head;
+      task.next_begin = next->begin;
+      task.next_end = next->end;
+    }
     task.q_begin = item.begin;
     task.q_end = item.end;
     const int64_t q0 = in.q_offsets.begin(item.sequence), row = q0 * r.heads + item.head;

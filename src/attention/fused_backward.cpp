@@ -66,13 +66,24 @@ class Backward {
     Plan plan((side_by_side_ ? chunks_total : r_.sequences) * r_.kv_heads + 1);
     fill(plan);
     Workspaces workspaces(kernel_.backward_workspace(r_.d, r_.dv, longest_chunk));
-    Buffer<AttentionHead> heads(static_cast<size_t>(r_.group * get_num_threads()));
-    plan.run([&](const Item& item) {
-      AttentionHead* mine = heads.data() + thread_index() * r_.group;
+    Buffer<AttentionHead> heads(static_cast<size_t>(2 * r_.group * get_num_threads()));
+    const bool far = lies_far(in_, r_);
+    plan.run([&](const Item& item, const Item* next) {
+      AttentionHead* mine = heads.data() + 2 * thread_index() * r_.group;
       const auto [first, last] = bias_.sequences(item.sequence);
       const auto [first_head, last_head] = bias_.kv_heads(item.head);
       for (int64_t n = first; n < last; ++n) {
-        for (int64_t h = first_head; h < last_head; ++h) run_item(item, n, h, mine, workspaces.mine());
+        for (int64_t h = first_head; h < last_head; ++h) {
+          if (empty(n)) continue;
+          AttentionBackwardTask task = task_of(item, n, h, mine), then;
+          // Bundles that share elements of dbias are done head by head too, but wait elsewhere.
+          if (far && next != nullptr && !bias_.wanted() && !empty(next->sequence)) {
+            then = task_of(*next, next->sequence, next->head, mine + r_.group);
+            place_keys(*next, next->sequence, next->head, next->begin, then);
+            task.next = &then;
+          }
+          run_task(item, n, h, task, workspaces.mine());
+        }
       }
     });
     if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
@@ -82,6 +93,7 @@ class Backward {
 
  private:
   using AttentionHead = kernels::AttentionHead;
+  using AttentionBackwardTask = kernels::AttentionBackwardTask;
 
   bool empty(int64_t n) const { return in_.q_offsets.length(n) == 0 || in_.k_offsets.length(n) == 0; }
 
@@ -118,12 +130,11 @@ class Backward {
     return r_.group * work_of(r_, in_.q_offsets.length(n), keys) * 5 / 2;
   }
 
-  void run_item(const Item& item, int64_t n, int64_t kv_head, AttentionHead* heads, float* workspace) {
-    if (empty(n)) return;
+  // A task of all but its keys.
+  AttentionBackwardTask task_of(const Item& item, int64_t n, int64_t kv_head, AttentionHead* heads) {
     const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n);
-    const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
     for (int64_t m = 0; m < r_.group; ++m) heads[m] = head_of(in_, r_, n, h + m);
-    kernels::AttentionBackwardTask task;
+    AttentionBackwardTask task;
     task.heads = heads;
     task.group = r_.group;
     task.out_head_stride = out_.stride(1);
@@ -146,15 +157,27 @@ class Backward {
       task.dbias_query_stride = to.stride(2);
       task.dbias_key_stride = to.stride(3);
     }
+    return task;
+  }
+
+  // The keys of the chunk that begins at `begin`, and where their gradients go.
+  void place_keys(const Item& item, int64_t n, int64_t kv_head, int64_t begin, AttentionBackwardTask& task) {
+    const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
+    task.k_begin = begin;
+    task.k_end = std::min(side_by_side_ ? item.end : lk, begin + chunk);
+    task.dk = row_of(g_.dk, in_.k_offsets, n, begin, kv_head);
+    task.dv = row_of(g_.dv, in_.k_offsets, n, begin, kv_head);
+    task.dk_stride = g_.dk.stride(0);
+    task.dv_stride = g_.dv.stride(0);
+  }
+
+  void run_task(const Item& item, int64_t n, int64_t kv_head, AttentionBackwardTask& task, float* workspace) {
+    const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
     const int64_t keys_end = side_by_side_ ? item.end : lk;
     for (int64_t begin = item.begin; begin < keys_end; begin += chunk) {
-      task.k_begin = begin;
-      task.k_end = std::min(keys_end, begin + chunk);
-      place_dq(in_, r_, n, h, begin / chunk, side_by_side_ ? share_memory_.data() : nullptr, g_.dq, task);
-      task.dk = row_of(g_.dk, in_.k_offsets, n, begin, kv_head);
-      task.dv = row_of(g_.dv, in_.k_offsets, n, begin, kv_head);
-      task.dk_stride = g_.dk.stride(0);
-      task.dv_stride = g_.dv.stride(0);
+      place_keys(item, n, kv_head, begin, task);
+      place_dq(in_, r_, n, kv_head * r_.group, begin / chunk, side_by_side_ ? share_memory_.data() : nullptr,
+               g_.dq, task);
       kernel_.backward(task, workspace);
     }
   }

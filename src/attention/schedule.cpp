@@ -1,5 +1,7 @@
 #include "attention/schedule.hpp"
 
+#include <atomic>
+
 #include "attention/block_mask_data.hpp"
 #include "attention/sequence.hpp"
 
@@ -27,6 +29,11 @@ void override_head(const AttentionInputs& in, const Resolved& r, int64_t n, int6
 }
 
 }  // namespace
+
+bool lies_far(const AttentionInputs& in, const Resolved& r) {
+  constexpr int64_t kNear = int64_t{1} << 20;  // floats
+  return (in.q.dim(0) * r.heads + in.k.dim(0) * r.kv_heads) * (r.d + r.dv) > kNear;
+}
 
 kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h) {
   const int64_t q0 = in.q_offsets.begin(n);
@@ -138,6 +145,33 @@ kernels::AttentionWeightSums sums_of(const AttentionInputs& in, const Observers&
   }
   if (observers.block_mass) s.blocks = seen.block_mass.data() + seen.block_offsets.begin(n) * heads + h;
   return s;
+}
+
+void Plan::run(FunctionRef<void(const Item&, const Item*)> body) const {
+  struct alignas(64) Stretch {  // a cache line each: threads count their own without disturbing others
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  constexpr int64_t kMostStretches = 64;
+  Stretch stretches[kMostStretches];
+  const bool worth_threads = work_ > kWorthThreads;
+  const int64_t count =
+      worth_threads ? std::min<int64_t>({kMostStretches, get_num_threads(), std::max<int64_t>(1, count_)})
+                    : 1;
+  for (int64_t s = 0; s < count; ++s) {
+    stretches[s].next.store(count_ * s / count, std::memory_order_relaxed);
+    stretches[s].end = count_ * (s + 1) / count;
+  }
+  parallel_tasks(count, worth_threads, [&](int64_t) {
+    for (int64_t s = 0; s < count; ++s) {
+      Stretch& stretch = stretches[(thread_index() + s) % count];
+      for (;;) {
+        const int64_t i = stretch.next.fetch_add(1, std::memory_order_relaxed);
+        if (i >= stretch.end) break;
+        body((*this)[i], i + 1 < stretch.end ? &(*this)[i + 1] : nullptr);
+      }
+    }
+  });
 }
 
 Plan plan_of_queries(const AttentionInputs& in, const Resolved& r, int64_t query_chunk) {

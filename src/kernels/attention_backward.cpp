@@ -238,7 +238,7 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
 // whole vectors.
 template <bool kAccumulate>
 void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const float* x, const float* rows,
-                int64_t ld, int64_t width, float* to, int64_t ld_to) {
+                int64_t ld, int64_t width, float* to, int64_t ld_to, Ahead& ahead) {
   const F d;
   for (int64_t j = 0; j < keys;) {
     // Keys [j, end) are seen by the same columns [from, until).
@@ -256,8 +256,9 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
       const int64_t first = from * kLanes, depth = std::min(until * kLanes, block.rows) - first;
       int64_t c = 0;
       for (; c + kPanel <= width; c += kPanel) {
-        rows_product<2, kAccumulate>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * ld + c,
-                                     ld, to + j * ld_to + c, ld_to);
+        rows_product<2, kAccumulate, MultiplyAdd>(end - j, depth, x + j * kBlock + first, kBlock,
+                                                  rows + first * ld + c, ld, to + j * ld_to + c, ld_to,
+                                                  ahead);
       }
       if (c < width) {
         rows_product<1, kAccumulate>(end - j, depth, x + j * kBlock + first, kBlock, rows + first * ld + c,
@@ -281,7 +282,7 @@ struct KeyRows {
 };
 
 void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
-                int64_t first, int64_t end, const KeyRows& keys, const Workspace& w) {
+                int64_t first, int64_t end, const KeyRows& keys, const Workspace& w, Ahead& ahead) {
   const int64_t padded = round_up(h.width, kLanes), padded_value = round_up(h.value_width, kLanes);
   KeyRun run[kColumns] = {};
   bool any = false;
@@ -292,8 +293,9 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     const PanelRuns& runs = view.runs;
     float* s = w.p + panel * kPanel;
     float* dp = w.ds + panel * kPanel;
-    rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock);
-    rows_over_runs(runs, h.value_width, keys.v, keys.ldv, w.dot + panel * h.value_width * kPanel, dp, kBlock);
+    rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock, ahead);
+    rows_over_runs(runs, h.value_width, keys.v, keys.ldv, w.dot + panel * h.value_width * kPanel, dp, kBlock,
+                   ahead);
     for (int64_t i = 0; i < columns; ++i) {
       const int64_t c = panel * 2 + i, at = c * kLanes;
       run[c] = runs.column[i];
@@ -324,7 +326,7 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     }
     if (task.dq != nullptr) {
       columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel,
-                        block.fresh[panel]);
+                        block.fresh[panel], ahead);
     }
   }
   const int64_t count = end - first;
@@ -335,16 +337,58 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     }
   }
   if (keys.direct) {
-    add_by_key<false>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv);
-    add_by_key<false>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk);
+    add_by_key<false>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv, ahead);
+    add_by_key<false>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk, ahead);
     return;
   }
   if (!any) return;
   if (task.dv != nullptr) {
-    add_by_key<true>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv);
+    add_by_key<true>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv, ahead);
   }
   if (task.dk != nullptr)
-    add_by_key<true>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk);
+    add_by_key<true>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk, ahead);
+}
+
+// Lists the rows [begin, begin + rows) of a head that begin_block reads.
+void add_queries(const AttentionBackwardTask& task, int64_t head, int64_t begin, int64_t rows, Ahead& ahead) {
+  const AttentionHead& h = task.heads[head];
+  ahead.add(h.q + begin * h.q_stride, h.q_stride, rows, h.width);
+  ahead.add(task.out + head * task.out_head_stride + begin * task.out_stride, task.out_stride, rows,
+            h.value_width);
+  ahead.add(task.dout + head * task.dout_head_stride + begin * task.dout_stride, task.dout_stride, rows,
+            h.value_width);
+}
+
+// Lists what comes after the block of queries at `row` of a head, and what that block and the task will
+// write; spread over the tiles of `pairs` key blocks.
+void look_ahead(const AttentionBackwardTask& task, int64_t head, int64_t row, const QueryBlock& block,
+                int64_t pairs, Ahead& ahead) {
+  const AttentionHead& h = task.heads[head];
+  const int64_t then = row + block.rows;
+  ahead.clear();
+  if (task.next == nullptr) return;  // all lies near
+  if (task.dq != nullptr) {
+    ahead.add(task.dq + head * task.dq_head_stride + row * task.dq_stride, task.dq_stride, block.rows,
+              h.width);
+  }
+  if (then < h.q_length) {
+    add_queries(task, head, then, std::min(kBlock, h.q_length - then), ahead);
+  } else if (head + 1 < task.group) {
+    add_queries(task, head + 1, 0, std::min(kBlock, h.q_length), ahead);
+  } else {
+    const int64_t keys = task.k_end - task.k_begin;
+    if (task.dk != nullptr) ahead.add(task.dk, task.dk_stride, keys, h.width);
+    if (task.dv != nullptr) ahead.add(task.dv, task.dv_stride, keys, h.value_width);
+    const AttentionBackwardTask& next = *task.next;
+    const AttentionHead& first = next.heads[0];
+    add_queries(next, 0, 0, std::min(kBlock, first.q_length), ahead);
+    const int64_t next_keys = next.k_end - next.k_begin;
+    ahead.add(first.k + next.k_begin * first.k_stride, first.k_stride, next_keys, first.width);
+    ahead.add(first.v + next.k_begin * first.v_stride, first.v_stride, next_keys, first.value_width);
+  }
+  const int64_t by_query = (2 * kKeyBlock + h.width) / kTileRows * ((block.columns + 1) / 2);
+  const int64_t by_key = kKeyBlock / kTileRows * ((h.width + h.value_width) / kPanel);
+  ahead.spread(pairs * (by_query + by_key));
 }
 
 void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
@@ -419,6 +463,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     rows.v = w.v;
     rows.ldv = all.value_width;
   }
+  Ahead ahead;
   for (int64_t head = 0; head < task.group; ++head) {
     const AttentionHead& h = task.heads[head];
     for (int64_t row = 0; row < h.q_length; row += kBlock) {
@@ -435,6 +480,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
       };
       begin = next(begin);
       if (begin < end) begin_block(task, h, head, row, w, block);
+      look_ahead(task, head, row, block, (end - begin + kKeyBlock - 1) / kKeyBlock, ahead);
       for (int64_t first = begin; first < end; first = next(first + kKeyBlock)) {
         const int64_t at = first - task.k_begin;
         KeyRows here = rows;
@@ -442,8 +488,9 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
         here.v += at * rows.ldv;
         here.dk += at * rows.ld_dk;
         here.dv += at * rows.ld_dv;
-        block_pair(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), here, w);
+        block_pair(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), here, w, ahead);
       }
+      ahead.finish();
       end_block(task, h, head, block, w);
     }
   }

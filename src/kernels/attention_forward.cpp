@@ -137,12 +137,12 @@ void keep_scores(const float* s, KeyRun run, float* kept) {
 // One panel against one key block; k and v are the block's first rows, `careful` when v needs
 // add_seen_values.
 void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t block_end, const float* k,
-                 int64_t ldk, const float* v, int64_t ldv, bool careful, float* s) {
+                 int64_t ldk, const float* v, int64_t ldv, bool careful, float* s, Ahead& ahead) {
   PanelView view;
   view_panel(h, panel.column, panel.columns, block, block_end, view);
   const PanelRuns& runs = view.runs;
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
-  rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel);
+  rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel, ahead);
   alignas(64) float alpha[kLanes];
   alignas(64) float scores[kKeyBlock * kPanel];  // of the careful path
   for (int64_t c = 0; c < panel.columns; ++c) {
@@ -164,7 +164,7 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
   if (careful) return add_seen_values(h, panel, runs, v, ldv, s, scores);
-  columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot, panel.fresh);
+  columns_over_runs(runs, h.value_width, v, ldv, s, kPanel, panel.ot, panel.fresh, ahead);
 }
 
 void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows) {
@@ -220,14 +220,34 @@ void redo_panel(const AttentionForwardTask& task, Panel& panel, float* s) {
   panel.weights =
       WeightObserver(task.sums, h, panel.slope + kPanel + RowObserver::floats(task.statistics.top_k));
   begin_panel(h, panel, row, rows);
+  Ahead nothing;
   const int64_t end = end_key(h, row + rows - 1);
   const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
   for (int64_t block = next_block(h, row, row + rows, first); block < end;
        block = next_block(h, row, row + rows, block + kKeyBlock)) {
     panel_block(h, panel, block, std::min(block + kKeyBlock, h.k_length), h.k + block * h.k_stride,
-                h.k_stride, h.v + block * h.v_stride, h.v_stride, true, s);
+                h.k_stride, h.v + block * h.v_stride, h.v_stride, true, s, nothing);
   }
   end_panel(task, panel);
+}
+
+// Lists what comes after a key block: the key block `next` of the same task, or what the next task begins
+// with.
+void look_ahead(const AttentionForwardTask& task, int64_t next, int64_t end, Ahead& ahead) {
+  const AttentionHead& h = task.head;
+  if (next < end) {
+    const int64_t rows = std::min(kKeyBlock, h.k_length - next);
+    ahead.add(h.k + next * h.k_stride, h.k_stride, rows, h.width);
+    ahead.add(h.v + next * h.v_stride, h.v_stride, rows, h.value_width);
+  } else if (task.next != nullptr) {
+    const AttentionHead& then = *task.next;
+    ahead.add(then.q + task.next_begin * then.q_stride, then.q_stride, task.next_end - task.next_begin,
+              then.width);
+    const int64_t first = first_key(then, task.next_begin) / kKeyBlock * kKeyBlock;
+    const int64_t rows = std::min(kKeyBlock, then.k_length - first);
+    ahead.add(then.k + first * then.k_stride, then.k_stride, rows, then.width);
+    ahead.add(then.v + first * then.v_stride, then.v_stride, rows, then.value_width);
+  }
 }
 
 int64_t panel_floats(int64_t width, int64_t value_width, int64_t top_k) {
@@ -271,8 +291,13 @@ void forward(const AttentionForwardTask& task, float* workspace) {
   // together when more than two panels read them: copying costs as much as two strided readings.
   const int64_t begin = first_key(h, task.q_begin) / kKeyBlock * kKeyBlock;
   const int64_t end = end_key(h, task.q_end - 1);
-  for (int64_t block = next_block(h, task.q_begin, task.q_end, begin); block < end;
-       block = next_block(h, task.q_begin, task.q_end, block + kKeyBlock)) {
+  Ahead ahead;
+  if (task.next != nullptr) {  // far away, as what comes next
+    ahead.add(task.out + task.q_begin * task.out_stride, task.out_stride, task.q_end - task.q_begin,
+              h.value_width);
+  }
+  for (int64_t block = next_block(h, task.q_begin, task.q_end, begin), next = 0; block < end; block = next) {
+    next = next_block(h, task.q_begin, task.q_end, block + kKeyBlock);
     const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
     const float* k = h.k + block * h.k_stride;
     const float* v = h.v + block * h.v_stride;
@@ -287,9 +312,12 @@ void forward(const AttentionForwardTask& task, float* workspace) {
       v = v_copy;
       ldv = h.value_width;
     }
+    look_ahead(task, next, end, ahead);
+    ahead.spread(count * ((block_end - block) / kTileRows + h.value_width / kTileRows));
     for (int64_t p = 0; p < count; ++p) {
-      panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, false, s);
+      panel_block(h, panels[p], block, block_end, k, ldk, v, ldv, false, s, ahead);
     }
+    ahead.finish();
   }
   const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length ||
                       h.mask != nullptr || h.tile_rows != nullptr || h.bias != nullptr;

@@ -82,6 +82,9 @@ struct AttentionForwardTask {
   int64_t row_stride = 0;  // of lse and the statistics
   AttentionStatistics statistics;
   AttentionWeightSums sums;
+  // What is probably read next, fetched meanwhile: queries of a head, and its first keys; null: not known.
+  const AttentionHead* next = nullptr;
+  int64_t next_begin = 0, next_end = 0;
 };
 
 struct AttentionBackwardTask {
@@ -103,6 +106,8 @@ struct AttentionBackwardTask {
   float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
   float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
   int64_t dbias_query_stride = 0, dbias_key_stride = 0;
+  const AttentionBackwardTask* next =
+      nullptr;  // probably done next, its rows fetched meanwhile; null: not known
 };
 
 struct AttentionMassTask {

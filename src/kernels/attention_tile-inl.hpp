@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/attention_ahead-inl.hpp"
 #include "kernels/attention_kernels.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -183,25 +184,27 @@ HWY_INLINE void rows_tail(int64_t rows, int64_t depth, const float* a, int64_t l
   }
 }
 
-// C[rows][kVectors·kLanes] (+)= A[rows][depth] · B.
-template <int kVectors, bool kAccumulate, class Step = MultiplyAdd>
+// C[rows][kVectors·kLanes] (+)= A[rows][depth] · B, with a step of `ahead` after each tile.
+template <int kVectors, bool kAccumulate, class Step = MultiplyAdd, class Fetch = NothingAhead>
 HWY_INLINE void rows_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
-                             int64_t ldb, float* c, int64_t ldc) {
+                             int64_t ldb, float* c, int64_t ldc, Fetch&& ahead = {}) {
   int64_t i = 0;
   for (; i + kTileRows <= rows; i += kTileRows) {
     rows_tile<kTileRows, kVectors, kAccumulate, Step>(depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    ahead.step();
   }
   rows_tail<kVectors, kAccumulate, Step>(rows - i, depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
 }
 
-// C[rows][kVectors·kLanes] (+)= A[depth][rows]ᵀ · B.
-template <int kVectors, bool kAccumulate>
+// C[rows][kVectors·kLanes] (+)= A[depth][rows]ᵀ · B, likewise.
+template <int kVectors, bool kAccumulate, class Fetch = NothingAhead>
 HWY_INLINE void columns_product(int64_t rows, int64_t depth, const float* a, int64_t lda, const float* b,
-                                int64_t ldb, float* c, int64_t ldc) {
+                                int64_t ldb, float* c, int64_t ldc, Fetch&& ahead = {}) {
   if (depth <= 0) return;
   int64_t i = 0;
   for (; i + kTileRows <= rows; i += kTileRows) {
     columns_tile<kTileRows, kVectors, kAccumulate>(depth, a + i, lda, b, ldb, c + i * ldc, ldc);
+    ahead.step();
   }
   a += i;
   c += i * ldc;
@@ -257,19 +260,21 @@ HWY_INLINE PanelRuns cut_runs(KeyRun a, KeyRun b) {
 }
 
 // S[key][panel] (columns at s, s + kLanes) = K · Qᵀ on the runs; key 0 is the block's first.
+template <class Fetch = NothingAhead>
 HWY_INLINE void rows_over_runs(const PanelRuns& r, int64_t depth, const float* a, int64_t lda, const float* b,
-                               float* c, int64_t ldc) {
+                               float* c, int64_t ldc, Fetch&& ahead = {}) {
   rows_product<1, false>(r.first.end - r.first.begin, depth, a + r.first.begin * lda, lda, b, kPanel,
                          c + r.first.begin * ldc, ldc);
-  rows_product<2, false>(r.both.end - r.both.begin, depth, a + r.both.begin * lda, lda, b, kPanel,
-                         c + r.both.begin * ldc, ldc);
+  rows_product<2, false, MultiplyAdd>(r.both.end - r.both.begin, depth, a + r.both.begin * lda, lda, b,
+                                      kPanel, c + r.both.begin * ldc, ldc, ahead);
   rows_product<1, false>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda, b + kLanes,
                          kPanel, c + r.second.begin * ldc + kLanes, ldc);
 }
 
 // C[rows][panel] += A[key][rows]ᵀ · P[key][panel] on the runs; `fresh`: C holds nothing yet.
+template <class Fetch = NothingAhead>
 HWY_INLINE void columns_over_runs(const PanelRuns& r, int64_t rows, const float* a, int64_t lda,
-                                  const float* p, int64_t ldp, float* c, bool& fresh) {
+                                  const float* p, int64_t ldp, float* c, bool& fresh, Fetch&& ahead = {}) {
   const int64_t first = r.first.end - r.first.begin, both = r.both.end - r.both.begin;
   const int64_t second = r.second.end - r.second.begin;
   if (first + both + second == 0) return;
@@ -277,14 +282,15 @@ HWY_INLINE void columns_over_runs(const PanelRuns& r, int64_t rows, const float*
     fresh = false;
     if (first + second == 0) {
       columns_product<2, false>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c,
-                                kPanel);
+                                kPanel, ahead);
       return;
     }
     zero_floats(c, rows * kPanel);
   }
   columns_product<1, true>(rows, first, a + r.first.begin * lda, lda, p + r.first.begin * ldp, ldp, c,
                            kPanel);
-  columns_product<2, true>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c, kPanel);
+  columns_product<2, true>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c, kPanel,
+                           ahead);
   columns_product<1, true>(rows, second, a + r.second.begin * lda, lda, p + r.second.begin * ldp + kLanes,
                            ldp, c + kLanes, kPanel);
 }
