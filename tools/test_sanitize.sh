@@ -17,7 +17,7 @@ echo "== ThreadSanitizer: the floors that run threads"
 # clang's OpenMP runtime tells ThreadSanitizer (through archer) where its barriers are; g++'s does not, and every
 # parallel loop would be reported. Libraries that are not instrumented (oneDNN, the runtime itself) are not judged.
 cmake --preset thread-sanitize >/dev/null
-floors=(base kernels attention autograd nn)
+floors=(base kernels attention autograd nn train)
 targets=()
 for floor in "${floors[@]}"; do
   compgen -G "tests/$floor/*_test.cpp" >/dev/null && targets+=("fovea_${floor}_tests")

@@ -6,9 +6,16 @@
 #include <cstdint>
 #include <cstdlib>
 
+// A sanitizer brings its own malloc: g++ says so by a macro, clang by a feature.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FOVEA_COUNTS_MALLOC 0
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define FOVEA_COUNTS_MALLOC 0
-#else
+#endif
+#ifndef FOVEA_COUNTS_MALLOC
 #define FOVEA_COUNTS_MALLOC 1
 #endif
 
