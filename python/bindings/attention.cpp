@@ -168,11 +168,8 @@ class AttentionCall {
 }  // namespace
 
 void bind_attention(nb::module_& m) {
-  nb::enum_<Score>(m, "Score")
-      .value("scaled_dot", Score::kScaledDot)
-      .value("dot", Score::kDot)
-      .value("cosine", Score::kCosine)
-      .value("neg_sq_l2", Score::kNegSquaredL2);
+  auto scores = nb::enum_<Score>(m, "Score");
+  for (const ScoreName& known : kScoreNames) scores.value(known.name.data(), known.score);
   nb::enum_<Normalizer>(m, "Normalizer")
       .value("softmax", Normalizer::kSoftmax)
       .value("softmax1", Normalizer::kSoftmaxOne);

@@ -14,7 +14,7 @@ from fovea._blocks import BlockMask
 from fovea._insight import FORMS, OBSERVERS
 from fovea._kinds import dtype_of, fail, to_numpy
 
-SCORES = ("scaled_dot", "dot", "cosine", "neg_sq_l2")
+SCORES = tuple(_fovea.Score.__members__)
 NORMALIZERS = ("softmax", "softmax1")
 PRECISIONS = ("strict", "high", "fast")
 MAX_TOP_K = 64

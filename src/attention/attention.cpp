@@ -113,10 +113,10 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
   }
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
   if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
-  const Transformed transformed = transform_for(inputs, spec.score);
-  if (r.top_k > 0) return kept_forward(transformed.inputs, r, out, lse, observers, seen);
-  permute_keys(transformed.inputs, r);
-  fused_forward(transformed.inputs, r, out, lse, observers, seen);
+  const WithRows rows(inputs, spec.score);
+  if (r.top_k > 0) return kept_forward(rows.inputs, r, out, lse, observers, seen);
+  permute_keys(rows.inputs, r);
+  fused_forward(rows.inputs, r, out, lse, observers, seen);
 }
 
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
@@ -134,22 +134,24 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   check_argument(!r.overrides_with(HeadOverride::kPermuted), call,
                  "expected no permuted heads, which have no gradient");
   if (fast_backward(inputs, spec, r, out, lse, dout, gradients)) return;
-  const Transformed transformed = transform_for(inputs, spec.score);
-  const ScoreGradients targets(inputs, spec.score, gradients);
-  AttentionGradients inner = targets.of_transformed();
+  const WithRows rows(inputs, spec.score);
+  const RowGradients<float> of_rows(operands_of(inputs, spec.score), gradients.dq, gradients.dk);
+  AttentionGradients inner = gradients;
+  inner.dq = of_rows.dq;
+  inner.dk = of_rows.dk;
   if (r.top_k > 0) {
-    kept_backward(transformed.inputs, r, dout, inner);
-    return targets.pull_back();
+    kept_backward(rows.inputs, r, dout, inner);
+    return of_rows.pull_back();
   }
-  Tensor dq;  // of the transformed q, for the scales
+  Tensor dq;  // of the rows in place of q, for the scales
   if (gradients.dscales != nullptr && inner.dq.data == nullptr) {
     dq = Tensor::empty({inputs.q.dim(0), r.heads, r.d});
     inner.dq = contiguous_view<float, 3>(dq.data(), {inputs.q.dim(0), r.heads, r.d});
   }
-  fused_backward(transformed.inputs, r, out, lse, dout, inner);
+  fused_backward(rows.inputs, r, out, lse, dout, inner);
   if (gradients.dscales != nullptr)
-    scale_gradient(transformed.inputs, r, out, lse, dout, inner.dq, gradients.dscales);
-  targets.pull_back();
+    scale_gradient(rows.inputs, r, out, lse, dout, inner.dq, gradients.dscales);
+  of_rows.pull_back();
 }
 
 AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec,

@@ -7,6 +7,7 @@
 #include "attention/fused.hpp"
 #include "attention/merge.hpp"
 #include "attention/schedule.hpp"
+#include "attention/score.hpp"
 #include "attention/sequence.hpp"
 #include "base/check.hpp"
 #include "kernels/attention_decode.hpp"
@@ -265,9 +266,9 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
   const Resolved r = resolve(kCall, shapes, spec);
   check_argument(spec.top_k == 0, kCall, "expected no top_k, got {}", spec.top_k);
   check_argument(spec.dropout == 0, kCall, "expected no dropout, got {}", spec.dropout);
-  check_argument(spec.score == Score::kScaledDot || spec.score == Score::kDot, kCall,
-                 "expected scaled dot or dot scores, got {}",
-                 spec.score == Score::kCosine ? "cosine" : "negative squared L2");
+  check_argument(reads_as_given(spec.score), kCall,
+                 "expected the score scaled_dot or dot, which reads keys as a cache holds them, got {}",
+                 name_of(spec.score));
   check_argument(
       out.dim(0) == in.q.dim(0) && out.dim(1) == r.heads && out.dim(2) == r.dv && out.stride(2) == 1, kCall,
       "expected out [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", in.q.dim(0), r.heads, r.dv,

@@ -54,6 +54,7 @@ struct Backward {
   HeadsView<const double> out, dout;
   const double* lse;
   const DoubleAttentionGradients& g;
+  const RowGradients<double>& of_rows;
   Shares& shares;
 
   // One query row of head h: adds to its dq, to its keys' dk and dv, to the parameters' shares.
@@ -100,8 +101,14 @@ struct Backward {
       ds *= 1 - t * t;
     }
     if (g.dscales != nullptr) shares.scales[at] += ds * raw;
-    call.pull_back(n, h, i, j, raw, ds * scale, row_of(g.dq, in.rest.q_offsets, n, i, h),
-                   row_of(g.dk, in.rest.k_offsets, n, j, h / call.r.group));
+    const double* q = row_of(call.rows.q, in.rest.q_offsets, n, i, h);
+    const double* k = row_of(call.rows.k, in.rest.k_offsets, n, j, h / call.r.group);
+    double* dq = row_of(of_rows.dq, in.rest.q_offsets, n, i, h);
+    double* dk = row_of(of_rows.dk, in.rest.k_offsets, n, j, h / call.r.group);
+    for (int64_t c = 0; c < call.r.d; ++c) {
+      if (dq != nullptr) dq[c] += ds * scale * k[c];
+      if (dk != nullptr) dk[c] += ds * scale * q[c];
+    }
   }
 };
 
@@ -131,11 +138,12 @@ void attention_backward(const DoubleAttentionInputs& in, const AttentionSpec& sp
                  "expected no dtable without a relative bias");
   check_argument(g.dbias.data == nullptr || (in.bias.data != nullptr && g.dbias.dims == in.bias.dims), name,
                  "expected dbias of the bias's dimensions");
-  zero(g.dq, in.rest.q_offsets);
-  zero(g.dk, in.rest.k_offsets);
+  const RowGradients<double> of_rows(call.operands, g.dq, g.dk);
+  zero(of_rows.dq, in.rest.q_offsets);
+  zero(of_rows.dk, in.rest.k_offsets);
   zero(g.dv, in.rest.k_offsets);
   Shares shares(call, g);
-  const Backward backward{call, out, dout, lse, g, shares};
+  const Backward backward{call, out, dout, lse, g, of_rows, shares};
   // Sequences and key heads are apart, unless they add to the same elements of dbias.
   const int64_t items = call.r.sequences * call.r.kv_heads;
   const bool shared_bias = g.dbias.data != nullptr && (g.dbias.stride(0) == 0 || g.dbias.stride(1) == 0);
@@ -150,6 +158,7 @@ void attention_backward(const DoubleAttentionInputs& in, const AttentionSpec& sp
     }
   });
   shares.add_to(call, g);
+  of_rows.pull_back();
 }
 
 }  // namespace fovea

@@ -9,8 +9,6 @@ namespace fovea {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// Rows shorter than this count as zero, as in the float32 call.
-constexpr double kLeastNorm = 1e-12;
 
 // The call as the checks of the float32 one read it: addresses are only compared with null there.
 AttentionInputs shapes_of(const DoubleAttentionInputs& in) {
@@ -33,16 +31,13 @@ AttentionInputs shapes_of(const DoubleAttentionInputs& in) {
   return shapes;
 }
 
-double norm(const double* x, int64_t width) {
-  double sum = 0;
-  for (int64_t c = 0; c < width; ++c) sum += x[c] * x[c];
-  return std::sqrt(sum);
-}
-
 }  // namespace
 
 DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, const AttentionSpec& spec)
-    : in(inputs), score(spec.score), softcap(inputs.softcap), shapes_(shapes_of(inputs)) {
+    : in(inputs),
+      operands{spec.score, inputs.q, inputs.k, inputs.rest.q_offsets, inputs.rest.k_offsets},
+      softcap(inputs.softcap),
+      shapes_(shapes_of(inputs)) {
   AttentionSpec plain = spec;
   plain.scale.reset();
   plain.softcap = 0.0f;
@@ -59,20 +54,14 @@ DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, co
   check_argument(!in.scale || std::isfinite(*in.scale), call, "expected a finite scale, got {}",
                  in.scale.value_or(0.0));
   check_argument(std::isfinite(softcap) && softcap >= 0, call, "expected softcap >= 0, got {}", softcap);
-  const double usual = score == Score::kScaledDot ? 1.0 / std::sqrt(static_cast<double>(in.q.dim(2))) : 1.0;
-  scale_ = in.scale.value_or(usual);
+  scale_ = in.scale.value_or(usual_scale(spec.score, in.q.dim(2)));
   zero_sink_ = spec.normalizer == Normalizer::kSoftmaxOne;
+  rows = make_rows(operands);
 }
 
 double DoubleCall::sink_of(int64_t h) const {
   if (zero_sink_) return 0.0;
   return in.sinks.empty() ? -kInfinity : in.sinks[static_cast<size_t>(h)];
-}
-
-double DoubleCall::dot(const double* a, const double* b) const {
-  double sum = 0;
-  for (int64_t c = 0; c < in.q.dim(2); ++c) sum += a[c] * b[c];
-  return sum;
 }
 
 double DoubleCall::bias(int64_t n, int64_t h, int64_t i, int64_t j) const {
@@ -121,23 +110,14 @@ void DoubleCall::keep_strongest(Range range, double* logit) const {
 }
 
 void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const {
-  const double* q = row_of(in.q, in.rest.q_offsets, n, i, h);
-  const int64_t width = in.q.dim(2);
-  const double q_norm = score == Score::kCosine ? norm(q, width) : 1.0;
+  const double* q = row_of(rows.q, in.rest.q_offsets, n, i, h);
   const auto [lo, hi] = keys(n, i);
   for (int64_t j = lo; j < hi; ++j) {
     raw[j] = 0.0;
     logit[j] = -kInfinity;
     if (!allowed(n, h, i, j)) continue;
-    const double* k = row_of(in.k, in.rest.k_offsets, n, j, h / r.group);
-    if (score == Score::kNegSquaredL2) {
-      for (int64_t c = 0; c < width; ++c) raw[j] -= (q[c] - k[c]) * (q[c] - k[c]);
-    } else if (score == Score::kCosine) {
-      const double k_norm = norm(k, width);
-      raw[j] = q_norm < kLeastNorm || k_norm < kLeastNorm ? 0.0 : dot(q, k) / (q_norm * k_norm);
-    } else {
-      raw[j] = dot(q, k);
-    }
+    const double* k = row_of(rows.k, in.rest.k_offsets, n, j, h / r.group);
+    for (int64_t c = 0; c < r.d; ++c) raw[j] += q[c] * k[c];
     const double scaled = raw[j] * scale_of(h);
     logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + bias(n, h, i, j);
   }
@@ -165,28 +145,6 @@ double DoubleCall::keep(int64_t n, int64_t h, int64_t i, int64_t j) const {
   const uint32_t word = r.dropout_key.block(index)[static_cast<size_t>(j % 8 / 2)];
   if ((word >> (j % 2 * 16) & 0xFFFFu) < r.drop_below) return 0.0;
   return 65536.0 / static_cast<double>(65536u - r.drop_below);
-}
-
-void DoubleCall::pull_back(int64_t n, int64_t h, int64_t i, int64_t j, double raw, double g, double* dq,
-                           double* dk) const {
-  const double* q = row_of(in.q, in.rest.q_offsets, n, i, h);
-  const double* k = row_of(in.k, in.rest.k_offsets, n, j, h / r.group);
-  const int64_t width = in.q.dim(2);
-  double by_k = g, by_q = g, q_self = 0, k_self = 0;  // dq = by_k·k + q_self·q, dk = by_q·q + k_self·k
-  if (score == Score::kNegSquaredL2) {
-    by_k = by_q = 2 * g;
-    q_self = k_self = -2 * g;
-  } else if (score == Score::kCosine) {
-    const double q_norm = norm(q, width), k_norm = norm(k, width);
-    if (q_norm < kLeastNorm || k_norm < kLeastNorm) return;
-    by_k = by_q = g / (q_norm * k_norm);
-    q_self = -g * raw / (q_norm * q_norm);
-    k_self = -g * raw / (k_norm * k_norm);
-  }
-  for (int64_t c = 0; c < width; ++c) {
-    if (dq != nullptr) dq[c] += by_k * k[c] + q_self * q[c];
-    if (dk != nullptr) dk[c] += by_q * q[c] + k_self * k[c];
-  }
 }
 
 }  // namespace fovea

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/resolve.hpp"
+#include "attention/score.hpp"
 #include "attention/sequence.hpp"
 #include "fovea/attention/double.hpp"
 
@@ -13,7 +14,8 @@ class DoubleCall {
 
   const DoubleAttentionInputs& in;
   Resolved r;  // shapes, masks, window and dropout; its float32 options are not used
-  Score score;
+  ScoreOperands<double> operands;
+  ScoreRows<double> rows;  // what is multiplied in place of q and k
   double softcap;
   double scale_of(int64_t h) const { return in.scales.empty() ? scale_ : in.scales[static_cast<size_t>(h)]; }
   // The sink's logit, −∞ without one.
@@ -31,15 +33,10 @@ class DoubleCall {
   // 0, or what a kept weight is multiplied by.
   double keep(int64_t n, int64_t h, int64_t i, int64_t j) const;
 
-  // dq += g·∂score/∂q and dk += g·∂score/∂k of the pair's raw score.
-  void pull_back(int64_t n, int64_t h, int64_t i, int64_t j, double raw, double g, double* dq,
-                 double* dk) const;
-
   // Bytes of the row buffers of one thread.
   int64_t longest() const { return in.rest.k_offsets.max_length(); }
 
  private:
-  double dot(const double* a, const double* b) const;
   double bias(int64_t n, int64_t h, int64_t i, int64_t j) const;
   void keep_strongest(Range range, double* logit) const;
   bool allowed(int64_t n, int64_t h, int64_t i, int64_t j) const;

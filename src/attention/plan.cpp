@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "attention/choose.hpp"
+#include "attention/score.hpp"
 #include "base/check.hpp"
 #include "fovea/base/cpu.hpp"
 
@@ -52,8 +53,7 @@ const char* decline_pairs(const AttentionShape& shape, const AttentionSpec& spec
   if (shape.dtype == DType::kF32 && spec.precision == Precision::kHigh)
     return "three bf16 products for each float32 product take longer than one float32 product without AMX";
   if (spec.top_k > 0) return "the k strongest keys are chosen and computed in float32";
-  if (spec.score == Score::kCosine) return "cosine scores are normalised in float32";
-  if (spec.score == Score::kNegSquaredL2) return "squared norms need float32";
+  if (!reads_as_given(spec.score)) return "the rows that this score makes of q and k are float32";
   if (shape.masks) return "biases and masks of any shape are applied in float32";
   if (shape.head_scales) return "one scale for all heads only";
   if (shape.backward && shape.distance_bias) return "no gradient of biases by distance";

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "attention/score.hpp"
 #include "attention/sequence.hpp"
 #include "base/check.hpp"
 
@@ -200,11 +201,10 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   r.heads = in.q.dim(1);
   r.kv_heads = in.k.dim(1);
   r.group = r.heads / r.kv_heads;
-  r.d = in.q.dim(2) + (spec.score == Score::kNegSquaredL2 ? 2 : 0);
+  r.d = in.q.dim(2) + extra_width(spec.score);
   r.dv = in.v.dim(2);
   r.sequences = in.q_offsets.count();
-  const float usual = spec.score == Score::kScaledDot ? 1.0f / std::sqrt(static_cast<float>(r.d)) : 1.0f;
-  r.scale = spec.scale.value_or(usual);
+  r.scale = spec.scale.value_or(static_cast<float>(usual_scale(spec.score, in.q.dim(2))));
   r.scales = in.scales;
   r.overrides = in.override_heads.heads;
   r.sinks = in.sinks.empty() ? nullptr : in.sinks.data();

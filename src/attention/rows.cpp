@@ -43,8 +43,8 @@ void kept_rows(const AttentionInputs& in, const Resolved& r, std::span<const int
 Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries) {
   const Resolved r = resolve("attention_rows", given, spec);
-  const Transformed transformed = transform_for(given, spec.score);
-  const AttentionInputs& in = transformed.inputs;
+  const WithRows rows_of_score(given, spec.score);
+  const AttentionInputs& in = rows_of_score.inputs;
   const auto starts = in.q_offsets.values();
   std::vector<int64_t> sequences, lengths;
   for (const int64_t t : queries) {

@@ -16,8 +16,8 @@ SampledKeyMass sampled_key_mass(const AttentionInputs& given, const AttentionSpe
   check_argument(samples >= 2, call, "expected at least 2 samples, got {}", samples);
   check_argument(r.top_k == 0, call,
                  "expected no top_k, of whose few keys the exact key mass costs little, got {}", r.top_k);
-  const Transformed transformed = transform_for(given, spec.score);
-  const AttentionInputs& in = transformed.inputs;
+  const WithRows rows_of_score(given, spec.score);
+  const AttentionInputs& in = rows_of_score.inputs;
   SampledKeyMass result{Tensor::zeros({in.k_offsets.total(), r.heads}),
                         Tensor::zeros({in.k_offsets.total(), r.heads})};
   // The queries of each sequence: the first places of a shuffle that depends on its number alone.

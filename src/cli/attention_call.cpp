@@ -14,11 +14,22 @@ namespace {
 
 using nlohmann::ordered_json;
 
+}  // namespace
+
+std::string score_names(std::string_view between) {
+  std::string names;
+  for (const ScoreName& known : kScoreNames)
+    names += fmt::format("{}{}", names.empty() ? "" : between, known.name);
+  return names;
+}
+
+namespace {
+
 [[noreturn]] void refuse(const std::string& word) {
   throw ArgumentError(fmt::format(
-      "[info] expected B=, H=, L=, Lq=, Lk=, D=, Dv=, window=LEFT,RIGHT, softcap=, dropout=, "
-      "top_k=, causal, alibi, cosine, f32, bf16, f16, strict, high or fast in --attention, got '{}'",
-      word));
+      "[info] expected B=, H=, L=, Lq=, Lk=, D=, Dv=, window=LEFT,RIGHT, softcap=, dropout=, top_k=, "
+      "causal, alibi, {}, f32, bf16, f16, strict, high or fast in --attention, got '{}'",
+      score_names(", "), word));
 }
 
 int64_t whole_number(const std::string& word, std::string_view text, int64_t least) {
@@ -71,12 +82,15 @@ void set_value(AttentionCall& call, const std::string& word, const std::string& 
 }
 
 void set_flag(AttentionCall& call, const std::string& word) {
+  for (const ScoreName& known : kScoreNames) {
+    if (word != known.name) continue;
+    call.spec.score = known.score;
+    return;
+  }
   if (word == "causal") {
     call.spec.causal = true;
   } else if (word == "alibi") {
     call.shape.distance_bias = true;
-  } else if (word == "cosine") {
-    call.spec.score = Score::kCosine;
   } else if (word == "f32") {
     call.shape.dtype = DType::kF32;
   } else if (word == "bf16") {

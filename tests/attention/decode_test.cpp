@@ -365,8 +365,10 @@ TEST(Decode, NamesWhatIsWrong) {
   c.spec.dropout = 0.5f;
   EXPECT_ERROR(decode(c, x), ArgumentError, "[attention_decode] expected no dropout, got 0.5");
   c.spec = {.score = Score::kCosine};
-  EXPECT_ERROR(decode(c, x), ArgumentError,
-               "[attention_decode] expected scaled dot or dot scores, got cosine");
+  EXPECT_ERROR(
+      decode(c, x), ArgumentError,
+      "[attention_decode] expected the score scaled_dot or dot, which reads keys as a cache holds them, got "
+      "cosine");
   c.spec = {};
   const Tensor narrow = Tensor::zeros({1, 4, 8});
   x.inputs.q = view_of(narrow);

@@ -354,7 +354,7 @@ TEST(AttentionPlan, SaysWhyEachKernelDeclines) {
   backward.distance_bias = true;
   EXPECT_EQ(reason_of("software_bf16", backward, {}), "no gradient of biases by distance");
   EXPECT_EQ(reason_of("software_bf16", half, {.score = Score::kCosine}),
-            "cosine scores are normalised in float32");
+            "the rows that this score makes of q and k are float32");
   set_attention_kernel("");
   EXPECT_EQ(attention_plan(half).back().serves, true);
 }

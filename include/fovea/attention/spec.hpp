@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "fovea/base/random.hpp"
 
@@ -18,6 +19,16 @@ enum class Score : uint8_t {
   // as large as |q|² + |k|²
   kNegSquaredL2,
 };
+
+// Every score, by the name it has on the command line and in Python.
+struct ScoreName {
+  Score score;
+  std::string_view name;
+};
+inline constexpr ScoreName kScoreNames[] = {{Score::kScaledDot, "scaled_dot"},
+                                            {Score::kDot, "dot"},
+                                            {Score::kCosine, "cosine"},
+                                            {Score::kNegSquaredL2, "neg_sq_l2"}};
 
 enum class Normalizer : uint8_t {
   kSoftmax,

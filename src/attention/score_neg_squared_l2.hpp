@@ -1,0 +1,40 @@
+// −|q − k|² = 2q·k − |q|² − |k|²: rows [2q, −|q|², −1] and [k, 1, |k|²].
+#pragma once
+
+#include "attention/score_rule.hpp"
+
+namespace fovea {
+
+struct NegSquaredL2Score {
+  static constexpr int64_t kExtra = 2;
+  static constexpr bool kQuery = true, kKey = true;
+  static double scale(int64_t) { return 1.0; }
+
+  template <class T>
+  static void make(const ScoreSide<T>& side, T* rows) {
+    const int64_t width = side.width();
+    for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
+      const T* x = row_of(side.x, side.offsets, n, i, h);
+      const auto norm = static_cast<T>(squared_norm(x, width));
+      T* to = rows + row * (width + kExtra);
+      for (int64_t c = 0; c < width; ++c) to[c] = side.query ? T{2} * x[c] : x[c];
+      to[width] = side.query ? -norm : T{1};
+      to[width + 1] = side.query ? T{-1} : norm;
+    });
+  }
+
+  // dq = 2·dq'[…D] − 2q·dq'[D];   dk = dk'[…D] + 2k·dk'[D + 1]
+  template <class T>
+  static void pull_back(const ScoreSide<T>& side, const T* from, const HeadsView<T>& gradient) {
+    const int64_t width = side.width();
+    for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
+      const T* x = row_of(side.x, side.offsets, n, i, h);
+      const T* g = from + row * (width + kExtra);
+      T* to = row_of(gradient, side.offsets, n, i, h);
+      const T along = side.query ? -g[width] : g[width + 1];
+      for (int64_t c = 0; c < width; ++c) to[c] = (side.query ? T{2} * g[c] : g[c]) + T{2} * along * x[c];
+    });
+  }
+};
+
+}  // namespace fovea

@@ -1,0 +1,65 @@
+// What a score is made of. Every score is a dot product of rows that are made from those of q and k, so that
+// one kernel serves all: a rule makes the rows before, and pulls the gradient back after.
+//
+// A rule is a struct of
+//   kExtra                    how many columns its rows have more than q's and k's
+//   kQuery, kKey              whether it makes rows of its own of q, and of k; else they are taken as they
+//   are scale(width)              the scale when the caller gives none make<T>(side, rows)       the rows of
+//   one side, [T, heads, width + kExtra] contiguous pull_back<T>(side, from, gradient)   the gradient of the
+//   side's rows from that of the made ones
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "attention/sequence.hpp"
+#include "fovea/base/parallel.hpp"
+
+namespace fovea {
+
+// q or k of a call.
+template <class T>
+struct ScoreSide {
+  bool query;
+  HeadsView<const T> x;
+  const Offsets& offsets;
+
+  int64_t width() const { return x.dim(2); }
+};
+
+// Calls use(n, i, h, row) for every row of a side, row counting in a contiguous [T, heads].
+template <class T, class Use>
+void for_rows(const ScoreSide<T>& side, Use use) {
+  const int64_t heads = side.x.dim(1);
+  const int64_t grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, heads * side.width()));
+  parallel_for(side.x.dim(0), grain, [&](int64_t begin, int64_t end) {
+    for_tokens(side.offsets, begin, end, [&](int64_t n, int64_t i, int64_t t) {
+      for (int64_t h = 0; h < heads; ++h) use(n, i, h, t * heads + h);
+    });
+  });
+}
+
+template <class T>
+double squared_norm(const T* x, int64_t width) {
+  double sum = 0;
+  for (int64_t c = 0; c < width; ++c) sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
+  return sum;
+}
+
+// q·k of the rows as they are.
+struct DotScore {
+  static constexpr int64_t kExtra = 0;
+  static constexpr bool kQuery = false, kKey = false;
+  static double scale(int64_t) { return 1.0; }
+  template <class T>
+  static void make(const ScoreSide<T>&, T*) {}
+  template <class T>
+  static void pull_back(const ScoreSide<T>&, const T*, const HeadsView<T>&) {}
+};
+
+struct ScaledDotScore : DotScore {
+  static double scale(int64_t width) { return 1.0 / std::sqrt(static_cast<double>(width)); }
+};
+
+}  // namespace fovea
