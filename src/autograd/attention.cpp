@@ -2,7 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include "autograd/rounded_products.hpp"
 #include "autograd/support.hpp"
+#include "fovea/attention/half.hpp"
 
 namespace fovea::autograd {
 namespace {
@@ -19,6 +21,10 @@ template <class T>
 HeadsView<T> heads_at(T* data, const Tensor& matrix, const Place& place) {
   return heads_of_columns(data, matrix.dim(0), matrix.dim(1), place.first, place.heads, place.width);
 }
+template <class T>
+HeadsView<const T> read(const Tensor& matrix, const Place& place) {
+  return heads_at(matrix.data<T>(), matrix, place);
+}
 
 // One to three matrices that hold q, k and v between them, then table, slopes, sinks, scales and bias.
 constexpr int kExtras = 5;
@@ -33,20 +39,30 @@ struct Layout {
   Place q, k, v;
 };
 
+// The call in the element type T of its matrices.
+template <class T>
+HalfAttentionInputs<T> half_inputs(const Layout& layout, const AttentionCall& call) {
+  const auto at = [&](const Place& place) {
+    return read<T>(call.tensors[static_cast<size_t>(place.input)], place);
+  };
+  return {at(layout.q), at(layout.k), at(layout.v), call.inputs};
+}
+
+// T: of q, k, v and out as the kernels read and write them.
+template <class T>
 class AttentionFunction final : public Function {
  public:
   AttentionFunction(const Layout& layout, AttentionCall call, Tensor out,
-                    const std::optional<RotarySpec>& rotary)
-      : layout_(layout), call_(std::move(call)), out_(std::move(out)), rotary_(rotary) {}
+                    const std::optional<RotarySpec>& rotary, const std::array<DType, 3>& dtypes)
+      : layout_(layout), call_(std::move(call)), out_(std::move(out)), rotary_(rotary), dtypes_(dtypes) {}
   const char* name() const override { return "attention"; }
 
   void backward(Tensor dy) override {
     std::array<Tensor, 3> grads;
     for (int i = 0; i < layout_.matrices; ++i) {
-      if (needs(i)) grads[at(i)] = Tensor::empty(call_.tensors[at(i)].shape());
+      if (needs(i)) grads[at(i)] = Tensor::empty(call_.tensors[at(i)].shape(), dtype_of<T>);
     }
-    AttentionGradients wanted{
-        .dq = view(grads, layout_.q), .dk = view(grads, layout_.k), .dv = view(grads, layout_.v)};
+    AttentionGradients wanted;
     wanted.dtable = extra(0);
     wanted.dslopes = extra(1);
     wanted.dsinks = extra(2);
@@ -55,11 +71,34 @@ class AttentionFunction final : public Function {
       wanted.dbias = broadcast_scores(dbias, dims_of(call_.tensors[kTensors - 1]), call_.inputs.bias.dims);
     }
     const Place whole{0, 0, layout_.q.heads, layout_.v.width};
-    attention_backward(call_.inputs, call_.spec, heads_at(std::as_const(out_).data(), out_, whole),
-                       call_.lse.data(), heads_at(std::as_const(dy).data(), dy, whole), wanted);
+    if constexpr (std::is_same_v<T, float>) {
+      dy = widened(dy);
+      wanted.dq = view<float>(grads, layout_.q);
+      wanted.dk = view<float>(grads, layout_.k);
+      wanted.dv = view<float>(grads, layout_.v);
+      attention_backward(call_.inputs, call_.spec, read<T>(out_, whole), call_.lse.data(), read<T>(dy, whole),
+                         wanted);
+    } else {
+      dy = rounded(dy, Precision::kBFloat16);
+      attention_backward<T>(
+          half_inputs<T>(layout_, call_), call_.spec, read<T>(out_, whole), call_.lse.data(),
+          read<T>(dy, whole),
+          {view<T>(grads, layout_.q), view<T>(grads, layout_.k), view<T>(grads, layout_.v), wanted});
+    }
+    out_ = {};
+    dy = {};
+    for (int i = 0; i < layout_.matrices; ++i) {
+      if (!needs(i)) continue;
+      call_.tensors[at(i)] = {};
+      if (rotary_ || dtypes_[at(i)] == DType::kF32) grads[at(i)] = widened(grads[at(i)]);
+    }
     if (rotary_) {
-      if (wanted.dq.data != nullptr) rotary_backward(wanted.dq, call_.inputs.q_offsets, *rotary_);
-      if (wanted.dk.data != nullptr) rotary_backward(wanted.dk, call_.inputs.k_offsets, *rotary_);
+      if (needs(layout_.q.input)) {
+        rotary_backward(view<float>(grads, layout_.q), call_.inputs.q_offsets, *rotary_);
+      }
+      if (needs(layout_.k.input)) {
+        rotary_backward(view<float>(grads, layout_.k), call_.inputs.k_offsets, *rotary_);
+      }
     }
     for (int i = 0; i < layout_.matrices; ++i) {
       if (needs(i)) give(i, std::move(grads[at(i)]));
@@ -68,10 +107,11 @@ class AttentionFunction final : public Function {
 
  private:
   static size_t at(int i) { return static_cast<size_t>(i); }
-  static HeadsView<float> view(std::array<Tensor, 3>& grads, const Place& place) {
+  template <class Element>
+  static HeadsView<Element> view(std::array<Tensor, 3>& grads, const Place& place) {
     Tensor& g = grads[at(place.input)];
     if (!g.defined()) return {};
-    return heads_at(g.data(), g, place);
+    return heads_at(g.data<Element>(), g, place);
   }
   float* extra(int i) {
     const int input = layout_.matrices + i;
@@ -85,6 +125,7 @@ class AttentionFunction final : public Function {
   AttentionCall call_;
   Tensor out_;
   std::optional<RotarySpec> rotary_;
+  std::array<DType, 3> dtypes_;  // of the inputs: the gradient of a bf16 one is bf16
 };
 
 int64_t key_heads_of(const char* op, const AttentionOptions& options) {
@@ -96,14 +137,15 @@ int64_t key_heads_of(const char* op, const AttentionOptions& options) {
 }
 
 int64_t width_of(const char* op, const char* what, const Var& x, int64_t heads) {
-  check_rank(op, what, x, 2);
+  check_operand(op, what, x, 2);
   check_argument(x.dim(1) > 0 && x.dim(1) % heads == 0, op, "expected {} of {} heads of equal width, got {}",
                  what, heads, to_string(x.shape()));
   return x.dim(1) / heads;
 }
 
-// Memory that may be turned in place: the Var's own when nobody else holds it.
+// Memory in float32 that may be turned in place: the Var's own when nobody else holds it.
 Tensor own(Var& x) {
+  if (x.value().dtype() == DType::kBF16) return widened(x.value());
   return x.value().unique() ? std::move(x.value()) : x.value().clone();
 }
 
@@ -136,17 +178,30 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   check_optional_vector(op, "scales", scales, options.heads);
   check_scores(op, "a bias", bias, DType::kF32, scores);
   check_scores(op, "a mask", options.mask, DType::kBool, scores);
-  const auto matrix = [&](const Place& place) -> const Tensor& {
-    return matrices[static_cast<size_t>(place.input)];
-  };
-  const auto read = [&](const Place& place) { return heads_at(matrix(place).data(), matrix(place), place); };
-
+  check_argument(options.result == DType::kF32 || options.result == product_dtype(), op,
+                 "expected a result of float32, or of bfloat16 in bf16 precision, got {}",
+                 to_string(options.result));
+  // A recorded call is read in float32 afterwards.
+  const bool half = current_precision() == Precision::kBFloat16 && options.call == nullptr;
+  for (Tensor& matrix : matrices) {
+    if (matrix.defined()) matrix = half ? rounded(matrix, Precision::kBFloat16) : widened(matrix);
+  }
   AttentionCall call{
-      .inputs = {read(layout.q), read(layout.k), read(layout.v), q_offsets, k_offsets},
+      .inputs = {},
       .spec = options.spec,
       .lse = {},
       .tensors = {matrices[0], matrices[1], matrices[2], table, slopes, sinks, scales, bias, options.mask},
       .blocks = nullptr};
+  call.inputs.q_offsets = q_offsets;
+  call.inputs.k_offsets = k_offsets;
+  const auto place_of = [&](const Place& place) -> const Tensor& {
+    return call.tensors[static_cast<size_t>(place.input)];
+  };
+  if (!half) {
+    call.inputs.q = read<float>(place_of(layout.q), layout.q);
+    call.inputs.k = read<float>(place_of(layout.k), layout.k);
+    call.inputs.v = read<float>(place_of(layout.v), layout.v);
+  }
   if (slopes.defined()) call.inputs.alibi_slopes = slopes.span();
   if (sinks.defined()) call.inputs.sinks = sinks.span();
   if (table.defined()) {
@@ -163,24 +218,42 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
     call.blocks = std::make_shared<const std::vector<BlockMask>>(options.blocks);
     call.inputs.blocks = *call.blocks;
   }
-  const int64_t tokens = matrix(layout.q).dim(0);
-  Tensor out = Tensor::empty({tokens, options.heads * layout.v.width});
-
   const std::array<const Var*, kExtras> extras{&options.relative_table, &options.alibi_slopes, &options.sinks,
                                                &options.scales, &options.bias};
   bool wanted = recording({extras[0], extras[1], extras[2], extras[3], extras[4]});
   for (const Var& v : vars) wanted = wanted || recording({&v});
+  const int64_t tokens = place_of(layout.q).dim(0);
   if (wanted || options.call != nullptr) call.lse = Tensor::empty({tokens, options.heads});
-  attention_forward(call.inputs, call.spec, heads_at(out.data(), out, {0, 0, options.heads, layout.v.width}),
-                    call.lse.defined() ? call.lse.data() : nullptr, options.observers, options.seen);
+  float* lse = call.lse.defined() ? call.lse.data() : nullptr;
+  Tensor out = Tensor::empty({tokens, options.heads * layout.v.width}, half ? DType::kBF16 : DType::kF32);
+  const Place whole{0, 0, options.heads, layout.v.width};
+  if (half) {
+    attention_forward(half_inputs<BFloat16>(layout, call), call.spec,
+                      heads_at(out.data<BFloat16>(), out, whole), lse, options.observers, options.seen);
+  } else {
+    attention_forward(call.inputs, call.spec, heads_at(out.data(), out, whole), lse, options.observers,
+                      options.seen);
+  }
   if (options.call != nullptr) *options.call = call;
-  if (!wanted) return Var(std::move(out));
+  Tensor result = options.result == DType::kBF16 ? rounded(out, Precision::kBFloat16) : widened(out);
+  if (!wanted) return Var(std::move(result));
 
   std::array<Var, kTensors> inputs;
-  std::copy(vars.begin(), vars.end(), inputs.begin());
+  std::array<DType, 3> dtypes{};
+  for (size_t i = 0; i < vars.size(); ++i) {
+    inputs[i] = vars.begin()[i];
+    dtypes[i] = inputs[i].value().dtype();
+  }
   for (size_t i = 0; i < extras.size(); ++i) inputs[vars.size() + i] = *extras[i];
-  auto function = std::make_unique<AttentionFunction>(layout, std::move(call), out, options.rotary);
-  return Tape::current()->add(std::move(function), std::move(out),
+  std::unique_ptr<Function> function;
+  if (half) {
+    function = std::make_unique<AttentionFunction<BFloat16>>(layout, std::move(call), std::move(out),
+                                                             options.rotary, dtypes);
+  } else {
+    function = std::make_unique<AttentionFunction<float>>(layout, std::move(call), std::move(out),
+                                                          options.rotary, dtypes);
+  }
+  return Tape::current()->add(std::move(function), std::move(result),
                               std::span<const Var>(inputs.data(), vars.size() + extras.size()));
 }
 

@@ -1,13 +1,10 @@
 #include "fovea/autograd/functions/feed_forward.hpp"
 
-#include <bit>
 #include <optional>
 
+#include "autograd/feed_forward_parts.hpp"
 #include "autograd/support.hpp"
 #include "autograd/turned.hpp"
-#include "fovea/autograd/functions/activation.hpp"
-#include "fovea/autograd/functions/dropout.hpp"
-#include "fovea/autograd/functions/linear.hpp"
 #include "fovea/autograd/precision.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/kernels/dropout.hpp"
@@ -18,35 +15,6 @@ namespace fovea::autograd {
 namespace {
 
 constexpr const char* kOp = "feed_forward";
-
-// Rows go through the layer in chunks, each on one thread from x to y, so that the hidden values are still in
-// cache when the activation and the second product read them. Chunks of about 100k hidden values fit there;
-// from 96 rows on the products run at their full rate. From the shape alone; a power of two, which most
-// numbers of threads divide evenly.
-struct Chunks {
-  Chunks(int64_t total, int64_t width) : rows(total) {
-    const int64_t most = std::max<int64_t>(1, std::min(total / 96, total * width / 98304));
-    count = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(most)));
-  }
-  int64_t begin(int64_t i) const { return i >= count ? rows : rows * i / count / 16 * 16; }
-
-  int64_t rows;
-  int64_t count;
-};
-
-// Backward needs the hidden gradients beside the hidden values: it makes and uses them in up to four spans of
-// rows, so that they take a quarter of the memory. Spans of 1024 rows leave chunks for eight threads and the
-// weights' products at their full rate. From the shape alone.
-struct Spans {
-  Spans(int64_t total, int64_t width) : rows(total) {
-    const int64_t most = std::max<int64_t>(1, std::min(total / 1024, total * width / (1 << 20)));
-    count = std::min<int64_t>(4, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(most))));
-  }
-  int64_t begin(int64_t i) const { return i >= count ? rows : rows * i / count / 16 * 16; }
-
-  int64_t rows;
-  int64_t count;
-};
 
 // Inputs: x, up, up bias, down, down bias.
 class FeedForwardFunction final : public Function {
@@ -133,15 +101,6 @@ class FeedForwardFunction final : public Function {
   Tensor x_, up_, down_, h_;
 };
 
-// The layer written as the operations it stands for: what bf16 uses, whose products are rounded one by one.
-Var of_parts(const Var& x, const Var& up, const Var& up_bias, const Var& down, const Var& down_bias,
-             const FeedForwardOptions& options) {
-  Var a = options.form == FeedForwardForm::kGated ? glu(linear(x, up, up_bias), options.activation)
-                                                  : linear_activation(x, up, up_bias, options.activation);
-  if (options.dropout > 0.0f) a = dropout(a, options.dropout, options.dropout_key);
-  return linear(a, down, down_bias);
-}
-
 }  // namespace
 
 Var feed_forward(const Var& x, const Var& up, const Var& up_bias, const Var& down, const Var& down_bias,
@@ -160,7 +119,8 @@ Var feed_forward(const Var& x, const Var& up, const Var& up_bias, const Var& dow
   check_argument(options.dropout >= 0.0f && options.dropout < 1.0f, kOp,
                  "expected a dropout in [0, 1), got {}", options.dropout);
 
-  if (current_precision() == Precision::kBFloat16) return of_parts(x, up, up_bias, down, down_bias, options);
+  if (current_precision() == Precision::kBFloat16)
+    return half_feed_forward(x, up, up_bias, down, down_bias, options);
   const bool keep = recording({&x, &up, &up_bias, &down, &down_bias});
   const int64_t up_width = up.dim(0);
   const int64_t in = x.dim(1);

@@ -15,7 +15,13 @@ using kernels::Matmul;
 class LinearFunction : public Function {
  public:
   using Function::kept;
-  LinearFunction(Tensor x, Tensor weight) : x_(std::move(x)), weight_(std::move(weight)) {}
+  // Of the products, and of x as it came: the gradient of a bf16 value may be bf16.
+  struct Types {
+    Precision precision;
+    DType x;
+  };
+  LinearFunction(Tensor x, Tensor weight, Types types)
+      : x_(std::move(x)), weight_(std::move(weight)), types_(types) {}
   const char* name() const override { return "linear"; }
   void backward(Tensor dy) override { products(dy); }
 
@@ -23,32 +29,37 @@ class LinearFunction : public Function {
   void products(const Tensor& dy) {
     const int64_t rows = dy.dim(0);
     const int64_t out = dy.dim(1);
-    const Tensor d = needs(0) || needs(1) ? rounded(dy, precision_of(x_.defined() ? x_ : weight_)) : Tensor{};
+    const Tensor d = needs(0) || needs(1) ? rounded(dy, types_.precision) : Tensor{};
     if (needs(1)) {
-      const Tensor x = value_of(0, x_);
+      const Tensor x = rounded(value_of(0, x_), types_.precision);
       auto [dw, accumulate] = target(1);
       multiply_into({.m = out, .n = x.dim(1), .k = rows, .transpose_a = true, .accumulate = accumulate}, d, x,
                     dw);
     }
     if (needs(2)) {
       auto [db, accumulate] = target(2);
-      kernels::column_sums(rows, out, dy.data(), db.data(), accumulate);
+      sum_columns(dy, db.data(), accumulate);
     }
-    if (needs(0)) {
-      auto [dx, accumulate] = target(0);
-      multiply_into({.m = rows, .n = weight_.dim(1), .k = out, .accumulate = accumulate}, d, weight_, dx);
+    if (!needs(0)) return;
+    if (types_.x == DType::kBF16 && fresh(0)) {
+      Tensor dx = Tensor::empty({rows, weight_.dim(1)}, DType::kBF16);
+      multiply_into({.m = rows, .n = weight_.dim(1), .k = out}, d, weight_, dx);
+      return give(0, std::move(dx));
     }
+    auto [dx, accumulate] = target(0);
+    multiply_into({.m = rows, .n = weight_.dim(1), .k = out, .accumulate = accumulate}, d, weight_, dx);
   }
 
  private:
   Tensor x_, weight_;
+  Types types_;
 };
 
 class LinearActivationFunction final : public LinearFunction {
  public:
   // `kept` is the activation's input or output, whichever its derivative reads.
-  LinearActivationFunction(Tensor x, Tensor weight, Activation act, Tensor kept)
-      : LinearFunction(std::move(x), std::move(weight)), act_(act), kept_(std::move(kept)) {}
+  LinearActivationFunction(Tensor x, Tensor weight, Types types, Activation act, Tensor kept)
+      : LinearFunction(std::move(x), std::move(weight), types), act_(act), kept_(std::move(kept)) {}
   const char* name() const override { return "linear_activation"; }
   void backward(Tensor dy) override {
     Reused dh = reuse(dy);
@@ -108,7 +119,7 @@ class MatmulFunction final : public Function {
 };
 
 void check_linear(const char* op, const Var& x, const Var& weight, const Var& bias) {
-  check_rank(op, "x", x, 2);
+  check_operand(op, "x", x, 2);
   check_rank(op, "weight", weight, 2);
   check_argument(x.dim(1) == weight.dim(1), op,
                  "expected x [T, in] and weight [out, in], got x {} and weight {}", to_string(x.shape()),
@@ -119,7 +130,8 @@ void check_linear(const char* op, const Var& x, const Var& weight, const Var& bi
 // The operands of one call, each rounded once for forward and backward.
 struct Operands {
   Operands(const Var& x, const Var& w)
-      : input(rounded(x.value(), current_precision())),
+      : input(current_precision() == Precision::kFloat32 ? widened(x.value())
+                                                         : rounded(x.value(), Precision::kBFloat16)),
         weight(rounded(w.value(), current_precision())),
         x_(x),
         w_(w) {}
@@ -133,11 +145,9 @@ struct Operands {
                   input, weight, y);
   }
   // What backward reads, and no more: an activation lives on only for its weight's gradient.
-  Tensor kept_input() const {
-    if (!w_.requires_grad()) return {};
-    return precision_of(input) == Precision::kFloat32 ? LinearFunction::kept(x_, input) : input;
-  }
+  Tensor kept_input() const { return w_.requires_grad() ? LinearFunction::kept(x_, input) : Tensor{}; }
   Tensor kept_weight() const { return x_.requires_grad() ? weight : Tensor{}; }
+  LinearFunction::Types types() const { return {precision_of(weight), x_.value().dtype()}; }
 
   Tensor input, weight;
 
@@ -148,13 +158,15 @@ struct Operands {
 
 }  // namespace
 
-Var linear(const Var& x, const Var& weight, const Var& bias) {
+Var linear(const Var& x, const Var& weight, const Var& bias, DType result) {
   check_linear("linear", x, weight, bias);
-  Tensor y = Tensor::empty({x.dim(0), weight.dim(0)});
+  check_argument(result == DType::kF32 || result == product_dtype(), "linear",
+                 "expected a result of float32, or of bfloat16 in bf16 precision, got {}", to_string(result));
+  Tensor y = Tensor::empty({x.dim(0), weight.dim(0)}, result);
   const Operands operands(x, weight);
   operands.product(bias, false, y);
   return record<LinearFunction>(std::move(y), {x, weight, bias}, operands.kept_input(),
-                                operands.kept_weight());
+                                operands.kept_weight(), operands.types());
 }
 
 Var linear_activation(const Var& x, const Var& weight, const Var& bias, Activation act) {
@@ -167,7 +179,7 @@ Var linear_activation(const Var& x, const Var& weight, const Var& bias, Activati
   Tensor y = from_output || !recording({&x, &weight, &bias}) ? h : Tensor::empty(h.shape());
   kernels::activation_forward(act, h.numel(), h.data(), y.data());
   return record<LinearActivationFunction>(std::move(y), {x, weight, bias}, operands.kept_input(),
-                                          operands.kept_weight(), act, std::move(h));
+                                          operands.kept_weight(), operands.types(), act, std::move(h));
 }
 
 Var linear_add(const Var& h, const Var& weight, const Var& bias, Var residual) {
@@ -179,7 +191,7 @@ Var linear_add(const Var& h, const Var& weight, const Var& bias, Var residual) {
   const Operands operands(h, weight);
   operands.product(bias, true, y);
   return record<LinearAddFunction>(std::move(y), {h, weight, bias, residual}, operands.kept_input(),
-                                   operands.kept_weight());
+                                   operands.kept_weight(), operands.types());
 }
 
 Var matmul(const Var& a, const Var& b, bool transpose_b) {

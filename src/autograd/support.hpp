@@ -21,6 +21,13 @@ inline void check_rank(const char* op, const char* what, const Var& v, int rank)
                  to_string(v.shape()));
 }
 
+// The left operand of a product: float32, or bf16 from a function that was asked for it.
+inline void check_operand(const char* op, const char* what, const Var& v, int rank) {
+  if (!v.defined() || v.value().dtype() != DType::kBF16) check_f32(op, what, v.value());
+  check_argument(v.shape().rank() == rank, op, "expected {} of rank {}, got {}", what, rank,
+                 to_string(v.shape()));
+}
+
 // A float32 vector of n elements, or undefined.
 inline void check_optional_vector(const char* op, const char* what, const Tensor& t, int64_t n) {
   if (!t.defined()) return;

@@ -39,6 +39,7 @@ Node::Target Node::target() {
     filled_ = true;
     return {buffer_, false};
   }
+  if (buffer_.dtype() != DType::kF32) buffer_ = buffer_.to(DType::kF32);
   if (!leaf_ && !buffer_.unique()) buffer_ = buffer_.clone();  // adopted from a function that gave it twice
   return {buffer_, true};
 }
@@ -51,6 +52,7 @@ void Node::give(Tensor contribution) {
     filled_ = true;
     return;
   }
+  if (contribution.dtype() != DType::kF32) contribution = contribution.to(DType::kF32);
   Target t = target();
   if (t.accumulate) {
     const float* add = contribution.data();

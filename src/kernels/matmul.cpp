@@ -25,7 +25,7 @@ void product(const MatmulLayout& s, int64_t m, int64_t n, const float* a, const 
 constexpr int64_t kRowsWorthTransposing = 192;
 
 void blocks(const MatmulLayout& s, const float* a, const float* b, float* c) {
-  for_blocks(s, c, 16, [&](const MatmulBlock& block) {
+  for_blocks(s, 16, [&](const MatmulBlock& block) {
     product(s, block.m, block.n, a + s.offset_a(block.row), b + s.offset_b(block.col),
             s.bias == nullptr ? nullptr : s.bias + block.col, c + block.row * s.ldc + block.col);
   });
@@ -35,7 +35,8 @@ void blocks(const MatmulLayout& s, const float* a, const float* b, float* c) {
 
 void matmul(const Matmul& spec, const float* a, const float* b, float* c) {
   MatmulLayout s(spec);
-  if (!s.transpose_b || s.m < kRowsWorthTransposing || s.n <= 0 || s.k <= 0) return blocks(s, a, b, c);
+  if (s.k <= 0) return empty_product(s, c);
+  if (!s.transpose_b || s.m < kRowsWorthTransposing || s.n <= 0) return blocks(s, a, b, c);
   const int64_t stride = transpose_stride(s.n);
   Buffer<float> turned(static_cast<size_t>(s.k * stride));
   transpose(s.n, s.k, b, s.ldb, turned.data(), stride);

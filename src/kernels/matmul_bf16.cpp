@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <type_traits>
 #include <unordered_map>
 
 #include "fovea/base/cpu.hpp"
@@ -26,15 +27,16 @@ const dnnl::engine& cpu_engine() {
 struct Key {
   int64_t m, n, k, lda, ldb, ldc;
   bool transpose_a, transpose_b, add;
+  bool half, bias;  // of C in bf16: oneDNN adds the bias then, in float32, before it rounds
   bool operator==(const Key&) const = default;
 };
 
 struct KeyHash {
   size_t operator()(const Key& key) const {
     uint64_t h = 0;
-    for (const int64_t part :
-         {key.m, key.n, key.k, key.lda, key.ldb, key.ldc,
-          int64_t{key.transpose_a} + 2 * int64_t{key.transpose_b} + 4 * int64_t{key.add}}) {
+    for (const int64_t part : {key.m, key.n, key.k, key.lda, key.ldb, key.ldc,
+                               int64_t{key.transpose_a} + 2 * int64_t{key.transpose_b} +
+                                   4 * int64_t{key.add} + 8 * int64_t{key.half} + 16 * int64_t{key.bias}}) {
       h = (h ^ static_cast<uint64_t>(part)) * 0x9E3779B97F4A7C15u;
       h ^= h >> 29;
     }
@@ -43,7 +45,7 @@ struct KeyHash {
 };
 
 struct Compiled {
-  memory::desc a, b, c, scratch;
+  memory::desc a, b, c, bias, scratch;
   dnnl::matmul primitive;
 };
 
@@ -55,7 +57,8 @@ std::unique_ptr<const Compiled> compile(const Key& key) {
   };
   out->a = memory::desc({key.m, key.k}, dt::bf16, strides(key.transpose_a, key.lda));
   out->b = memory::desc({key.k, key.n}, dt::bf16, strides(key.transpose_b, key.ldb));
-  out->c = memory::desc({key.m, key.n}, dt::f32, strides(false, key.ldc));
+  out->c = memory::desc({key.m, key.n}, key.half ? dt::bf16 : dt::f32, strides(false, key.ldc));
+  if (key.bias) out->bias = memory::desc({1, key.n}, dt::f32, memory::dims{key.n, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (key.add) {
@@ -63,8 +66,9 @@ std::unique_ptr<const Compiled> compile(const Key& key) {
     sum.append_sum(1.0f);
     attributes.set_post_ops(sum);
   }
-  const dnnl::matmul::primitive_desc chosen(dnnl::matmul::desc(out->a, out->b, out->c), attributes,
-                                            cpu_engine());
+  const dnnl::matmul::desc wanted = key.bias ? dnnl::matmul::desc(out->a, out->b, out->bias, out->c)
+                                             : dnnl::matmul::desc(out->a, out->b, out->c);
+  const dnnl::matmul::primitive_desc chosen(wanted, attributes, cpu_engine());
   out->scratch = chosen.scratchpad_desc();
   out->primitive = dnnl::matmul(chosen);
   return out;
@@ -98,32 +102,39 @@ Cache& cache() {
   return instance;
 }
 
+template <class T>
 void native_block(const MatmulLayout& s, const MatmulBlock& block, const BFloat16* a, const BFloat16* b,
-                  float* c) {
+                  T* c) {
+  constexpr bool kHalf = std::is_same_v<T, BFloat16>;
   const float* bias = s.bias == nullptr ? nullptr : s.bias + block.col;
-  float* out = c + block.row * s.ldc + block.col;
-  prepare_block(s, block.m, block.n, bias, out);
-  const auto product = cache().get({block.m, block.n, s.k, s.lda, s.ldb, s.ldc, s.transpose_a, s.transpose_b,
-                                    s.accumulate || bias != nullptr});
+  T* out = c + block.row * s.ldc + block.col;
+  if constexpr (!kHalf) prepare_block(s, block.m, block.n, bias, out);
+  const auto product =
+      cache().get({block.m, block.n, s.k, s.lda, s.ldb, s.ldc, s.transpose_a, s.transpose_b,
+                   !kHalf && (s.accumulate || bias != nullptr), kHalf, kHalf && bias != nullptr});
   const dnnl::engine& engine = cpu_engine();
   dnnl::stream stream(engine);
   Buffer<char> scratch(product->scratch.get_size());
   // oneDNN takes inputs by a pointer to non-const, and does not write them.
   auto* in_a = const_cast<BFloat16*>(a + s.offset_a(block.row));
   auto* in_b = const_cast<BFloat16*>(b + s.offset_b(block.col));
-  product->primitive.execute(stream,
-                             {{DNNL_ARG_SRC, memory(product->a, engine, in_a)},
-                              {DNNL_ARG_WEIGHTS, memory(product->b, engine, in_b)},
-                              {DNNL_ARG_DST, memory(product->c, engine, out)},
-                              {DNNL_ARG_SCRATCHPAD, memory(product->scratch, engine, scratch.data())}});
+  std::unordered_map<int, memory> arguments{
+      {DNNL_ARG_SRC, memory(product->a, engine, in_a)},
+      {DNNL_ARG_WEIGHTS, memory(product->b, engine, in_b)},
+      {DNNL_ARG_DST, memory(product->c, engine, out)},
+      {DNNL_ARG_SCRATCHPAD, memory(product->scratch, engine, scratch.data())}};
+  if (kHalf && bias != nullptr)
+    arguments.emplace(DNNL_ARG_BIAS, memory(product->bias, engine, const_cast<float*>(bias)));
+  product->primitive.execute(stream, arguments);
 }
 
 // Rows in multiples of 64 and a rest, which are compiled apart: a ragged batch has another number of tokens
 // at each step, and would otherwise compile anew each time.
 constexpr int64_t kRowUnit = 64;
 
-void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b, float* c) {
-  for_blocks(s, c, kRowUnit, [&](const MatmulBlock& block) {
+template <class T>
+void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b, T* c) {
+  for_blocks(s, kRowUnit, [&](const MatmulBlock& block) {
     const int64_t whole = block.m / kRowUnit * kRowUnit;
     if (whole > 0) native_block(s, {block.row, block.col, whole, block.n}, a, b, c);
     if (whole < block.m) native_block(s, {block.row + whole, block.col, block.m - whole, block.n}, a, b, c);
@@ -145,6 +156,7 @@ bool matmul_bf16_is_native() {
 
 void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float* c) {
   const MatmulLayout s(spec);
+  if (s.k <= 0) return empty_product(s, c);
   if (matmul_bf16_is_native()) return native_product(s, a, b, c);
   const auto extent = [](int64_t rows, int64_t cols, int64_t stride) {
     return rows > 0 && cols > 0 ? (rows - 1) * stride + cols : 0;
@@ -156,6 +168,16 @@ void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float
   from_bf16(a_size, a, wide_a.data());
   from_bf16(b_size, b, wide_b.data());
   matmul(spec, wide_a.data(), wide_b.data(), c);
+}
+
+void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, BFloat16* c) {
+  const MatmulLayout s(spec);
+  if (s.k > 0 && matmul_bf16_is_native()) return native_product(s, a, b, c);
+  Matmul wide = spec;
+  wide.ldc = s.n;
+  Buffer<float> sums(static_cast<size_t>(s.m * s.n));
+  matmul_bf16(wide, a, b, sums.data());
+  for (int64_t i = 0; i < s.m; ++i) to_bf16(s.n, sums.data() + i * s.n, c + i * s.ldc);
 }
 
 }  // namespace fovea::kernels

@@ -95,11 +95,10 @@ inline void empty_product(const MatmulLayout& s, float* c) {
 }
 
 // Calls body(block) for every block, on the threads that the work is worth, with oneDNN held to one thread
-// each. Rows are cut on multiples of row_unit.
+// each. Rows are cut on multiples of row_unit. None where the product has no terms.
 template <class Body>
-void for_blocks(const MatmulLayout& s, float* c, int64_t row_unit, Body&& body) {
-  if (s.m <= 0 || s.n <= 0) return;
-  if (s.k <= 0) return empty_product(s, c);
+void for_blocks(const MatmulLayout& s, int64_t row_unit, Body&& body) {
+  if (s.m <= 0 || s.n <= 0 || s.k <= 0) return;
   const MatmulCut cut(s);
   parallel_tasks(cut.rows * cut.cols, true, [&](int64_t task) {
     const OneThread alone;

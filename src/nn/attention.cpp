@@ -4,6 +4,7 @@
 #include "fovea/attention/attention.hpp"
 #include "fovea/autograd/functions/attention.hpp"
 #include "fovea/autograd/functions/rows.hpp"
+#include "fovea/autograd/precision.hpp"
 #include "fovea/autograd/tape.hpp"
 #include "fovea/nn/positions.hpp"
 
@@ -107,8 +108,9 @@ Var MultiHeadAttention::forward(Context& context, const Var& x, const Offsets& o
   check_argument(o.memory_width == 0, "multi_head_attention",
                  "expected a memory for cross-attention, got none");
   if (cache != nullptr) return incremental(x, offsets, *cache);
-  Var projected = qkv.forward(x);
-  if (o.value_width == o.head_width && !o.query_key_norm) {
+  const bool whole = o.value_width == o.head_width && !o.query_key_norm;
+  Var projected = qkv.forward(x, whole ? projection_dtype() : DType::kF32);
+  if (whole) {
     autograd::AttentionOptions options = call_options(context);
     return output.forward(observed(context, options, [&](const autograd::AttentionOptions& with) {
       return autograd::attention_qkv(std::move(projected), offsets, with);
@@ -126,15 +128,17 @@ Var MultiHeadAttention::forward(Context& context, const Var& x, const Offsets& o
   const MultiHeadAttentionOptions& o = options_;
   check_argument(o.memory_width > 0, "multi_head_attention",
                  "expected no memory for self-attention, got one");
+  const bool whole = o.value_width == o.head_width && !o.query_key_norm;
+  const DType dtype = whole ? projection_dtype() : DType::kF32;
   Var kv;
   if (projected != nullptr && projected->defined()) {
     kv = *projected;
   } else {
-    kv = memory.forward(attended.tokens);
+    kv = memory.forward(attended.tokens, dtype);
     if (projected != nullptr) *projected = kv;
   }
-  Var q = query.forward(x);
-  if (o.value_width == o.head_width && !o.query_key_norm) {
+  Var q = query.forward(x, dtype);
+  if (whole) {
     autograd::AttentionOptions options = call_options(context);
     return output.forward(observed(context, options, [&](const autograd::AttentionOptions& with) {
       return autograd::attention_kv(std::move(q), std::move(kv), offsets, attended.offsets, with);
@@ -157,6 +161,11 @@ Var MultiHeadAttention::attend(Context& context, Var q, Var k, Var v, const Offs
   }));
 }
 
+// Rotary positions turn q and k in float32, before they are rounded.
+DType MultiHeadAttention::projection_dtype() const {
+  return options_.rotary ? DType::kF32 : autograd::product_dtype();
+}
+
 autograd::AttentionOptions MultiHeadAttention::call_options(Context& context) const {
   const MultiHeadAttentionOptions& o = options_;
   autograd::AttentionOptions options{.spec = o.spec,
@@ -165,7 +174,8 @@ autograd::AttentionOptions MultiHeadAttention::call_options(Context& context) co
                                      .rotary = o.rotary,
                                      .relative_table = relative_,
                                      .alibi_slopes = slopes_,
-                                     .sinks = sinks_};
+                                     .sinks = sinks_,
+                                     .result = autograd::product_dtype()};
   if (o.relative) {
     options.relative_max_distance = o.relative->max_distance;
     options.relative_bidirectional = !o.spec.causal;

@@ -22,8 +22,8 @@ void Linear::visit(ModuleVisitor& visitor) {
   visitor.parameter("bias", bias, Decay::kNo);
 }
 
-Var Linear::forward(const Var& x) const {
-  return autograd::linear(x, weight, bias);
+Var Linear::forward(const Var& x, DType result) const {
+  return autograd::linear(x, weight, bias, result);
 }
 
 }  // namespace fovea::nn

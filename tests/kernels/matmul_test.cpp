@@ -147,5 +147,35 @@ TEST(MatmulBf16, AgreesWithTheProductOfRoundedElements) {
   }
 }
 
+// Of the sums in float32, rounded once: within half a unit of 2^-8 relative, beside float32's own error.
+TEST(MatmulBf16, ResultsInBf16AreTheSumsRounded) {
+  for (const Case& t :
+       {Case{1, 1, 1}, Case{3, 5, 7}, Case{17, 33, 65, false, true, 0, true}, Case{127, 64, 33, true},
+        Case{65, 31, 16, false, false, 5, true}, Case{768, 384, 128}, Case{9, 8, 0, false, false, 0, true}}) {
+    Operands o = make(t);
+    std::vector<BFloat16> a(o.a.size()), b(o.b.size()), c(o.c.size());
+    to_bf16(static_cast<int64_t>(a.size()), o.a.data(), a.data());
+    to_bf16(static_cast<int64_t>(b.size()), o.b.data(), b.data());
+    const int threads = get_num_threads();
+    matmul_bf16(o.spec, a.data(), b.data(), c.data());
+    set_num_threads(3);
+    std::vector<BFloat16> again(c.size());
+    matmul_bf16(o.spec, a.data(), b.data(), again.data());
+    set_num_threads(threads);
+    matmul_bf16(o.spec, a.data(), b.data(), o.c.data());
+    const int64_t ld = o.spec.ldc == 0 ? t.n : o.spec.ldc;
+    for (int64_t i = 0; i < t.m; ++i) {
+      for (int64_t j = 0; j < t.n; ++j) {
+        const auto at = static_cast<size_t>(i * ld + j);
+        // Sums of another order than those in float32 differ by their rounding, ε·Σ|a||b| a step.
+        const float sum = o.c[at], slack = static_cast<float>(t.k + 2) * static_cast<float>(t.k) * 0x1p-23f;
+        ASSERT_LE(std::abs(static_cast<float>(c[at]) - sum), std::abs(sum) * 0x1p-8f + slack)
+            << name(t) << ", index " << at;
+        ASSERT_EQ(c[at].bits, again[at].bits) << name(t) << ", index " << at;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::kernels

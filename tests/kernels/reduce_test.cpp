@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "fovea/kernels/convert.hpp"
 #include "tests/kernels/kernel_test.hpp"
 
 namespace fovea::kernels {
@@ -70,8 +71,25 @@ TEST(Reduce, ColumnsAndRowsAgreeWithFloat64) {
       }
     }
     std::vector<float> out(8, 3.0f);
-    column_sums(0, 8, nullptr, out.data());
+    column_sums(0, 8, static_cast<const float*>(nullptr), out.data());
     for (const float v : out) EXPECT_EQ(v, 0.0f);
+  });
+}
+
+TEST(Reduce, ColumnsOfBf16AreThoseOfTheSameNumbersInFloat32) {
+  on_every_isa([](const std::string& isa) {
+    for (const int64_t rows : {0, 1, 7, 64, 65, 200}) {
+      for (const int64_t cols : kSizes) {
+        std::vector<float> x = normals(rows * (cols + 3), 1);
+        std::vector<BFloat16> half(x.size());
+        to_bf16(static_cast<int64_t>(x.size()), x.data(), half.data());
+        from_bf16(static_cast<int64_t>(x.size()), half.data(), x.data());
+        std::vector<float> want(static_cast<size_t>(cols), 1.0f), got = want;
+        column_sums(rows, cols, x.data(), want.data(), true, cols + 3);
+        column_sums(rows, cols, half.data(), got.data(), true, cols + 3);
+        for (size_t c = 0; c < got.size(); ++c) ASSERT_EQ(got[c], want[c]) << isa << " " << rows << " " << c;
+      }
+    }
   });
 }
 

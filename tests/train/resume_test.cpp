@@ -147,6 +147,26 @@ TEST(Resume, StoppedSaysHowToContinueAndDoes) {
   EXPECT_EQ(again.steps, whole.steps);
 }
 
+// In bf16 too, on another number of threads; and the weights differ from those of float32, or the recipe's
+// precision did nothing.
+TEST(Resume, InBf16ContinuesToTheBitOnAnyNumberOfThreads) {
+  const Folder folder;
+  test::write_file(folder.path() / "data.csv", test::example_csv(200));
+  auto r = small_recipe(folder.path());
+  const auto wide = train(r, {.out = folder.path() / "float32"});
+  r.set("train.precision", "bf16");
+  r.set("model.dropout", 0.1);
+  const auto whole = train(r, {.out = folder.path() / "whole"});
+  EXPECT_NE(weights(whole.folder), weights(wide.folder));
+  StopAfter stop(9);
+  EXPECT_THROW(train(r, {.out = folder.path() / "stopped", .progress = &stop}), Interrupted);
+  const int threads = get_num_threads();
+  set_num_threads(3);
+  const auto again = train(r, {.out = folder.path() / "stopped", .resume = true});
+  set_num_threads(threads);
+  EXPECT_EQ(weights(again.folder), weights(whole.folder));
+}
+
 TEST(Resume, ADamagedCheckpointIsRefused) {
   const Folder folder;
   test::write_file(folder.path() / "data.csv", test::example_csv(200));

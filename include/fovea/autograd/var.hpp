@@ -33,7 +33,8 @@ class Node {
   };
   Target target();
 
-  // Hands over a whole contribution. Adopted without a copy where nothing stood before, else added.
+  // Hands over a whole contribution. Adopted without a copy where nothing stood before, else added. One of
+  // bf16 may be given to a value of bf16; it is widened before anything is added to it.
   void give(Tensor contribution);
 
   // Forgets the gradient. Its memory goes back to the pool: while activations are kept there need be none for

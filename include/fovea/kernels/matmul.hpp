@@ -29,6 +29,9 @@ void matmul(const Matmul& spec, const float* a, const float* b, float* c);
 // The same product of bf16 elements, accumulated and written in f32. Uses the processor's bf16 products where
 // it has them (`matmul_bf16_is_native`), else converts to f32 first: right everywhere, fast where native.
 void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float* c);
+// Rounded to bf16 once, after the bias: half the memory and traffic of C where only products read it. Nothing
+// can be accumulated in it: spec.accumulate must be false.
+void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, BFloat16* c);
 bool matmul_bf16_is_native();
 
 }  // namespace fovea::kernels

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "fovea/tensor/dtype.hpp"
+
 namespace fovea::kernels {
 
 double sum(int64_t n, const float* x);
@@ -16,6 +18,9 @@ bool all_finite(int64_t n, const float* x);
 // out[c] = Σ_r x[r, c] (+ out[c] if accumulate); x [rows, cols] with a row stride of `stride` elements (0:
 // dense).
 void column_sums(int64_t rows, int64_t cols, const float* x, float* out, bool accumulate = false,
+                 int64_t stride = 0);
+// The same of bf16 numbers, summed in float32.
+void column_sums(int64_t rows, int64_t cols, const BFloat16* x, float* out, bool accumulate = false,
                  int64_t stride = 0);
 // out[r] = Σ_c x[r, c]
 void row_sums(int64_t rows, int64_t cols, const float* x, float* out);

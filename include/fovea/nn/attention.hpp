@@ -70,6 +70,7 @@ class MultiHeadAttention final : public Module {
 
  private:
   autograd::AttentionOptions call_options(Context& context) const;
+  DType projection_dtype() const;
   autograd::Var attend(Context& context, autograd::Var q, autograd::Var k, autograd::Var v,
                        const Offsets& q_offsets, const Offsets& k_offsets) const;
   autograd::Var incremental(const autograd::Var& x, const Offsets& offsets, KeyValueCache& cache) const;

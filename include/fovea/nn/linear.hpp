@@ -20,7 +20,8 @@ class Linear final : public Module {
   Linear(int64_t in, int64_t out, Random& random, const LinearOptions& options = {});
   void visit(ModuleVisitor& visitor) override;
 
-  autograd::Var forward(const autograd::Var& x) const;
+  // `result`: the type of y, as autograd::linear takes it.
+  autograd::Var forward(const autograd::Var& x, DType result = DType::kF32) const;
 
   int64_t in() const { return weight.dim(1); }
   int64_t out() const { return weight.dim(0); }

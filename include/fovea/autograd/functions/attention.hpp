@@ -1,5 +1,6 @@
 // Differentiable attention over packed tokens, on the fused kernels (attention/attention.hpp): nothing of
-// size Lq × Lk is kept. float32.
+// size Lq × Lk is kept. float32; under bf16 precision (precision.hpp) q, k, v and out are rounded to bf16,
+// which the bf16 kernels multiply where the call and the processor allow it (attention_plan), and kept so.
 #pragma once
 
 #include <array>
@@ -45,7 +46,9 @@ struct AttentionOptions {
   // What to see, and where it goes; nothing by default.
   Observers observers{};
   Insight* seen = nullptr;
-  AttentionCall* call = nullptr;
+  AttentionCall* call = nullptr;  // a recorded call is computed in float32
+  // Of the result: bf16 only under bf16 precision, where products read it.
+  DType result = DType::kF32;
 };
 
 // out = softmax(scale·q·kᵀ + …)·v per sequence and head. q [Tq, H·D], k [Tk, Hkv·D], v [Tk, Hkv·Dv] -> [Tq,

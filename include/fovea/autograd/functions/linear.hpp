@@ -1,4 +1,5 @@
-// Matrix products: the linear layer, with and without an activation, and the plain product. float32.
+// Matrix products: the linear layer, with and without an activation, and the plain product. float32; under
+// bf16 precision (precision.hpp) the left operands of the first three may be bf16, and linear's result.
 #pragma once
 
 #include "fovea/autograd/var.hpp"
@@ -10,8 +11,9 @@ using kernels::Activation;
 
 // y = x·Wᵀ + b.  x [T, in], weight [out, in], bias [out] or undefined -> y [T, out].
 // dx = dy·W,  dW = dyᵀ·x,  db = Σ_t dy.
-// ArgumentError for other shapes or types.
-Var linear(const Var& x, const Var& weight, const Var& bias = {});
+// `result` is the type of y: bf16, which takes half the memory, only under bf16 precision and only where
+// products read it (linear, attention). ArgumentError for other shapes or types.
+Var linear(const Var& x, const Var& weight, const Var& bias = {}, DType result = DType::kF32);
 
 // y = act(x·Wᵀ + b), shapes as linear. Keeps the sum before the activation only where the derivative is a
 // function of it (GELU, SiLU); for ReLU, sigmoid and tanh the output serves.
