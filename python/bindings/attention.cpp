@@ -16,6 +16,17 @@ namespace {
 // How heads lie in memory: [B, H, L, D], or [B, L, H, D] (packed: [T, H, D]).
 enum class Layout { kHeadsFirst, kTokensFirst };
 
+// The set of each key of the packed batch.
+using KeySets = std::optional<Array<const int32_t, 1>>;
+
+// AttentionOverride, and what it points into.
+struct Override {
+  std::vector<HeadOverride> heads;
+  std::vector<int64_t> permutation;
+  std::optional<Array<const float, 4>> log_weights;
+  AttentionOverride view() const { return {heads, permutation, scores_view<float>(log_weights)}; }
+};
+
 template <class T>
 class AttentionCall {
  public:
@@ -28,7 +39,7 @@ class AttentionCall {
   AttentionCall(Heads q, Heads k, Heads v, std::vector<int64_t> q_offsets, std::vector<int64_t> k_offsets,
                 AttentionSpec spec, std::optional<double> scale, double softcap, Row alibi, Row sinks,
                 Row scales, Bias bias, std::array<int64_t, 4> bias_dims, Mask mask,
-                std::vector<BlockMask> blocks)
+                std::vector<BlockMask> blocks, Override override_heads)
       : q_(std::move(q)),
         k_(std::move(k)),
         v_(std::move(v)),
@@ -39,6 +50,7 @@ class AttentionCall {
         bias_dims_(bias_dims),
         mask_(std::move(mask)),
         blocks_(std::move(blocks)),
+        override_(std::move(override_heads)),
         spec_(spec) {
     inputs_.q = heads_view<T>(q_);
     inputs_.k = heads_view<T>(k_);
@@ -52,12 +64,14 @@ class AttentionCall {
     rest.k_offsets = Offsets(std::move(k_offsets));
     rest.mask = scores_view<uint8_t>(mask_);
     rest.blocks = blocks_;
+    rest.override_heads = override_.view();
   }
 
   // (out, what was seen as a dictionary of what there is)
-  nb::tuple forward(const Observers& observers, Layout layout) const {
+  nb::tuple forward(Observers observers, const KeySets& key_sets, Layout layout) const {
     Tensor out, lse;
     Insight seen;
+    if (key_sets) observers.key_sets = {key_sets->data(), key_sets->size()};
     {
       const nb::gil_scoped_release release;
       const HeadsView<T> view = make(out, q_, heads(), inputs_.v.dim(2), layout);
@@ -113,22 +127,40 @@ class AttentionCall {
     return nb::make_tuple(to_numpy(weights.tokens), std::vector<int64_t>(offsets.begin(), offsets.end()));
   }
 
+  // (mass, standard error), [Tk, H] each.
+  nb::tuple sampled_mass(const Array<const float, 2>& lse, int64_t samples, uint64_t seed) const
+    requires std::is_same_v<Real, float>
+  {
+    SampledKeyMass found;
+    {
+      const nb::gil_scoped_release release;
+      found = sampled_key_mass(inputs_, spec_, lse.data(), samples, {seed, 0});
+    }
+    return nb::make_tuple(to_numpy(found.mass), to_numpy(found.standard_error));
+  }
+
   static void bind(nb::module_& m, const char* name) {
-    nb::class_<AttentionCall>(m, name)
+    nb::class_<AttentionCall> bound(m, name);
+    bound
         .def(nb::init<Heads, Heads, Heads, std::vector<int64_t>, std::vector<int64_t>, AttentionSpec,
                       std::optional<double>, double, Row, Row, Row, Bias, std::array<int64_t, 4>, Mask,
-                      std::vector<BlockMask>>(),
+                      std::vector<BlockMask>, Override>(),
              nb::kw_only(), nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
              nb::arg("q_offsets"), nb::arg("k_offsets"), nb::arg("spec"), nb::arg("scale").none(),
              nb::arg("softcap"), nb::arg("alibi").none().noconvert(), nb::arg("sinks").none().noconvert(),
              nb::arg("scales").none().noconvert(), nb::arg("bias").none().noconvert(), nb::arg("bias_dims"),
-             nb::arg("mask").none().noconvert(), nb::arg("blocks"))
-        .def("forward", &AttentionCall::forward, nb::arg("observers"), nb::arg("layout"))
+             nb::arg("mask").none().noconvert(), nb::arg("blocks"), nb::arg("override_heads"))
+        .def("forward", &AttentionCall::forward, nb::arg("observers"), nb::arg("key_sets").none().noconvert(),
+             nb::arg("layout"))
         .def("backward", &AttentionCall::backward, nb::kw_only(), nb::arg("out").noconvert(),
              nb::arg("lse").noconvert(), nb::arg("dout").noconvert(), nb::arg("q_layout"),
              nb::arg("k_layout"), nb::arg("v_layout"))
         .def("rows", &AttentionCall::weight_rows, nb::kw_only(), nb::arg("lse").noconvert(),
              nb::arg("queries"));
+    if constexpr (std::is_same_v<Real, float>) {
+      bound.def("sampled_key_mass", &AttentionCall::sampled_mass, nb::kw_only(), nb::arg("lse").noconvert(),
+                nb::arg("samples"), nb::arg("seed"));
+    }
   }
 
  private:
@@ -161,6 +193,7 @@ class AttentionCall {
   std::array<int64_t, 4> bias_dims_;
   Mask mask_;
   std::vector<BlockMask> blocks_;
+  Override override_;
   typename Engine<T>::Inputs inputs_;
   AttentionSpec spec_;
 };
@@ -180,6 +213,21 @@ void bind_attention(nb::module_& m) {
   nb::enum_<Layout>(m, "Layout")
       .value("heads_first", Layout::kHeadsFirst)
       .value("tokens_first", Layout::kTokensFirst);
+  nb::enum_<HeadOverride>(m, "HeadOverride")
+      .value("none", HeadOverride::kNone)
+      .value("uniform", HeadOverride::kUniform)
+      .value("permuted", HeadOverride::kPermuted)
+      .value("frozen", HeadOverride::kFrozen)
+      .value("off", HeadOverride::kOff);
+  nb::class_<Override>(m, "Override")
+      .def(nb::init<>())
+      .def(
+          "__init__",
+          [](Override* self, std::vector<HeadOverride> heads, std::vector<int64_t> permutation,
+             std::optional<Array<const float, 4>> log_weights) {
+            new (self) Override{std::move(heads), std::move(permutation), std::move(log_weights)};
+          },
+          nb::arg("heads"), nb::arg("permutation"), nb::arg("log_weights").none().noconvert());
   nb::class_<AttentionSpec>(m, "AttentionSpec")
       .def(nb::init<>())
       .def_rw("score", &AttentionSpec::score)
@@ -187,6 +235,7 @@ void bind_attention(nb::module_& m) {
       .def_rw("causal", &AttentionSpec::causal)
       .def_rw("window_left", &AttentionSpec::window_left)
       .def_rw("window_right", &AttentionSpec::window_right)
+      .def_rw("top_k", &AttentionSpec::top_k)
       .def_rw("dropout", &AttentionSpec::dropout)
       .def_rw("precision", &AttentionSpec::precision)
       .def_prop_rw(
@@ -205,6 +254,7 @@ void bind_attention(nb::module_& m) {
       .def_rw("first_key", &Observers::first_key)
       .def_rw("near_left", &Observers::near_left)
       .def_rw("near_right", &Observers::near_right)
+      .def_rw("key_set_count", &Observers::key_set_count)
       .def_rw("block_mass", &Observers::block_mass);
   AttentionCall<float>::bind(m, "AttentionCall_float32");
   AttentionCall<double>::bind(m, "AttentionCall_float64");

@@ -24,6 +24,7 @@ inline nanobind::dict to_dict(const Tensor& lse, const Insight& seen) {
   keep("distance", seen.expected_distance);
   keep("first_key_mass", seen.first_key_mass);
   keep("near_mass", seen.near_mass);
+  keep("set_mass", seen.set_mass);
   keep("block_mass", seen.block_mass);
   return found;
 }

@@ -17,8 +17,10 @@ from fovea._decode import KvCache, attention_decode
 from fovea._fovea import DataError, get_num_threads, set_num_threads
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
-from fovea._insight import Insight, TopK
+from fovea._insight import Insight, SampledMass, TopK
 from fovea._models import Explanation, Model, Prediction, load, train
+from fovea._override import Override
+from fovea._rotary import Rotary
 
 __version__ = _version()
 
@@ -37,7 +39,10 @@ __all__ = [
     "Insight",
     "KvCache",
     "Model",
+    "Override",
     "Prediction",
+    "Rotary",
+    "SampledMass",
     "TopK",
     "attention",
     "attention_decode",

@@ -11,6 +11,8 @@ from fovea._call import Call
 from fovea._gradients import Gradients
 from fovea._insight import Insight
 from fovea._kinds import DTYPES, dtype_of, fail, from_numpy, kind_of, to_numpy
+from fovea._override import Override
+from fovea._rotary import Rotary
 
 
 def attention(
@@ -29,17 +31,21 @@ def attention(
     alibi: Any = None,
     softcap: float | None = None,
     sinks: Any = None,
+    top_k: int | None = None,
     dropout: float = 0.0,
     seed: int = 0,
     q_offsets: Any = None,
     k_offsets: Any = None,
+    rotary: Rotary | None = None,
+    override: Override | None = None,
+    key_sets: Any = None,
     precision: str = "strict",
     observe: Sequence[str] | None = None,
 ) -> Any:
     """Attention, fused: memory grows with the tokens, and what happened inside can be seen.
 
     For each query ``out_i = Σ_j w_ij·v_j``, with ``w_i`` the softmax of its scores; the order is score, × scale,
-    softcap, + bias and − slope·|i − j|, masks, softmax (a sink enters its denominator), dropout, · V. A query without
+    softcap, + bias and − slope·|i − j|, masks, top k, softmax (a sink enters its denominator), dropout, · V. A query without
     keys gives 0 and lse −inf.
 
     Parameters
@@ -71,19 +77,29 @@ def attention(
         c·tanh(s / c) bounds the scores; None or 0 does not.
     sinks : ``[H]``
         One more logit in the denominator of each head, without a value.
+    top_k : int in [1, 64]
+        Each query keeps its k strongest keys, after bias and mask, ties to the lower index; None keeps all. lse and
+        insights are of the kept ones, gradients flow through them alone (Gupta et al., 2021).
     dropout : float in [0, 1)
         Probability of dropping each weight; the others are scaled by 1/(1 − dropout). A multiple of 2⁻¹⁶.
     seed : int
         Of the dropout: the same seed drops the same weights, whatever the number of threads.
     q_offsets, k_offsets : int ``[N + 1]``
         Packed form: sequence n is tokens ``q_offsets[n]`` to ``q_offsets[n + 1]``. q_offsets alone serves both sides.
+    rotary : :class:`fovea.Rotary`
+        Turns q and k by their positions, aligned to the last query and the last key. Not for float64.
+    override : :class:`fovea.Override`
+        A pattern from outside in place of some heads' own. Gradients are those through what was put in place; bias,
+        alibi, sinks and scale have none then. Not for float64, nor together with `top_k`.
+    key_sets : int ``[Lk]`` or ``[B, Lk]``, packed ``[Tk]``
+        The set of each key, 0 to 63, or −1 for none, of which ``observe=["key_sets"]`` tells the mass.
     precision : ``"strict"``, ``"high"`` or ``"fast"``
         How float32 arrays are multiplied: in float32; as three bfloat16 products, where that is faster; rounded to
         bfloat16, where the processor multiplies those. Sums are float32. ``fovea info --attention`` tells what runs.
     observe : list of names
         ``"entropy"``, ``"max"``, ``"key_mass"``, ``"top_k:8"``, ``"effective_keys"``, ``"distance"``,
-        ``"first_key"``, ``"near:left,right"``, ``"block_mass"``; also an empty list gives an :class:`Insight`, with the
-        lse and exact rows on demand. The output has the same bits with and without.
+        ``"first_key"``, ``"near:left,right"``, ``"key_sets"``, ``"block_mass"``; also an empty list gives an
+        :class:`Insight`, with the lse and exact rows on demand. The output has the same bits with and without.
 
     Returns
     -------
@@ -123,10 +139,14 @@ def attention(
         alibi=alibi,
         softcap=softcap,
         sinks=sinks,
+        top_k=top_k,
         dropout=dropout,
         seed=seed,
         q_offsets=q_offsets,
         k_offsets=k_offsets,
+        rotary=rotary,
+        override=override,
+        key_sets=key_sets,
         precision=precision,
     )
     kind = _kind(q, k, v)

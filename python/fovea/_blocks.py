@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import weakref
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from fovea import _fovea
 from fovea._kinds import fail, to_numpy
+from fovea._numbered import Numbered
 
 CALL = "BlockMask"
 MOST = 2**40
 
-_numbers = itertools.count(1)
-_alive: weakref.WeakValueDictionary[int, BlockMask] = weakref.WeakValueDictionary()
 
-
-class BlockMask:
+class BlockMask(Numbered):
     """A pattern of attention for the `blocks` keyword of :func:`fovea.attention`.
 
     Made of a bitmap, or of the builders below; `|` and `&` combine. A pattern has no lengths: each call gives it its
@@ -69,8 +65,7 @@ class BlockMask:
         self._make = make
         self._lead = lead  # () for all, (H,) or (B, H)
         self._made: dict[tuple[int, int], list[Any]] = {}
-        self.number = next(_numbers)
-        _alive[self.number] = self
+        self._register()
 
     @classmethod
     def _of(cls, make: Callable[[int, int], Any]) -> BlockMask:
@@ -232,15 +227,6 @@ class BlockMask:
     def live_tiles(self, lq: int, lk: int) -> int:
         """Tiles of 64 × 64 pairs that are not skipped: what a call costs."""
         return sum(m.live_tiles for m in self.masks(_count("lq", lq, 0), _count("lk", lk, 0)))
-
-
-def lookup(number: int) -> BlockMask | None:
-    """The pattern of a number that an operator was given; 0 is none."""
-    if number == 0:
-        return None
-    if number not in _alive:
-        fail("expected a BlockMask that is kept until the gradient is computed, got one that is gone")
-    return _alive[number]
 
 
 def as_bitmap(bitmap: Any) -> np.ndarray:

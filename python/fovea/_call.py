@@ -8,8 +8,8 @@ import numpy as np
 
 from fovea import _fovea
 from fovea import _options as options
-from fovea._blocks import lookup
 from fovea._kinds import aligned, fail, to_numpy
+from fovea._numbered import lookup
 
 MAX_WIDTH = 1024
 TILE = 64  # of block masses
@@ -46,6 +46,7 @@ class Call:
         mask: Any = None,
         q_offsets: Any = None,
         k_offsets: Any = None,
+        key_sets: Any = None,
         seed: Any = None,
     ):
         check_shapes(q, k, v)
@@ -60,6 +61,7 @@ class Call:
             for a, b, c, d in zip(self.q_offsets, self.q_offsets[1:], self.k_offsets, self.k_offsets[1:])
         ]
         self.lengths = lengths
+        self._key_sets = options.key_sets(key_sets, [lk for _, lk in lengths])
         wanted = (len(lengths), heads, max((n for n, _ in lengths), default=0), max((n for _, n in lengths), default=0))
         form = "[N, H, longest q, longest k]" if self.packed else "[B, H, Lq, Lk]"
         if scale is not None and given.scale is not None:
@@ -75,18 +77,20 @@ class Call:
             if mask.dtype != bool:
                 fail(f"expected mask as booleans (True attends), got {mask.dtype}")
             mask = options.scores("mask", mask, wanted, form).view(np.uint8)
-        blocks = lookup(given.blocks)
+        blocks, override = lookup(given.blocks), lookup(given.override)
+        self._rotary = lookup(given.rotary)
         spec = _fovea.AttentionSpec()
         spec.score = getattr(_fovea.Score, given.score)
         spec.normalizer = getattr(_fovea.Normalizer, given.normalizer)
         spec.causal = given.causal
         spec.window_left, spec.window_right = given.left, given.right
+        spec.top_k = given.top_k
         spec.dropout = given.dropout
         spec.precision = getattr(_fovea.Precision, given.precision)
         spec.seed = given.seed if seed is None else options.seed_of(seed)
         self._inner = getattr(_fovea, f"AttentionCall_{dtype}")(
-            q=self._inside(q),
-            k=self._inside(k),
+            q=self._turned(self._inside(q), 0),
+            k=self._turned(self._inside(k), 1),
             v=self._inside(v),
             q_offsets=self.q_offsets,
             k_offsets=self.k_offsets,
@@ -100,6 +104,9 @@ class Call:
             bias_dims=bias_dims,
             mask=mask,
             blocks=[] if blocks is None or not lengths else blocks.for_call(lengths, heads),
+            override_heads=_fovea.Override()
+            if override is None
+            else override.for_call(heads, wanted, form, [lk for _, lk in lengths]),
         )
 
     def _inside(self, x: np.ndarray) -> np.ndarray:
@@ -111,13 +118,22 @@ class Call:
             x = x.copy()  # to the engine a sequence stride of 0 means packed sequences
         return aligned(x)
 
+    def _turned(self, x: np.ndarray, side: int, back: bool = False) -> np.ndarray:
+        """q (side 0) or k (side 1) as rotary positions turn it; the last query stands at the last key."""
+        if self._rotary is None:
+            return x
+        first = [max(0, pair[1 - side] - pair[side]) for pair in self.lengths]
+        return self._rotary.turned(x, self.dtype, (self.q_offsets, self.k_offsets)[side], first, back)
+
     def _outside(self, x: np.ndarray, place: _fovea.Layout) -> np.ndarray:
         """What the engine wrote in a layout, as [B, H, L, D]."""
         return x if self.packed or place == HEADS_FIRST else x.transpose(0, 2, 1, 3)
 
     def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The output in the caller's layout, and what was seen in the engine's."""
-        out, seen = self._inner.forward(options.observers(observe), self._layouts[0])
+        out, seen = self._inner.forward(
+            options.observers(observe, self._key_sets), self._key_sets, self._layouts[0]
+        )
         return self._outside(out, self._layouts[0]), seen
 
     def backward(self, out: np.ndarray, lse: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,6 +151,9 @@ class Call:
         )
         for name, place in zip(("dq", "dk", "dv"), self._layouts):
             grads[name] = self._outside(grads[name], place)
+        for side, name in enumerate(("dq", "dk") if self._rotary is not None else ()):
+            back = self._outside(self._turned(self._inside(grads[name]), side, back=True), TOKENS_FIRST)
+            grads[name] = np.ascontiguousarray(back) if self._layouts[side] == HEADS_FIRST else back
         if "dbias" in grads:
             grads["dbias"] = grads["dbias"].reshape(self.bias_shape)
         return grads
@@ -179,6 +198,11 @@ class Call:
         batch, heads, length = self.q_shape[:3]
         weights, _ = self._inner.rows(lse=lse, queries=[n * length + i for n in range(batch) for i in queries])
         return weights.reshape(batch, len(queries), self.k_shape[2], heads).transpose(0, 3, 1, 2)
+
+    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.dtype == "float64":
+            fail("expected float32, bfloat16 or float16 arrays, got float64", "Insight.sampled_key_mass")
+        return self._inner.sampled_key_mass(lse=np.ascontiguousarray(lse), samples=samples, seed=seed)
 
 
 def check_shapes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:

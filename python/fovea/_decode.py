@@ -112,25 +112,29 @@ def attention_decode(
     softcap: float | None = None,
     sinks: Any = None,
     q_offsets: Any = None,
+    key_sets: Any = None,
     observe: Sequence[str] | None = None,
 ) -> Any:
     """Attention of a few new queries on caches, which hold the queries' own tokens too.
 
     Parameters
     ----------
-    q : float32 ``[B, H, L, D]``, or packed ``[T, H, D]`` with `q_offsets` (without: one sequence)
-        The last query of a sequence stands at the last token of its cache.
+    q : float32, bfloat16 or float16 ``[B, H, L, D]``, or packed ``[T, H, D]`` with `q_offsets` (without: one sequence)
+        The last query of a sequence stands at the last token of its cache. The result is of the same type, whatever
+        the caches hold; sums are float32.
     caches
         One for each sequence.
     causal : bool
         On by default, unlike :func:`fovea.attention`: of several new queries, the earlier do not see the later.
 
-    The other keywords and the result are those of :func:`fovea.attention`; insights have no `rows`, and `key_mass` is
-    ``[Σ cache lengths, H]``.
+    The other keywords and the result are those of :func:`fovea.attention`; insights have neither `rows` nor
+    `sampled_key_mass`, and `key_mass` is ``[Σ cache lengths, H]``. `key_sets` are of the caches' tokens, one cache after
+    the other.
     """
     kind = kind_of(q)
-    if kind is None or dtype_of(q) != "float32":
-        fail(f"expected q as a float32 array, got {getattr(q, 'dtype', type(q).__name__)}", "attention_decode")
+    if kind is None or dtype_of(q) not in ("float32", "bfloat16", "float16"):
+        found = type(q).__name__ if kind is None else q.dtype
+        fail(f"expected q as a float32, bfloat16 or float16 array, got {found}", "attention_decode")
     x = to_numpy(q, "q")
     if x.ndim not in (3, 4):
         fail(f"expected q as [B, H, L, D] or [T, H, D], got {shown(x)}", "attention_decode")
@@ -148,7 +152,8 @@ def attention_decode(
     spec.causal = chosen.causal
     spec.window_left, spec.window_right = chosen.left, chosen.right
     heads = x.shape[1]
-    out, seen = _fovea.decode(
+    sets = options.key_sets(key_sets, [len(c) for c in given])
+    out, seen = getattr(_fovea, f"decode_{dtype_of(q)}")(
         aligned(x if x.ndim == 3 else x.transpose(0, 2, 1, 3)),
         offsets,
         [c._inner for c in given],
@@ -157,10 +162,11 @@ def attention_decode(
         chosen.softcap,
         options.heads_row("alibi", alibi, heads, np.float32),
         options.heads_row("sinks", sinks, heads, np.float32),
-        options.observers(wishes),
+        options.observers(wishes, sets),
+        sets,
     )
     call = _Decoded(x.shape)
-    result = from_numpy(call.rows_first(out), kind)
+    result = from_numpy(call.rows_first(out), kind, dtype_of(q), q)
     return result if observe is None else (result, Insight(call, seen, partial(from_numpy, kind=kind)))
 
 
@@ -179,6 +185,9 @@ class _Decoded:
 
     def keys_first(self, x: np.ndarray) -> np.ndarray:
         return x
+
+    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> Any:
+        fail("expected a call of fovea.attention: rows are not made on caches", "Insight.sampled_key_mass")
 
     def weight_rows(self, lse: np.ndarray, queries: list[int]) -> Any:
         fail("expected a call of fovea.attention: exact rows are not made on caches", "Insight.rows")

@@ -13,11 +13,15 @@ from fovea import _fovea
 from fovea._blocks import BlockMask
 from fovea._insight import FORMS, OBSERVERS
 from fovea._kinds import dtype_of, fail, to_numpy
+from fovea._numbered import number_of
+from fovea._override import Override
+from fovea._rotary import Rotary
 
 SCORES = tuple(_fovea.Score.__members__)
 NORMALIZERS = ("softmax", "softmax1")
 PRECISIONS = ("strict", "high", "fast")
 MAX_TOP_K = 64
+MAX_SETS = 64
 MAX_FLOAT32 = 3.4028234663852886e38
 
 
@@ -32,10 +36,13 @@ class Options:
     left: int
     right: int
     softcap: float
+    top_k: int  # 0 for all keys
     dropout: float
     seed: int
     precision: str
-    blocks: int  # the number of a BlockMask, 0 for none
+    blocks: int  # the number of a BlockMask, 0 for none, as of the next two
+    rotary: int
+    override: int
 
     @staticmethod
     def of(
@@ -45,13 +52,14 @@ class Options:
         causal: Any = False,
         window: Any = None,
         softcap: Any = None,
+        top_k: Any = None,
         dropout: Any = 0.0,
         seed: Any = 0,
         precision: Any = "strict",
         blocks: Any = None,
+        rotary: Any = None,
+        override: Any = None,
     ) -> Options:
-        if blocks is not None and not isinstance(blocks, BlockMask):
-            fail(f"expected blocks as a fovea.BlockMask, got {type(blocks).__name__}")
         left, right = pair("window", window)
         return Options(
             score=choice("score", score, SCORES),
@@ -61,16 +69,19 @@ class Options:
             left=left,
             right=right,
             softcap=0.0 if softcap is None else number("softcap", softcap, 0.0),
+            top_k=0 if top_k is None else integer("top_k", top_k, 1, MAX_TOP_K),
             dropout=number("dropout", dropout, 0.0, 1.0),
             seed=integer("seed", seed, 0, 2**63 - 1),
             precision=choice("precision", precision, PRECISIONS),
-            blocks=0 if blocks is None else blocks.number,
+            blocks=number_of("blocks", blocks, BlockMask),
+            rotary=number_of("rotary", rotary, Rotary),
+            override=number_of("override", override, Override),
         )
 
 
 # Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient; scale and seed may be numbers.
 DIFFERENTIABLE = ("bias", "alibi", "sinks", "scale")
-ARRAYS = (*DIFFERENTIABLE, "mask", "q_offsets", "k_offsets", "seed")
+ARRAYS = (*DIFFERENTIABLE, "mask", "q_offsets", "k_offsets", "key_sets", "seed")
 
 
 def split(keywords: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
@@ -176,6 +187,21 @@ def offsets(name: str, value: Any, total: int) -> list[int]:
     return result
 
 
+def key_sets(value: Any, keys: list[int]) -> np.ndarray | None:
+    """The set of each key of the packed batch; `keys` are the sequences' lengths. [Lk] serves all of one length."""
+    if value is None:
+        return None
+    row = list_or_array("key_sets", value, "integers")
+    total = sum(keys)
+    if row.ndim == 1 and row.size != total and set(keys) == {row.size}:
+        row = np.tile(row, len(keys))
+    if row.dtype.kind not in "iu" or row.ndim not in (1, 2) or row.size != total:
+        fail(f"expected key_sets as an integer for each of the {total} keys, got {row.dtype} {list(row.shape)}")
+    if row.size and (row.min() < -1 or row.max() >= MAX_SETS):
+        fail(f"expected key_sets in [-1, {MAX_SETS}), got {row.min()} to {row.max()}")
+    return np.ascontiguousarray(row.reshape(-1), np.int32)
+
+
 def seed_of(x: Any) -> int:
     """A seed that came as an array of one integer."""
     row = list_or_array("seed", x, "an integer")
@@ -211,13 +237,18 @@ class Observe:
         return any(given.partition(":")[0] == name for given in self.names)
 
 
-def observers(wishes: Observe) -> Any:
-    """As the engine takes them."""
+def observers(wishes: Observe, sets: np.ndarray | None) -> Any:
+    """As the engine takes them; `sets` are the key_sets of the call."""
     result = _fovea.Observers()
+    if ("key_sets" in wishes) != (sets is not None):
+        found = "key_sets" if sets is not None else "observe=['key_sets']"
+        fail(f"expected key_sets together with observe=['key_sets'], got {found} alone")
     for name in wishes.names:
         head = name.partition(":")[0]
         if head == "top_k":
             result.top_k = wishes.number(name="top_k")[0]
+        elif head == "key_sets":
+            result.key_set_count = 1 + int(sets.max(initial=0))
         elif head == "near":
             result.near_left, result.near_right = wishes.number("near")
         else:

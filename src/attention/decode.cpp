@@ -9,6 +9,7 @@
 #include "attention/schedule.hpp"
 #include "attention/score.hpp"
 #include "attention/sequence.hpp"
+#include "attention/widen.hpp"
 #include "base/check.hpp"
 #include "kernels/attention_decode.hpp"
 
@@ -330,5 +331,29 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
     std::copy_n(lse, rows, seen->lse.data());
   }
 }
+
+template <class T>
+void attention_decode(const HalfDecodeInputs<T>& in, const AttentionSpec& spec,
+                      std::type_identity_t<HeadsView<T>> out, float* lse, const Observers& observers,
+                      Insight* seen) {
+  const HeadsView<const T>& q = in.q;
+  check_argument(q.stride(2) == 1 && q.dim(0) == in.rest.q_offsets.total(), kCall,
+                 "expected q [{}, H, D] with an innermost stride of 1, got [{}, {}, {}]",
+                 in.rest.q_offsets.total(), q.dim(0), q.dim(1), q.dim(2));
+  check_argument(out.dim(0) == q.dim(0) && out.dim(1) == q.dim(1) && out.stride(2) == 1, kCall,
+                 "expected out [{}, {}, Dv] with an innermost stride of 1, got [{}, {}, {}]", q.dim(0),
+                 q.dim(1), out.dim(0), out.dim(1), out.dim(2));
+  const Tensor wide_q = widened(q, in.rest.q_offsets);
+  Tensor wide_out = Tensor::empty({q.dim(0), q.dim(1), out.dim(2)});
+  DecodeInputs wide = in.rest;
+  wide.q = heads_view<float>(wide_q);
+  attention_decode(wide, spec, heads_view<float>(wide_out), lse, observers, seen);
+  narrow_to(out, in.rest.q_offsets, wide_out);
+}
+
+template void attention_decode(const HalfDecodeInputs<BFloat16>&, const AttentionSpec&, HeadsView<BFloat16>,
+                               float*, const Observers&, Insight*);
+template void attention_decode(const HalfDecodeInputs<Float16>&, const AttentionSpec&, HeadsView<Float16>,
+                               float*, const Observers&, Insight*);
 
 }  // namespace fovea

@@ -209,6 +209,13 @@ Ragged attention_rows(const HalfAttentionInputs<T>& in, const AttentionSpec& spe
   return attention_rows(widen_inputs(in).inputs, spec, lse, queries);
 }
 
+template <class T>
+SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const float* lse,
+                                int64_t samples, RandomKey key) {
+  resolve("sampled_key_mass", shapes_of(in), spec);
+  return sampled_key_mass(widen_inputs(in).inputs, spec, lse, samples, key);
+}
+
 bool fast_forward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
                   HeadsView<float> out, float* lse, const Observers& observers, Insight* seen) {
   if (spec.precision == Precision::kStrict) return false;
@@ -250,5 +257,9 @@ template Ragged attention_rows(const HalfAttentionInputs<BFloat16>&, const Atten
                                std::span<const int64_t>);
 template Ragged attention_rows(const HalfAttentionInputs<Float16>&, const AttentionSpec&, const float*,
                                std::span<const int64_t>);
+template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,
+                                         const float*, int64_t, RandomKey);
+template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&,
+                                         const float*, int64_t, RandomKey);
 
 }  // namespace fovea

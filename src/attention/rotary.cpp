@@ -64,15 +64,15 @@ struct Turning {
 // sines.
 struct Angles {
   Turning turning;
-  int64_t positions = 0;
+  int64_t first = 0, positions = 0;  // of positions first … first + positions − 1
   Buffer<float> values;
-  const float* row(int64_t position) const { return values.data() + position * turning.width; }
+  const float* row(int64_t position) const { return values.data() + (position - first) * turning.width; }
 };
 
-std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t positions) {
+std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t first, int64_t positions) {
   const int64_t width = turning.width;
   auto angles = std::make_shared<Angles>(
-      Angles{turning, positions, Buffer<float>(static_cast<size_t>(positions * width))});
+      Angles{turning, first, positions, Buffer<float>(static_cast<size_t>(positions * width))});
   const double growth = turning.growth();
   float* values = angles->values.data();
   const int64_t pairs = width / 2;
@@ -80,7 +80,7 @@ std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t pos
     for (int64_t p = 0; p < pairs; ++p) {
       const double frequency = turning.frequency(p);
       for (int64_t t = begin; t < end; ++t) {
-        const double angle = frequency * static_cast<double>(t);
+        const double angle = frequency * static_cast<double>(first + t);
         values[t * width + p] = static_cast<float>(growth * std::cos(angle));
         values[t * width + pairs + p] = static_cast<float>(growth * std::sin(angle));
       }
@@ -90,21 +90,23 @@ std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t pos
 }
 
 // Every layer and every step asks for the same angles, and sines cost far more than turning by them: the last
-// few tables are kept, each grown by doubling. Tables above 16 MB are computed for their call alone.
-std::shared_ptr<const Angles> angles_for(const Turning& turning, int64_t positions) {
+// few tables are kept, each grown by doubling. Where one would be above 16 MB, a call computes its own
+// positions alone.
+std::shared_ptr<const Angles> angles_for(const Turning& turning, int64_t first, int64_t count) {
   constexpr int64_t kMostFloats = int64_t{1} << 22;
   constexpr size_t kMostTables = 4;
   static std::mutex mutex;
   static std::vector<std::shared_ptr<const Angles>> tables;
   const int64_t width = turning.width;
-  if (positions > kMostFloats / width) return compute_angles(turning, positions);
+  const int64_t positions = first + count;
+  if (positions > kMostFloats / width) return compute_angles(turning, first, count);
   const std::lock_guard lock(mutex);
   const auto same = [&](const auto& table) { return table->turning == turning; };
   const auto found = std::find_if(tables.begin(), tables.end(), same);
   if (found != tables.end() && (*found)->positions >= positions) return *found;
   int64_t capacity = 64;
   while (capacity < positions) capacity *= 2;
-  auto table = compute_angles(turning, std::min(capacity, kMostFloats / width));
+  auto table = compute_angles(turning, 0, std::min(capacity, kMostFloats / width));
   if (found != tables.end()) {
     *found = table;
   } else {
@@ -159,7 +161,7 @@ void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const Ro
 
   const auto angles = angles_for(
       {width, spec.scaling, spec.base, spec.factor, spec.original_length, spec.beta_fast, spec.beta_slow},
-      offsets.max_length() + spec.first_position);
+      spec.first_position, offsets.max_length());
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, x.dim(1) * width));
   parallel_for(x.dim(0), grain, [&](int64_t begin, int64_t end) {
     for_tokens(offsets, begin, end, [&](int64_t n, int64_t i, int64_t) {

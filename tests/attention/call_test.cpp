@@ -6,6 +6,7 @@
 #include "fovea/attention/attention.hpp"
 #include "fovea/attention/rotary.hpp"
 #include "fovea/base/error.hpp"
+#include "fovea/base/memory.hpp"
 #include "tests/attention/problem.hpp"
 #include "tests/support/expect_error.hpp"
 
@@ -139,6 +140,24 @@ TEST(RelativeBucket, EqualsTheGoldenValues) {
   EXPECT_EQ(one_sided(-16), 16);
   EXPECT_EQ(one_sided(-32), 21);
   EXPECT_EQ(one_sided(-128), 31);
+}
+
+TEST(Rotary, FarPositionsNeedNoTableOfTheNearer) {
+  Tensor x = Tensor::full({2, 1, 8}, 1.0);
+  const HeadsView<float> view = contiguous_view<float, 3>(x.data(), {2, 1, 8});
+  const int64_t first = int64_t{1} << 30;
+  reset_peak_memory();
+  const int64_t before = memory_stats().bytes_in_use;
+  rotary_forward(view, Offsets::single(2), {.first_position = first});
+  EXPECT_LT(memory_stats().peak_bytes_in_use - before, 4096);
+  for (int64_t t = 0; t < 2; ++t) {
+    for (int64_t p = 0; p < 4; ++p) {
+      const double angle = static_cast<double>(first + t) * std::pow(10000.0, -static_cast<double>(p) / 4);
+      // The angle, near 2^30, is off by half a unit of float64, 2^-24; the rest is the rounding of float32.
+      EXPECT_NEAR(x.data()[t * 8 + p], std::cos(angle) - std::sin(angle), 4e-7);
+      EXPECT_NEAR(x.data()[t * 8 + 4 + p], std::cos(angle) + std::sin(angle), 4e-7);
+    }
+  }
 }
 
 TEST(Rotary, TurnsPairsByTheirPosition) {

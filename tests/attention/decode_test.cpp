@@ -379,5 +379,33 @@ TEST(Decode, NamesWhatIsWrong) {
                "[attention_decode] expected one cache for each of the 1 sequences, got 0");
 }
 
+template <class T>
+void expect_half_equals_widened() {
+  DecodeCase c;
+  c.q_lengths = {2, 1};
+  c.k_lengths = {40, 9};
+  c.alibi = c.sinks = true;
+  c.type = CacheType::kBF16;
+  Decoded x;
+  prepare(c, x);
+  const Tensor q = x.q.to(dtype_of<T>), wide = q.to(DType::kF32);
+  x.inputs.q = view_of(wide);
+  decode(c, x);
+  Tensor out = Tensor::zeros({3, 4, 20}, dtype_of<T>), lse = Tensor::zeros({3, 4});
+  HalfDecodeInputs<T> in{contiguous_view<const T, 3>(q.data<T>(), {3, 4, 24}), x.inputs};
+  in.rest.q = {};
+  attention_decode(in, c.spec, contiguous_view<T, 3>(out.data<T>(), {3, 4, 20}), lse.data());
+  expect_same_bits(out, x.out.to(dtype_of<T>), "out");
+  expect_same_bits(lse, x.lse, "lse");
+  EXPECT_ERROR(attention_decode(in, c.spec, contiguous_view<T, 3>(out.data<T>(), {3, 2, 20}), lse.data()),
+               ArgumentError,
+               "[attention_decode] expected out [3, 4, Dv] with an innermost stride of 1, got [3, 2, 20]");
+}
+
+TEST(Decode, HalfQueriesAreWidenedAndRoundedOnce) {
+  expect_half_equals_widened<BFloat16>();
+  expect_half_equals_widened<Float16>();
+}
+
 }  // namespace
 }  // namespace fovea::testing

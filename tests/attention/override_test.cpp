@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "fovea/attention/half.hpp"
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/error.hpp"
 #include "tests/attention/problem.hpp"
@@ -197,6 +198,30 @@ TEST(SampledKeyMass, FindsTheMassWithinItsError) {
   }
   EXPECT_ERROR(sampled_key_mass(a.inputs, p.spec, full.lse.data(), 1, {}), ArgumentError,
                "[sampled_key_mass] expected at least 2 samples, got 1");
+}
+
+TEST(SampledKeyMass, OfHalfInputsIsThatOfTheWidenedOnes) {
+  Problem p;
+  p.q_lengths = {40};
+  p.k_lengths = {30};
+  const Arrays a = make_arrays(p);
+  const Tensor q = a.q.to(DType::kBF16), k = a.k.to(DType::kBF16), v = a.v.to(DType::kBF16);
+  const auto half = [](const Tensor& x) {
+    return contiguous_view<const BFloat16, 3>(x.data<BFloat16>(), {x.dim(0), x.dim(1), x.dim(2)});
+  };
+  const auto wide = [](const Tensor& x) {
+    return contiguous_view<const float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
+  };
+  HalfAttentionInputs<BFloat16> in{half(q), half(k), half(v), {}};
+  in.rest.q_offsets = a.q_offsets;
+  in.rest.k_offsets = a.k_offsets;
+  const Tensor q32 = q.to(DType::kF32), k32 = k.to(DType::kF32), v32 = v.to(DType::kF32);
+  AttentionInputs widened{wide(q32), wide(k32), wide(v32), a.q_offsets, a.k_offsets};
+  const AttentionResult full = attention(widened, p.spec);
+  const SampledKeyMass x = sampled_key_mass(in, p.spec, full.lse.data(), 8, {1, 2});
+  const SampledKeyMass y = sampled_key_mass(widened, p.spec, full.lse.data(), 8, {1, 2});
+  expect_same_bits(x.mass, y.mass, "mass");
+  expect_same_bits(x.standard_error, y.standard_error, "standard error");
 }
 
 }  // namespace

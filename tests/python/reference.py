@@ -77,6 +77,38 @@ def attention(
     return Reference(np.einsum("bhij,bhjd->bhid", dropped, v), lse, weights, np.where(seen & np.isfinite(s), s, 0))
 
 
+def strongest(scores: np.ndarray, k: int) -> np.ndarray:
+    """Which of the scores [..., Lk] (−inf: masked) are among the k strongest, ties to the lower index."""
+    order = np.argsort(-scores, axis=-1, kind="stable")
+    kept = np.zeros(scores.shape, bool)
+    np.put_along_axis(kept, order[..., :k], True, axis=-1)
+    return kept & (scores > -np.inf)
+
+
+def turned(x, *, first=0, layout="half", width=0, base=1e4, scaling="none", factor=1.0, original_length=2048):
+    """x [B, H, L, D] by rotary positions, from the papers: complex numbers turned by position · frequency."""
+    x = np.array(x, np.float64)
+    width = width or x.shape[-1]
+    pair = np.arange(width // 2)
+    if scaling == "ntk":
+        base = base * factor ** (width / (width - 2))
+    frequency = base ** (-2.0 * pair / width)
+    growth = 1.0
+    if scaling == "linear":
+        frequency = frequency / factor
+    elif scaling == "yarn":  # as published with the paper: a ramp between two pairs, β 32 and 1
+        place = [width * np.log(original_length / (turns * 2 * np.pi)) / (2 * np.log(base)) for turns in (32, 1)]
+        low, high = max(np.floor(place[0]), 0), min(np.ceil(place[1]), width - 1)
+        slow = np.clip((pair - low) / max(high - low, 1e-3), 0, 1)
+        frequency = frequency * (1 - slow) + frequency / factor * slow
+        growth = 0.1 * np.log(factor) + 1
+    angle = (np.arange(x.shape[2]) + first)[:, None] * frequency
+    a, b = (pair, pair + width // 2) if layout == "half" else (2 * pair, 2 * pair + 1)
+    z = (x[..., a] + 1j * x[..., b]) * np.exp(1j * angle) * growth
+    x[..., a], x[..., b] = z.real, z.imag
+    return x
+
+
 def unit(x: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(x, axis=-1, keepdims=True)
     return np.divide(x, length, out=np.zeros_like(x), where=length > 1e-12)

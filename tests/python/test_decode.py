@@ -83,6 +83,21 @@ def test_pytorch_tensors_and_16_bit_keys():
     torch.testing.assert_close(out, fovea.attention(q, k, k), rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_queries_are_widened_and_rounded_once(dtype):
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    k = torch.randn(40, 2, 16, generator=generator)
+    q = torch.randn(1, 4, 3, 16, generator=generator).to(getattr(torch, dtype))
+    for kept in ("float32", dtype, "int8"):
+        cache = fovea.KvCache(2, 16, dtype=kept)
+        cache.append(k.to(q.dtype), k)
+        out, seen = fovea.attention_decode(q, cache, observe=["max"])
+        wide, same = fovea.attention_decode(q.float(), cache, observe=["max"])
+        assert out.dtype == q.dtype and out.shape == q.shape and torch.equal(out, wide.to(q.dtype))
+        assert torch.equal(seen.max, same.max) and seen.lse.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -95,7 +110,7 @@ def test_pytorch_tensors_and_16_bit_keys():
         (lambda c, q: c.evict(4), "expected"),
         (lambda c, q: fovea.attention_decode(q, [c, c]), "expected a cache for each of the 1 sequences, got 2"),
         (lambda c, q: fovea.attention_decode(q, None), "expected caches as a KvCache or a list of them"),
-        (lambda c, q: fovea.attention_decode(q.astype("f8"), c), "expected q as a float32 array, got float64"),
+        (lambda c, q: fovea.attention_decode(q.astype("f8"), c), "expected q as a float32, bfloat16 or float16 array, got float64"),
         (lambda c, q: fovea.attention_decode(q[..., :4], c), "expected"),
         (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].rows([0]), "exact rows are not made on caches"),
         (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].plot(), "exact rows are not made on caches"),

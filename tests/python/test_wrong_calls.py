@@ -175,7 +175,7 @@ def test_messages_name_what_was_expected_and_found():
         ((q, q, q), dict(window=3), "[attention] expected window as (left, right), got 3"),
         ((q, q, q), dict(observe=["colour"]), "[attention] expected observe's names out of lse, entropy, max, key_mass, "
                                               "top_k:k, effective_keys, distance, first_key, near:left,right, "
-                                              "block_mass, got 'colour'"),
+                                              "key_sets, block_mass, got 'colour'"),
     ]:  # fmt: skip
         with pytest.raises(ValueError) as found:
             fovea.attention(*arguments, **keywords)

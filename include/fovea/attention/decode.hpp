@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "fovea/attention/inputs.hpp"
 #include "fovea/attention/kv_cache.hpp"
@@ -31,5 +32,18 @@ struct DecodeInputs {
 // caches. ArgumentError for shapes that do not fit and for those options.
 void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
                       const Observers& observers = {}, Insight* seen = nullptr);
+
+template <class T>
+struct HalfDecodeInputs {
+  HeadsView<const T> q{};  // [Tq, H, D]
+  DecodeInputs rest{};     // its own q is not looked at
+};
+
+// The same for 16-bit queries, T BFloat16 or Float16: they are widened, exactly, and out is rounded to T
+// once. The caches may hold any type.
+template <class T>
+void attention_decode(const HalfDecodeInputs<T>& inputs, const AttentionSpec& spec,
+                      std::type_identity_t<HeadsView<T>> out, float* lse, const Observers& observers = {},
+                      Insight* seen = nullptr);
 
 }  // namespace fovea

@@ -47,4 +47,9 @@ template <class T>
 Ragged attention_rows(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec, const float* lse,
                       std::span<const int64_t> queries);
 
+// As sampled_key_mass of attention.hpp; from the 16-bit inputs, in float64.
+template <class T>
+SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec,
+                                const float* lse, int64_t samples, RandomKey key);
+
 }  // namespace fovea

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fovea import _blocks
 from fovea import _options as options
 from fovea._call import TILE, Call
 from fovea._insight import OBSERVERS, ROWS, Insight
 from fovea._kinds import dtype_of, fail, from_numpy, to_numpy
+from fovea._numbered import lookup
 
 # The order of what the operator gives after out and lse, as far as it was asked for.
 SEEN = (*(name for name in ROWS), "key_mass", "top_k_indices", "top_k_weights", "block_mass")
@@ -45,17 +45,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
         k,
         v,
         *(tensors.get(name) for name in options.ARRAYS),
-        given.score,
-        given.normalizer,
-        given.scale,
-        given.causal,
-        given.left,
-        given.right,
-        given.softcap,
-        given.dropout,
-        given.seed,
-        given.precision,
-        given.blocks,
+        *vars(given).values(),
         "|".join(wished.names),
     )
     if wishes is None:
@@ -83,6 +73,7 @@ class EagerAttention(torch.autograd.Function):
         result = from_numpy(out, "torch", call.dtype)
         ctx.save_for_backward(q, k, v, result, *tensors)
         ctx.call, ctx.lse, ctx.names, ctx.given = call, seen["lse"], names, given
+        ctx.objects = [lookup(number) for number in (given.blocks, given.rotary, given.override)]
         return result
 
     @staticmethod
@@ -159,6 +150,7 @@ def attention_op(
     mask: Optional[Tensor],
     q_offsets: Optional[Tensor],
     k_offsets: Optional[Tensor],
+    key_sets: Optional[Tensor],
     drawn: Optional[Tensor],
     score: str,
     normalizer: str,
@@ -167,16 +159,20 @@ def attention_op(
     left: int,
     right: int,
     softcap: float,
+    top_k: int,
     dropout: float,
     seed: int,
     precision: str,
     blocks: int,
+    rotary: int,
+    override: int,
     observe: str,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision, blocks
+        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, blocks, rotary, override
     )
-    call = make_call(q, k, v, given, arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, drawn))
+    arrays = arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, key_sets, drawn)
+    call = make_call(q, k, v, given, arrays)
     wished = wished_of(observe)
     out, seen = call.forward(wished)
     results = [from_numpy(out, "torch", call.dtype), from_numpy(call.rows_first(seen["lse"]), "torch")]
@@ -222,7 +218,11 @@ def _(q, k, v, *rest):
         if name == "block_mass":
             results.append(torch.empty((_tiles(q, k, *rest[5:7]), q.shape[1]), dtype=real))
             continue
-        shape = keys if name == "key_mass" else (*rows, *wished.number("top_k")) if name.startswith("top_k") else rows
+        shape = keys if name == "key_mass" else rows
+        if name.startswith("top_k"):
+            shape = (*rows, *wished.number("top_k"))
+        elif name == "set_mass":  # how many sets only the run knows
+            shape = (*rows, torch.library.get_ctx().new_dynamic_size())
         results.append(statistic(shape, torch.int64 if name in ("max_key", "top_k_indices") else real))
     return results
 
@@ -240,6 +240,7 @@ def backward_op(
     mask: Optional[Tensor],
     q_offsets: Optional[Tensor],
     k_offsets: Optional[Tensor],
+    key_sets: Optional[Tensor],
     drawn: Optional[Tensor],
     out: Tensor,
     lse: Tensor,
@@ -250,15 +251,18 @@ def backward_op(
     left: int,
     right: int,
     softcap: float,
+    top_k: int,
     dropout: float,
     seed: int,
     precision: str,
     blocks: int,
+    rotary: int,
+    override: int,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, dropout, seed, precision, blocks
+        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, blocks, rotary, override
     )
-    arrays = arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, drawn)
+    arrays = arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, key_sets, drawn)
     call = make_call(q, k, v, given, arrays)
     raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
     gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"))
@@ -279,7 +283,7 @@ def _keep(ctx, inputs, output):
     count = 3 + len(options.ARRAYS)
     ctx.save_for_backward(*inputs[:count], output[0], output[1])
     ctx.options = inputs[count:-1]
-    ctx.blocks = _blocks.lookup(ctx.options[-1])  # kept until backward
+    ctx.objects = [lookup(number) for number in ctx.options[-3:]]  # blocks, rotary, override: kept until backward
 
 
 def _backward(ctx, gradients):
