@@ -29,9 +29,10 @@ void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const
   });
 }
 
-void zero_rows(const HeadsView<float>& x, const Offsets& offsets, int64_t n, int64_t h) {
+void zero_rows(const HeadsView<float>& x, const Offsets& offsets, int64_t n, int64_t h, int64_t begin,
+               int64_t end) {
   if (x.data == nullptr) return;
-  for (int64_t i = 0; i < offsets.length(n); ++i) std::fill_n(row_of(x, offsets, n, i, h), x.dim(2), 0.0f);
+  for (int64_t i = begin; i < end; ++i) std::fill_n(row_of(x, offsets, n, i, h), x.dim(2), 0.0f);
 }
 
 class Backward {
@@ -102,9 +103,10 @@ class Backward {
     for (int64_t n = 0; n < r_.sequences; ++n) {
       if (!empty(n)) continue;
       for (int64_t h = 0; h < r_.kv_heads; ++h) {  // no kernel will write these
-        zero_rows(g_.dk, in_.k_offsets, n, h);
-        zero_rows(g_.dv, in_.k_offsets, n, h);
-        for (int64_t m = h * r_.group; m < (h + 1) * r_.group; ++m) zero_rows(g_.dq, in_.q_offsets, n, m);
+        zero_rows(g_.dk, in_.k_offsets, n, h, 0, in_.k_offsets.length(n));
+        zero_rows(g_.dv, in_.k_offsets, n, h, 0, in_.k_offsets.length(n));
+        for (int64_t m = h * r_.group; m < (h + 1) * r_.group; ++m)
+          zero_rows(g_.dq, in_.q_offsets, n, m, 0, in_.q_offsets.length(n));
       }
     }
     for (int64_t a = 0; a < bias_.sequence_bundles(); ++a) {
@@ -165,6 +167,9 @@ class Backward {
     const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
     task.k_begin = begin;
     task.k_end = std::min(side_by_side_ ? item.end : lk, begin + chunk);
+    const Rows rows = rows_seeing(r_, in_.q_offsets.length(n), lk, task.k_begin, task.k_end);
+    task.q_begin = rows.first;
+    task.q_end = rows.end;
     task.dk = row_of(g_.dk, in_.k_offsets, n, begin, kv_head);
     task.dv = row_of(g_.dv, in_.k_offsets, n, begin, kv_head);
     task.dk_stride = g_.dk.stride(0);
@@ -178,7 +183,18 @@ class Backward {
       place_keys(item, n, kv_head, begin, task);
       place_dq(in_, r_, n, kv_head * r_.group, begin / chunk, side_by_side_ ? share_memory_.data() : nullptr,
                g_.dq, task);
+      if (begin == 0) zero_unseeing(n, kv_head, task);
       kernel_.backward(task, workspace);
+    }
+  }
+
+  // dQ of the queries that do not see the first chunk, which no kernel writes.
+  void zero_unseeing(int64_t n, int64_t kv_head, const AttentionBackwardTask& task) const {
+    if (task.dq == nullptr) return;
+    const int64_t lq = in_.q_offsets.length(n);
+    for (int64_t m = kv_head * r_.group; m < (kv_head + 1) * r_.group; ++m) {
+      zero_rows(g_.dq, in_.q_offsets, n, m, 0, task.q_begin);
+      zero_rows(g_.dq, in_.q_offsets, n, m, task.q_end, lq);
     }
   }
 

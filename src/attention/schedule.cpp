@@ -95,17 +95,27 @@ int64_t chunk_of(int64_t keys) {
   return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
 }
 
+Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64_t end) {
+  constexpr int64_t kRows = 64;
+  if (begin >= end) return {0, 0};
+  const int64_t first = std::clamp<int64_t>(begin - r.right - (lk - lq), 0, lq) / kRows * kRows;
+  const int64_t last = std::clamp<int64_t>(end + r.left - (lk - lq), 0, lq);
+  return first < last ? Rows{first, std::min(lq, (last + kRows - 1) / kRows * kRows)} : Rows{0, 0};
+}
+
 void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
                 const HeadsView<float>& dq) {
-  const int64_t rows = in.q_offsets.total() * r.heads;
+  const int64_t share_rows = in.q_offsets.total() * r.heads;
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk), q0 = in.q_offsets.begin(n);
+    const int64_t lq = in.q_offsets.length(n);
     const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
-    parallel_for(in.q_offsets.length(n), grain, [&](int64_t begin, int64_t end) {
+    parallel_for(lq, grain, [&](int64_t begin, int64_t end) {
       for (int64_t share = 1; share * chunk < lk; ++share) {
-        for (int64_t i = begin; i < end; ++i) {
+        const Rows rows = rows_seeing(r, lq, lk, share * chunk, std::min(lk, (share + 1) * chunk));
+        for (int64_t i = std::max(begin, rows.first); i < std::min(end, rows.end); ++i) {
           for (int64_t h = 0; h < r.heads; ++h) {
-            const float* from = shares + ((share - 1) * rows + (q0 + i) * r.heads + h) * r.d;
+            const float* from = shares + ((share - 1) * share_rows + (q0 + i) * r.heads + h) * r.d;
             float* to = row_of(dq, in.q_offsets, n, i, h);
             for (int64_t c = 0; c < r.d; ++c) to[c] += from[c];
           }

@@ -66,8 +66,15 @@ Plan plan_of_queries(const AttentionInputs& in, const Resolved& r, int64_t query
 // How a sequence's keys are cut in backward: from its own shape alone.
 int64_t chunk_of(int64_t keys);
 
+// The queries [first, end) of a sequence that may see the keys [begin, end) of a chunk, by causality and
+// window, rounded outwards to blocks of 64; first = end when none does.
+struct Rows {
+  int64_t first, end;
+};
+Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64_t end);
+
 // dq += the shares of the key chunks after the first, in order; share s of row t and head h at
-// shares[((s − 1)·Tq·H + t·H + h)·D].
+// shares[((s − 1)·Tq·H + t·H + h)·D]. Of a share only the rows that see its keys are read.
 void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
                 const HeadsView<float>& dq);
 

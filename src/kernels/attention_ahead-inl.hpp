@@ -78,6 +78,15 @@ class Ahead {
   int64_t parts_ = 0, at_ = 0, row_ = 0, lines_a_step_ = 0;
 };
 
+// Two lists at once.
+struct BothAhead {
+  Ahead &first, &second;
+  HWY_INLINE void step() {
+    first.step();
+    second.step();
+  }
+};
+
 // What a product calls after each of its tiles when there is nothing to fetch.
 struct NothingAhead {
   HWY_INLINE void step() {}

@@ -293,9 +293,19 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     const PanelRuns& runs = view.runs;
     float* s = w.p + panel * kPanel;
     float* dp = w.ds + panel * kPanel;
-    rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock, ahead);
+    Ahead soon;  // of this panel
+    const int64_t row = block.column[panel * 2].row,
+                  panel_rows = std::min(kPanel, block.rows - panel * kPanel);
+    add_bias_rows(h, row, panel_rows, first, end - first, soon);
+    if (task.dbias != nullptr && task.dbias_key_stride == 1 && task.dbias_query_stride != 0) {
+      soon.add(task.dbias + head * task.dbias_head_stride + row * task.dbias_query_stride + first,
+               task.dbias_query_stride, panel_rows, end - first);
+    }
+    soon.spread(2 * (end - first) / kTileRows);
+    rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock,
+                   BothAhead{ahead, soon});
     rows_over_runs(runs, h.value_width, keys.v, keys.ldv, w.dot + panel * h.value_width * kPanel, dp, kBlock,
-                   ahead);
+                   BothAhead{ahead, soon});
     for (int64_t i = 0; i < columns; ++i) {
       const int64_t c = panel * 2 + i, at = c * kLanes;
       run[c] = runs.column[i];
@@ -371,17 +381,17 @@ void look_ahead(const AttentionBackwardTask& task, int64_t head, int64_t row, co
     ahead.add(task.dq + head * task.dq_head_stride + row * task.dq_stride, task.dq_stride, block.rows,
               h.width);
   }
-  if (then < h.q_length) {
-    add_queries(task, head, then, std::min(kBlock, h.q_length - then), ahead);
+  if (then < task.q_end) {
+    add_queries(task, head, then, std::min(kBlock, task.q_end - then), ahead);
   } else if (head + 1 < task.group) {
-    add_queries(task, head + 1, 0, std::min(kBlock, h.q_length), ahead);
+    add_queries(task, head + 1, task.q_begin, std::min(kBlock, task.q_end - task.q_begin), ahead);
   } else {
     const int64_t keys = task.k_end - task.k_begin;
     if (task.dk != nullptr) ahead.add(task.dk, task.dk_stride, keys, h.width);
     if (task.dv != nullptr) ahead.add(task.dv, task.dv_stride, keys, h.value_width);
     const AttentionBackwardTask& next = *task.next;
     const AttentionHead& first = next.heads[0];
-    add_queries(next, 0, 0, std::min(kBlock, first.q_length), ahead);
+    add_queries(next, 0, next.q_begin, std::min(kBlock, next.q_end - next.q_begin), ahead);
     const int64_t next_keys = next.k_end - next.k_begin;
     ahead.add(first.k + next.k_begin * first.k_stride, first.k_stride, next_keys, first.width);
     ahead.add(first.v + next.k_begin * first.v_stride, first.v_stride, next_keys, first.value_width);
@@ -433,7 +443,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
   lay_out(all.width, all.value_width, keys, workspace, &w);
   // One block of queries, as in small problems, reads each key once or twice and writes it once: nothing is
   // copied.
-  const bool one_block = task.group == 1 && all.q_length <= kBlock;
+  const bool one_block = task.group == 1 && all.q_length <= kBlock && task.q_begin < task.q_end;
   KeyRows rows{all.k + task.k_begin * all.k_stride,
                all.v + task.k_begin * all.v_stride,
                all.k_stride,
@@ -466,7 +476,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
   Ahead ahead;
   for (int64_t head = 0; head < task.group; ++head) {
     const AttentionHead& h = task.heads[head];
-    for (int64_t row = 0; row < h.q_length; row += kBlock) {
+    for (int64_t row = task.q_begin; row < task.q_end; row += kBlock) {
       QueryBlock block;
       place_block(h, row, block);
       int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);

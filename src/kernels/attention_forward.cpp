@@ -142,7 +142,12 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
   view_panel(h, panel.column, panel.columns, block, block_end, view);
   const PanelRuns& runs = view.runs;
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
-  rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel, ahead);
+  Ahead soon;  // of this block
+  add_bias_rows(h, panel.column[0].row, panel.column[0].rows + panel.column[1].rows, block, block_end - block,
+                soon);
+  soon.spread((block_end - block) / kTileRows);
+  rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel, BothAhead{ahead, soon});
+  soon.finish();
   alignas(64) float alpha[kLanes];
   alignas(64) float scores[kKeyBlock * kPanel];  // of the careful path
   for (int64_t c = 0; c < panel.columns; ++c) {

@@ -98,7 +98,9 @@ struct AttentionBackwardTask {
   const float* lse = nullptr;  // of query i and head h at lse[i·lse_stride + h]
   int64_t lse_stride = 0;
   int64_t k_begin = 0, k_end = 0;  // the keys to do: dk and dv are complete for these, dq is their share
-  float* dq = nullptr;             // null: not wanted
+  int64_t q_begin = 0,
+          q_end = 0;    // the queries that may see them, from a multiple of 64: no other dq is touched
+  float* dq = nullptr;  // null: not wanted
   float* dk = nullptr;
   float* dv = nullptr;
   int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;

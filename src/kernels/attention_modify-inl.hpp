@@ -17,14 +17,54 @@
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 
+// tanh(x) with relative error <= 5e-7, ±1 beyond 8.3, NaN for NaN: x·P(x²)/Q(x²), a minimax fit on [0, 8.3]
+// (1e-8; the rest is rounding). One division, or on AVX-512 an approximation and a Newton step.
+HWY_INLINE V tanh_of(V x) {
+  const F d;
+  const V most = hn::Set(d, 8.3f), least = hn::Set(d, -8.3f);
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  x = hn::Min(most, hn::Max(least, x));  // of a NaN and a number, x86 returns the second
+#else
+  x = hn::IfThenElse(hn::Lt(x, least), least, hn::IfThenElse(hn::Gt(x, most), most, x));
+#endif
+  const V y = hn::Mul(x, x);
+  V p = hn::MulAdd(hn::Set(d, 1.464816135e-8f), y, hn::Set(d, 2.150842466e-5f));
+  V q = hn::MulAdd(hn::Set(d, 8.295068394e-7f), y, hn::Set(d, 3.373943356e-4f));
+  p = hn::MulAdd(p, y, hn::Set(d, 3.549164785e-3f));
+  q = hn::MulAdd(q, y, hn::Set(d, 2.607993306e-2f));
+  p = hn::MulAdd(p, y, hn::Set(d, 1.342586678e-1f));
+  q = hn::MulAdd(q, y, hn::Set(d, 4.675919161e-1f));
+  p = hn::Mul(x, hn::MulAdd(p, y, hn::Set(d, 1.0f)));
+  q = hn::MulAdd(q, y, hn::Set(d, 1.0f));
+#if HWY_TARGET == HWY_AVX3
+  const V r = hn::ApproximateReciprocal(q);  // 2^-14
+  return hn::Mul(p, hn::MulAdd(hn::NegMulAdd(q, r, hn::Set(d, 1.0f)), r, r));
+#else
+  return hn::Div(p, q);
+#endif
+}
+
 // s := c·tanh(s / c) in units of log2; `factor` (null: not wanted) receives the derivative, 1 − tanh².
 inline HWY_NOINLINE void softcap_column(float* s, int64_t ld, KeyRun run, float cap, float* factor) {
   const F d;
-  const V c = hn::Set(d, cap * kLog2E), inverse = hn::Set(d, 1.0f / (cap * kLog2E));
-  for (int64_t j = run.begin; j < run.end; ++j) {
-    const V t = hn::Tanh(d, hn::Mul(hn::Load(d, s + j * ld), inverse));
+  const V c = hn::Set(d, cap * kLog2E), inverse = hn::Set(d, 1.0f / (cap * kLog2E)), one = hn::Set(d, 1.0f);
+  const auto capped = [&](int64_t j) HWY_ATTR {
+    const V t = tanh_of(hn::Mul(hn::Load(d, s + j * ld), inverse));
     hn::Store(hn::Mul(t, c), d, s + j * ld);
-    if (factor != nullptr) hn::Store(hn::NegMulAdd(t, t, hn::Set(d, 1.0f)), d, factor + j * ld);
+    return t;
+  };
+  int64_t j = run.begin;
+  if (factor == nullptr) {
+    for (; j + 2 <= run.end; j += 2) {
+      capped(j);
+      capped(j + 1);
+    }
+    if (j < run.end) capped(j);
+    return;
+  }
+  for (; j < run.end; ++j) {
+    const V t = capped(j);
+    hn::Store(hn::Max(hn::Zero(d), hn::NegMulAdd(t, t, one)), d, factor + j * ld);
   }
 }
 
@@ -77,7 +117,7 @@ HWY_INLINE V biased(V s, V bias) {
   return hn::IfThenElse(hn::Eq(bias, hidden), hn::Set(d, kMasked), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
 }
 
-// s += bias, in units of log2. Where bias rows lie along the keys, they are transposed four keys at a time.
+// s += bias, in units of log2. Where bias rows lie along the keys, they are transposed.
 inline HWY_NOINLINE void bias_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
                                      int64_t block) {
   const F d;
@@ -88,22 +128,36 @@ inline HWY_NOINLINE void bias_column(float* s, int64_t ld, KeyRun run, const Att
       hn::Store(biased(hn::Load(d, s + j * ld), hn::Set(d, bias[j * along])), d, s + j * ld);
     return;
   }
-  alignas(64) float tile[kKeyBlock * kPanel];
-  const int64_t keys = along == 0 ? 1 : run.end - run.begin;
-  bias += run.begin * along;
+  int64_t from = run.begin;
+#if HWY_TARGET != HWY_SCALAR
   if (along == 1) {
-    pack_column(bias, across, q.rows, keys, 1.0f, tile);
-  } else {
-    for (int64_t j = 0; j < keys; ++j) {
-      for (int64_t i = 0; i < kLanes; ++i)
-        tile[j * kPanel + i] = i < q.rows ? bias[i * across + j * along] : 0.0f;
+    const float* row[kLanes];
+    for (int64_t i = 0; i < kLanes; ++i) row[i] = bias + std::min(i, q.rows - 1) * across;
+    for (; from + kLanes <= run.end; from += kLanes) {
+      V b[kLanes];
+      FOVEA_UNROLL
+      for (int64_t i = 0; i < kLanes; ++i) b[i] = hn::LoadU(d, row[i] + from);
+      transpose_square(b);
+      FOVEA_UNROLL
+      for (int64_t j = 0; j < kLanes; ++j) {
+        float* to = s + (from + j) * ld;
+        hn::Store(biased(hn::Load(d, to), b[j]), d, to);
+      }
     }
   }
-  const int64_t step = along == 0 ? 0 : kPanel;
-  for (int64_t j = run.begin; j < run.end; ++j) {
-    const V b = hn::Load(d, tile + (j - run.begin) * step);
-    hn::Store(biased(hn::Load(d, s + j * ld), b), d, s + j * ld);
+#endif
+  alignas(64) float tile[kLanes] = {};
+  for (int64_t j = from; j < run.end; ++j) {
+    for (int64_t i = 0; i < q.rows && (along != 0 || j == from); ++i) tile[i] = bias[i * across + j * along];
+    hn::Store(biased(hn::Load(d, s + j * ld), hn::Load(d, tile)), d, s + j * ld);
   }
+}
+
+// Lists the bias of the queries [row, row + rows) and the keys of a block, which lies far apart in memory.
+HWY_INLINE void add_bias_rows(const AttentionHead& h, int64_t row, int64_t rows, int64_t block, int64_t keys,
+                              Ahead& ahead) {
+  if (h.bias == nullptr || h.bias_key_stride != 1 || h.bias_query_stride == 0) return;
+  ahead.add(h.bias + row * h.bias_query_stride + block, h.bias_query_stride, rows, keys);
 }
 
 // All of the above on one column; `factor` as in softcap_column.

@@ -348,6 +348,33 @@ HWY_INLINE void transpose_blocks(V& a, V& b, V& c, V& e) {
   c = hn::BitCast(d, hn::InterleaveLower(d2, t2, t3));
   e = hn::BitCast(d, hn::InterleaveUpper(d2, t2, t3));
 }
+
+// Transposes kLanes rows of kLanes floats: v[i], lane j becomes v[j], lane i.
+HWY_INLINE void transpose_square(V (&v)[kLanes]) {
+  FOVEA_UNROLL
+  for (int g = 0; g < kLanes; g += 4) transpose_blocks(v[g], v[g + 1], v[g + 2], v[g + 3]);
+    // v[4g + j] now holds, in block b, column 4b + j of rows 4g … 4g + 3.
+#if HWY_TARGET == HWY_AVX3
+  FOVEA_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    const __m512 a = v[j].raw, b = v[4 + j].raw, c = v[8 + j].raw, e = v[12 + j].raw;
+    const __m512 ab_low = _mm512_shuffle_f32x4(a, b, 0x44), ab_high = _mm512_shuffle_f32x4(a, b, 0xEE);
+    const __m512 ce_low = _mm512_shuffle_f32x4(c, e, 0x44), ce_high = _mm512_shuffle_f32x4(c, e, 0xEE);
+    v[j] = V{_mm512_shuffle_f32x4(ab_low, ce_low, 0x88)};
+    v[4 + j] = V{_mm512_shuffle_f32x4(ab_low, ce_low, 0xDD)};
+    v[8 + j] = V{_mm512_shuffle_f32x4(ab_high, ce_high, 0x88)};
+    v[12 + j] = V{_mm512_shuffle_f32x4(ab_high, ce_high, 0xDD)};
+  }
+#elif HWY_TARGET == HWY_AVX2
+  const F d;
+  FOVEA_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    const V low = hn::ConcatLowerLower(d, v[4 + j], v[j]);
+    v[4 + j] = hn::ConcatUpperUpper(d, v[4 + j], v[j]);
+    v[j] = low;
+  }
+#endif
+}
 #endif
 
 // packed[c·kPanel + lane] = scale · x[lane·stride + c] for kLanes rows, of which `rows` exist; the others
@@ -361,6 +388,16 @@ inline HWY_NOINLINE void pack_column(const float* x, int64_t stride, int64_t row
   int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
   const auto exist = hn::FirstN(d, static_cast<size_t>(rows));
+  for (; c + kLanes <= width;
+       c += kLanes) {  // whole vectors of each row, so that its cache lines are read once
+    V v[kLanes];
+    FOVEA_UNROLL
+    for (int64_t i = 0; i < kLanes; ++i) v[i] = hn::LoadU(d, row[i] + c);
+    transpose_square(v);
+    FOVEA_UNROLL
+    for (int64_t i = 0; i < kLanes; ++i)
+      hn::Store(hn::IfThenElseZero(exist, hn::Mul(v[i], factor)), d, packed + (c + i) * kPanel);
+  }
   for (; c + 4 <= width; c += 4) {
     V v[4] = {load_blocks(row, 0, c), load_blocks(row, 1, c), load_blocks(row, 2, c), load_blocks(row, 3, c)};
     transpose_blocks(v[0], v[1], v[2], v[3]);
@@ -384,6 +421,20 @@ inline HWY_NOINLINE bool unpack_column(const float* packed, V factor, int64_t ro
   V poison = zero;
   int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
+  for (; c + kLanes <= width; c += kLanes) {
+    V v[kLanes];
+    FOVEA_UNROLL
+    for (int64_t i = 0; i < kLanes; ++i) {
+      v[i] = hn::Mul(hn::Load(d, packed + (c + i) * kLd), factor);
+      poison = hn::MulAdd(v[i], zero, poison);
+    }
+    transpose_square(v);
+    FOVEA_UNROLL
+    for (int64_t i = 0; i < kLanes; ++i) {
+      float* to = x + i * stride + c;
+      if (i < rows) hn::StoreU(kAdd ? hn::Add(hn::LoadU(d, to), v[i]) : v[i], d, to);
+    }
+  }
   alignas(64) float block[4 * kLanes];  // four columns, as rows
   const hn::FixedTag<float, 4> d4;
   for (; c + 4 <= width; c += 4) {

@@ -1,0 +1,137 @@
+// Calls large enough to be cut: keys in several chunks, of which a query sees some or none, and batches whose
+// tokens lie beyond the second-level cache, where what comes next is fetched ahead.
+#include <gtest/gtest.h>
+
+#include "fovea/base/cpu.hpp"
+#include "fovea/base/parallel.hpp"
+#include "tests/attention/problem.hpp"
+
+namespace fovea::testing {
+namespace {
+
+class Chunks : public ::testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    before_ = current_isa();
+    set_isa(GetParam());
+  }
+  void TearDown() override {
+    set_isa(before_);
+    set_num_threads(threads_);
+  }
+
+ private:
+  Isa before_ = Isa::kBaseline;
+  int threads_ = get_num_threads();
+};
+
+void expect_same_results(const Results& a, const Results& b, const std::string& what) {
+  expect_same_bits(a.out, b.out, what + " out");
+  expect_same_bits(a.lse, b.lse, what + " lse");
+  expect_same_bits(a.dq, b.dq, what + " dq");
+  expect_same_bits(a.dk, b.dk, what + " dk");
+  expect_same_bits(a.dv, b.dv, what + " dv");
+}
+
+// Against float64, and the same bits on any number of threads: few heads are cut into chunks side by side,
+// whose number of threads decides whether shares of dQ are added afterwards or at once.
+void check(const Problem& p) {
+  const Arrays arrays = make_arrays(p);
+  set_num_threads(1);
+  const Results one = run_engine(arrays);
+  expect_equal_to_reference(arrays, one);
+  for (const int threads : {2, 3, 8}) {
+    set_num_threads(threads);
+    expect_same_results(one, run_engine(arrays), p.describe() + " on " + std::to_string(threads));
+  }
+}
+
+TEST_P(Chunks, WindowsThatSeeSomeChunks) {
+  for (const auto& [lq, lk] : {std::pair<int64_t, int64_t>{1100, 1100}, {50, 1300}, {700, 90}, {130, 1600}}) {
+    for (const auto& [left, right] : {std::pair<int64_t, int64_t>{40, 0}, {3, 700}, {-1, 5}, {600, -1}}) {
+      Problem p;
+      p.q_lengths = {lq};
+      p.k_lengths = {lk};
+      p.d = p.dv = 8;
+      p.spec.window_left = left;
+      p.spec.window_right = right;
+      p.seed = static_cast<uint64_t>(lq + 7 * lk + left);
+      check(p);
+    }
+  }
+}
+
+TEST_P(Chunks, GroupedHeadsAndMasksOverSeveralChunks) {
+  Problem p;
+  p.q_lengths = {200, 0, 40};
+  p.k_lengths = {1200, 30, 600};
+  p.heads = 4;
+  p.kv_heads = 2;
+  p.spec.window_left = 100;
+  p.spec.causal = true;
+  check(p);
+  p.spec.window_left = -1;
+  p.spec.softcap = 2.0f;
+  p.magnitude = 4.0;  // scores beyond the cap, where tanh saturates
+  check(p);
+  p.mask = {true, false, true, true};
+  p.bias = {false, true, true, true};
+  check(p);
+}
+
+TEST_P(Chunks, ABatchThatLiesFarEqualsItsSequencesAlone) {
+  Problem p;
+  p.heads = 4;
+  p.d = p.dv = 64;
+  for (int64_t n = 0; n < 24; ++n) {
+    p.q_lengths.push_back(n % 5 == 4 ? 0 : 20 + 7 * n);
+    p.k_lengths.push_back(n % 7 == 6 ? 0 : 10 + 9 * n);
+  }
+  for (const bool causal : {false, true}) {
+    p.spec.causal = causal;
+    const Arrays arrays = make_arrays(p);
+    const int64_t floats = 2 * p.d * p.heads * (arrays.q_offsets.total() + arrays.k_offsets.total());
+    ASSERT_GT(floats, int64_t{1} << 20);
+    const Results all = run_engine(arrays);
+    expect_equal_to_reference(arrays, all);
+    for (const int threads : {1, 2, 3, 8}) {
+      set_num_threads(threads);
+      expect_same_results(all, run_engine(arrays), "on " + std::to_string(threads));
+    }
+    for (const int64_t n : {3, 4, 6, 23}) {
+      const int64_t q0 = arrays.q_offsets.begin(n), k0 = arrays.k_offsets.begin(n);
+      const int64_t lq = arrays.q_offsets.length(n), lk = arrays.k_offsets.length(n);
+      Arrays alone = arrays;
+      const auto part = [](const HeadsView<const float>& x, int64_t begin, int64_t length) {
+        HeadsView<const float> y = x;
+        y.data += begin * x.stride(0);
+        y.dims[0] = length;
+        return y;
+      };
+      alone.inputs.q = part(arrays.inputs.q, q0, lq);
+      alone.inputs.k = part(arrays.inputs.k, k0, lk);
+      alone.inputs.v = part(arrays.inputs.v, k0, lk);
+      alone.dout_view = part(arrays.dout_view, q0, lq);
+      alone.q_offsets = alone.inputs.q_offsets = Offsets::single(lq);
+      alone.k_offsets = alone.inputs.k_offsets = Offsets::single(lk);
+      const Results results = run_engine(alone);
+      const auto expect_rows = [&](const Tensor& whole, const Tensor& rows, int64_t begin, const char* what) {
+        const int64_t width = whole.numel() / std::max<int64_t>(1, whole.dim(0));
+        for (int64_t i = 0; i < rows.numel(); ++i) {
+          ASSERT_EQ(whole.data()[begin * width + i], rows.data()[i])
+              << what << " of sequence " << n << ", element " << i;
+        }
+      };
+      expect_rows(all.out, results.out, q0, "out");
+      expect_rows(all.dq, results.dq, q0, "dq");
+      expect_rows(all.dk, results.dk, k0, "dk");
+      expect_rows(all.dv, results.dv, k0, "dv");
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Attention, Chunks, ::testing::ValuesIn(available_isas()),
+                         [](const auto& instance) { return std::string(to_string(instance.param)); });
+
+}  // namespace
+}  // namespace fovea::testing
