@@ -5,62 +5,15 @@ import numpy as np
 import pytest
 import reference
 from cases import normal
+from fuzz_calls import one_call
+from odd import odd_array, odd_shape, odd_value
 
 import fovea
 
 GOOD = dict(q=(2, 4, 9, 8), k=(2, 2, 11, 8), v=(2, 2, 11, 5))
-DTYPES = ["float32", "float32", "float32", "float64", "float16", "int32", "bool", "complex64", "U3", "O", ">f4", "f4,f4"]
-
-
-def odd_shape(rng, shape):
-    shape = list(shape)
-    change = rng.integers(6)
-    at = int(rng.integers(len(shape)))
-    if change == 0:
-        shape[at] = int(rng.choice([0, 1, 3, 7]))
-    elif change == 1:
-        del shape[at]
-    elif change == 2:
-        shape.insert(at, int(rng.integers(0, 3)))
-    elif change == 3:
-        rng.shuffle(shape)
-    elif change == 4:
-        shape[-1] = 1025
-    return tuple(int(n) for n in shape)
-
-
-def odd_array(rng, shape):
-    dtype = DTYPES[rng.integers(len(DTYPES))]
-    x = np.zeros(shape, dtype) if dtype in ("U3", "O", "f4,f4") else rng.normal(size=shape).astype(dtype)
-    change = rng.integers(6)
-    if change == 0 and x.ndim:
-        return x[..., ::-1]
-    if change == 1 and x.ndim > 1:
-        return np.swapaxes(x, 0, -1)
-    if change == 2 and x.ndim:
-        return np.broadcast_to(x[..., :1], x.shape)
-    if change == 3 and x.dtype == np.float32:
-        raw = np.zeros(x.nbytes + 3, np.uint8)  # not aligned
-        return np.ndarray(x.shape, np.float32, raw.data, offset=3)
-    if change == 4:
-        x.flags.writeable = False
-    return x
-
-
-def odd_value(rng):
-    values = [
-        None, True, False, 0, 1, -1, 2**70, -(2**70), 0.5, -0.5, 1.0, 1e300, float("nan"), float("inf"), "", "softmax",
-        "top_k:0", b"x", [], [1, 2], (1,), (3, 4), (-1, -1), (1, "a"), (10**30, 1), {}, object(), np.float32(0.25),
-        np.int8(3), np.array(3.0), np.array([1, 2, 3, 4]), np.ones((4,), "f4"), np.ones((9, 11), bool),
-        np.full((4, 9, 11), -np.inf, "f4"), np.array([0, 5, 9]), np.array([0, 2**62, 9]), np.array([9, 0]),
-        ["entropy", "max"], ["top_k:3"], ["top_k:65"], ["colour"], [None], np.ones(4, complex), lambda: 0, 3j,
-        fovea.BlockMask.causal(), fovea.BlockMask(np.ones((1, 1), bool), (16, 16)), fovea.BlockMask, range(4),
-    ]  # fmt: skip
-    return values[rng.integers(len(values))]
-
 
 NAMES = ["score", "normalizer", "scale", "causal", "window", "mask", "bias", "blocks", "alibi", "softcap", "sinks",
-         "dropout", "seed", "q_offsets", "k_offsets", "precision", "observe"]  # fmt: skip
+         "top_k", "dropout", "seed", "q_offsets", "k_offsets", "rotary", "override", "key_sets", "precision", "observe"]  # fmt: skip
 
 
 def check_shapes_of(result, q, v):
@@ -83,8 +36,8 @@ def test_odd_keywords_end_in_a_value_error_or_a_result(block):
             assert "expected" in str(error) and str(error).startswith("["), (seed, keywords, error)
             refused += 1
             continue
-        keywords = {n: x for n, x in keywords.items() if x is not None and n not in ("observe", "precision", "seed")}
-        if keywords.pop("dropout", 0) or "blocks" in keywords or not known(keywords):
+        keywords = {n: x for n, x in keywords.items() if x is not None and n not in ("observe", "precision", "seed", "key_sets")}
+        if keywords.pop("dropout", 0) or {"blocks", "top_k", "rotary", "override"} & set(keywords) or not known(keywords):
             continue
         ref = reference.attention(q, k, v, **keywords)
         scale = np.abs(keywords.get("scale") if keywords.get("scale") is not None else 1).max()
@@ -197,3 +150,9 @@ def test_unusual_numbers_stay_where_they_belong():
     assert (out[others] == expected[others]).all()
     assert np.isfinite(fovea.attention(1e4 * q, k, v)).all()
     assert np.isfinite(fovea.attention(1e-40 * q, k, v)).all()
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_random_calls_of_everything_are_refused_or_right(block):
+    made = sum(one_call(seed) for seed in range(block * 400, block * 400 + 400))
+    assert made > 150
