@@ -18,6 +18,7 @@ struct Case {
   int64_t sequences, length, heads, width;
   bool causal;
   bool batched = false;  // heads lie apart, [B, H, L, D]; else interleaved in q|k|v rows, as layers hold them
+  Score score = Score::kScaledDot;
 };
 
 class Setup {
@@ -33,6 +34,8 @@ class Setup {
     for (float& x : qkv_.span()) x = static_cast<float>(random.uniform() * 2 - 1);
     for (float& x : dout_.span()) x = static_cast<float>(random.uniform() * 2 - 1);
     spec_.causal = c.causal;
+    spec_.score = c.score;
+    spec_.scale = 1.0f / std::sqrt(static_cast<float>(c.width));
     inputs_.q = part<const float>(qkv_.data(), 0);
     inputs_.k = part<const float>(qkv_.data(), 1);
     inputs_.v = part<const float>(qkv_.data(), 2);
@@ -219,6 +222,11 @@ void register_all() {
   add(c, Pass::kForward, 1, observe::block_mass, "+block_mass");
   add(c, Pass::kForward, 1, observe::key_mass, "+key_mass");
   for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
+    for (const ScoreName& known : kScoreNames) {
+      Case scored = c;
+      scored.score = known.score;
+      add(scored, pass, 1, {}, fmt::format("+{}", known.name).c_str());
+    }
     add(c, pass, 1, {}, "+dropout", Option::kDropout);
     add(c, pass, 1, {}, "+alibi", Option::kAlibi);
     add(c, pass, 1, {}, "+bias", Option::kBias);

@@ -58,7 +58,7 @@ Problem random_problem(int number) {
   p.heads = p.kv_heads * (1 + static_cast<int64_t>(random.below(3)));
   p.d = pick(random, kWidths);
   p.dv = random.below(2) == 0 ? p.d : pick(random, kWidths);
-  p.spec.score = static_cast<Score>(random.below(4));
+  p.spec.score = kScoreNames[random.below(std::size(kScoreNames))].score;
   if (p.spec.score == Score::kNegSquaredL2) p.spec.scale = 0.5f / std::sqrt(static_cast<float>(p.d));
   if (p.spec.score == Score::kDot) p.spec.scale = 0.3f / std::sqrt(static_cast<float>(p.d));
   if (p.spec.score == Score::kCosine) {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from fovea._options import SCORES
 
 LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130)
 WIDTHS = (1, 3, 8, 16, 24, 33, 64)
@@ -49,10 +50,10 @@ def random_case(seed: int, dtype=np.float32, longest: int = 130) -> Case:
 def random_keywords(rng: np.random.Generator, heads: int, lq: int, lk: int, batch: int) -> dict[str, Any]:
     keywords: dict[str, Any] = {}
     if rng.random() < 0.4:
-        keywords["score"] = str(rng.choice(["scaled_dot", "dot", "cosine", "neg_sq_l2"]))
+        keywords["score"] = str(rng.choice(SCORES))
     if rng.random() < 0.3:
         keywords["scale"] = float(rng.uniform(0.05, 0.5))
-    if keywords.get("score") in ("dot", "neg_sq_l2") and "scale" not in keywords:
+    if keywords.get("score", "scaled_dot") not in ("scaled_dot", "cosine") and "scale" not in keywords:
         keywords["scale"] = 0.2  # unscaled products of wide heads leave nothing to compare: one key takes all
     if rng.random() < 0.4:
         keywords["causal"] = True
