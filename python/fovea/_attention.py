@@ -54,8 +54,9 @@ def attention(
         ``[B, H, L, D]``, or packed ``[T, H, D]``: sequences one after the other, at `q_offsets` and `k_offsets`.
         The heads of k and v may be fewer and divide those of q; D and Dv may differ. Any strides are read without a
         copy if the innermost is 1.
-    score : ``"scaled_dot"``, ``"dot"``, ``"cosine"`` or ``"neg_sq_l2"``
-        q·k, q·k / (|q|·|k|), or −|q − k|².
+    score : ``"scaled_dot"``, ``"dot"``, ``"cosine"``, ``"neg_sq_l2"`` or ``"neg_sq_lorentz"``
+        q·k, q·k / (|q|·|k|), −|q − k|², or 2 + 2(q·k − √(1 + |q|²)·√(1 + |k|²)), minus the squared distance of the
+        Lorentz model of hyperbolic space (Law et al., 2019).
     normalizer : ``"softmax"`` or ``"softmax1"``
         Softmax-one has a 1 more in the denominator, so that a head may attend to nothing (Miller, 2023).
     scale : float, or ``[H]``

@@ -2,6 +2,7 @@
 
 #include "attention/score_cosine.hpp"
 #include "attention/score_neg_squared_l2.hpp"
+#include "attention/score_neg_squared_lorentz.hpp"
 #include "attention/score_rule.hpp"
 
 namespace fovea {
@@ -16,6 +17,8 @@ auto with_rule(Score score, const Use& use) {
       return use(CosineScore{});
     case Score::kNegSquaredL2:
       return use(NegSquaredL2Score{});
+    case Score::kNegSquaredLorentz:
+      return use(NegSquaredLorentzScore{});
     case Score::kScaledDot:
       break;
   }

@@ -63,6 +63,9 @@ Problem problem_of(uint64_t seed) {
     case 6:
       p.spec.score = Score::kCosine, p.spec.scale = 4.0f;
       break;
+    case 7:
+      p.spec.score = Score::kNegSquaredLorentz, p.spec.scale = 0.1f;
+      break;
     default:
       break;
   }

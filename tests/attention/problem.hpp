@@ -2,7 +2,8 @@
 //
 // Tolerances (ε = 2^-23). Rounding errors of a sum of n terms grow like a random walk along its partial sums:
 // one standard deviation is about ε·Σ|terms|; three to four are granted. So, with A = scale·max Σ|q_c k_c|:
-//   a score: s = 6ε·A + ε·(softcap + |bias|); for −|q − k|² the terms of A are those of 2q·k − |q|² − |k|²
+//   a score: s = 6ε·A + ε·(softcap + |bias|); for −|q − k|² the terms of A are those of 2q·k − |q|² − |k|²,
+//   for Lorentzian distances those of 2 + 2q·k − 2t(q)·t(k), t(x) = √(1 + |x|²)
 //   a weight: the factor w = 2s (score and lse) + 4ε (exp2) + ε·|lse| + 3ε·√Lk (sums over keys)
 //   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
 //   dS = P(dP − δ): P times e = w·(max|dP| + max|δ|) + 8ε·(max Σ|dout_c|)·max|v|·keep

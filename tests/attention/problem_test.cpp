@@ -309,6 +309,7 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
   r.k = rows_of(a.inputs.k, a.k_offsets, n);
   r.v = rows_of(a.inputs.v, a.k_offsets, n);
   r.neg_squared_l2 = p.spec.score == Score::kNegSquaredL2;
+  r.neg_squared_lorentz = p.spec.score == Score::kNegSquaredLorentz;
   for (const float s : a.inputs.scales) r.scales.push_back(static_cast<double>(s));
   for (const float s : a.inputs.sinks) r.sinks.push_back(static_cast<double>(s));
   if (p.spec.normalizer == Normalizer::kSoftmaxOne) r.sinks.assign(static_cast<size_t>(p.heads), 0.0);
@@ -380,6 +381,7 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
             sum += r.neg_squared_l2 ? 2 * std::abs(x[c] * y[c]) + x[c] * x[c] + y[c] * y[c]
                                     : std::abs(x[c] * y[c]);
           if (r.cosine) sum = 1;
+          if (r.neg_squared_lorentz) sum = 2 + 2 * (sum + r.time(x, r.d) * r.time(y, r.d));
           products = std::max(products, sum);
           if (r.bias) bias = std::max(bias, std::abs(r.bias(h, i + r.lk - r.lq - j)));
           if (r.full_bias) full_bias = std::max(full_bias, std::abs(r.full_bias(h, i, j)));
@@ -421,6 +423,8 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
       qs = 4 / shortest_k;
     }
     if (r.neg_squared_l2) qs = ks = 2 * (qm + km);  // the derivative is 2(k − q)
+    if (r.neg_squared_lorentz)  // 2(k − t(k)·q/t(q)), of which no column of q/t(q) is above 1
+      qs = ks = 2 * (qm + km + std::sqrt(static_cast<double>(p.d)) * std::max(qm, km) + 1);
     compare(results.dq, a.q_offsets.begin(n), r.dq, ds * scale * ks, "dq", description);
     compare(results.dk, a.k_offsets.begin(n), r.dk, ds * scale * qs * std::max(1.0, mass), "dk", description);
     compare(results.dv, a.k_offsets.begin(n), r.dv_out,

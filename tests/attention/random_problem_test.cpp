@@ -59,7 +59,8 @@ Problem random_problem(int number) {
   p.d = pick(random, kWidths);
   p.dv = random.below(2) == 0 ? p.d : pick(random, kWidths);
   p.spec.score = kScoreNames[random.below(std::size(kScoreNames))].score;
-  if (p.spec.score == Score::kNegSquaredL2) p.spec.scale = 0.5f / std::sqrt(static_cast<float>(p.d));
+  if (p.spec.score == Score::kNegSquaredL2 || p.spec.score == Score::kNegSquaredLorentz)
+    p.spec.scale = 0.5f / std::sqrt(static_cast<float>(p.d));
   if (p.spec.score == Score::kDot) p.spec.scale = 0.3f / std::sqrt(static_cast<float>(p.d));
   if (p.spec.score == Score::kCosine) {
     p.spec.scale = 4.0f;

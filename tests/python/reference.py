@@ -36,6 +36,9 @@ def attention(
     s = np.einsum("bhid,bhjd->bhij", q, k)
     if score == "neg_sq_l2":
         s = 2 * s - (q**2).sum(-1)[..., :, None] - (k**2).sum(-1)[..., None, :]
+    if score == "neg_sq_lorentz":
+        of_q, of_k = (np.sqrt(1 + (x**2).sum(-1)) for x in (q, k))
+        s = 2 + 2 * (s - of_q[..., :, None] * of_k[..., None, :])
     if scale is None:
         scale = 1 / np.sqrt(q.shape[-1]) if score == "scaled_dot" else 1.0
     s = s * np.asarray(scale, np.float64).reshape(-1, 1, 1)

@@ -13,7 +13,7 @@ struct Attention {
   int64_t lq = 0, lk = 0, heads = 1, kv_heads = 1, d = 1, dv = 1;
   double scale = 1.0, softcap = 0.0, keep_scale = 1.0;
   std::vector<double> scales;  // [heads] or empty: in place of scale
-  bool causal = false, cosine = false, neg_squared_l2 = false;
+  bool causal = false, cosine = false, neg_squared_l2 = false, neg_squared_lorentz = false;
   int64_t left = -1, right = -1;
   std::vector<double> q, k, v;  // [lq][heads][d], [lk][kv_heads][d], [lk][kv_heads][dv]
   std::vector<double> sinks;    // [heads] or empty
@@ -49,12 +49,14 @@ struct Attention {
     for (int64_t c = 0; c < n; ++c) s += x[c] * x[c];
     return std::sqrt(s);
   }
-  // q·k, the cosine, or −|q − k|².
+  static double time(const double* x, int64_t n) { return std::sqrt(1 + norm(x, n) * norm(x, n)); }
+  // q·k, the cosine, −|q − k|², or minus the squared Lorentzian distance.
   double raw(int64_t h, int64_t i, int64_t j) const {
     const double* a = row(q, i, h, heads, d);
     const double* b = row(k, j, h / (heads / kv_heads), kv_heads, d);
     double s = 0;
     for (int64_t c = 0; c < d; ++c) s += neg_squared_l2 ? -(a[c] - b[c]) * (a[c] - b[c]) : a[c] * b[c];
+    if (neg_squared_lorentz) return 2 + 2 * (s - time(a, d) * time(b, d));
     if (!cosine) return s;
     const double n = norm(a, d) * norm(b, d);
     return n == 0 ? 0 : s / n;
@@ -149,6 +151,11 @@ struct Attention {
       if (neg_squared_l2) {
         da[c] -= 2 * ds * (a[c] - b[c]);
         db[c] += 2 * ds * (a[c] - b[c]);
+        continue;
+      }
+      if (neg_squared_lorentz) {
+        da[c] += 2 * ds * (b[c] - time(b, d) * a[c] / time(a, d));
+        db[c] += 2 * ds * (a[c] - time(a, d) * b[c] / time(b, d));
         continue;
       }
       da[c] += ds * (b[c] / (na * nb) - (cosine ? r * a[c] / (na * na) : 0));

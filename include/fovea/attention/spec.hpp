@@ -18,6 +18,10 @@ enum class Score : uint8_t {
   // −|q − k|², scale 1 by default; computed as 2q·k − |q|² − |k|², so its rounding error is that of numbers
   // as large as |q|² + |k|²
   kNegSquaredL2,
+  // −d² of the Lorentz model of hyperbolic space, 2 + 2(q·k − √(1 + |q|²)·√(1 + |k|²)), scale 1 by default;
+  // for embeddings of trees and hierarchies (Law et al., "Lorentzian distance learning", 2019). Rounds as
+  // above.
+  kNegSquaredLorentz,
 };
 
 // Every score, by the name it has on the command line and in Python.
@@ -28,7 +32,8 @@ struct ScoreName {
 inline constexpr ScoreName kScoreNames[] = {{Score::kScaledDot, "scaled_dot"},
                                             {Score::kDot, "dot"},
                                             {Score::kCosine, "cosine"},
-                                            {Score::kNegSquaredL2, "neg_sq_l2"}};
+                                            {Score::kNegSquaredL2, "neg_sq_l2"},
+                                            {Score::kNegSquaredLorentz, "neg_sq_lorentz"}};
 
 enum class Normalizer : uint8_t {
   kSoftmax,
