@@ -48,10 +48,22 @@ void fused_second_pass(const AttentionInputs& in, const Resolved& r, const float
   const int64_t sums_workspace =
       kernel.mass_sums_workspace(sums_of(in, observers, seen, 0, 0), in.k_offsets.max_length());
   Workspaces workspaces(kernel.mass_workspace(r.d) + sums_workspace);
-  Plan masses(r.sequences * r.heads);
+  // A key's mass needs all queries, sums over a query's weights all keys: without these, keys are cut.
+  constexpr int64_t kMassKeys = 1024;
+  int64_t chunks = 0;
+  for (int64_t n = 0; n < r.sequences; ++n) chunks += in.k_offsets.length(n) / kMassKeys + 1;
+  Plan masses(chunks * r.heads);
   for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
     for (int64_t h = 0; h < r.heads; ++h) {
-      masses.add({n, h, 0, 0}, work_of(r, in.q_offsets.length(n), in.k_offsets.length(n)) / 2);
+      if (observers.weights()) {
+        masses.add({n, h, 0, lk}, work_of(r, lq, lk) / 2);
+        continue;
+      }
+      for (int64_t begin = 0; begin < lk; begin += kMassKeys) {
+        const int64_t end = std::min(lk, begin + kMassKeys);
+        masses.add({n, h, begin, end}, work_of(r, lq, end - begin) / 2);
+      }
     }
   }
   masses.run([&](const Item& item) {
@@ -59,7 +71,9 @@ void fused_second_pass(const AttentionInputs& in, const Resolved& r, const float
     task.head = head_of(in, r, item.sequence, item.head);
     task.lse = lse + in.q_offsets.begin(item.sequence) * r.heads + item.head;
     task.row_stride = r.heads;
-    task.sums = sums_of(in, observers, seen, item.sequence, item.head);
+    task.k_begin = item.begin;
+    task.k_end = item.end;
+    if (observers.weights()) task.sums = sums_of(in, observers, seen, item.sequence, item.head);
     if (observers.key_mass)
       task.mass = seen.key_mass.data() + in.k_offsets.begin(item.sequence) * r.heads + item.head;
     task.mass_stride = r.heads;

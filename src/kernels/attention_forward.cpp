@@ -36,22 +36,14 @@ struct Panel {
 };
 
 // P := 2^(S − m) on a column, with the new maximum m; returns whether Oᵀ of the column must be rescaled by
-// `alpha`.
+// `alpha`. `highest`: the largest score of each query, where an observer has looked for it; null: not known.
 template <bool kStatistics>
-HWY_NOINLINE bool softmax_column(float* s, KeyRun run, float* max, float* sum, float* slope,
-                                 float* alpha_out) {
+HWY_NOINLINE bool softmax_column(float* s, KeyRun run, const float* highest, float* max, float* sum,
+                                 float* slope, float* alpha_out) {
   const F d;
   const V old_max = hn::Load(d, max);
-  V m0 = old_max, m1 = old_max, m2 = old_max, m3 = old_max;
+  const V new_max = hn::Max(highest != nullptr ? hn::Load(d, highest) : highest_of(s, run), old_max);
   int64_t j = run.begin;
-  for (; j + 4 <= run.end; j += 4) {
-    m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
-    m1 = hn::Max(m1, hn::Load(d, s + (j + 1) * kPanel));
-    m2 = hn::Max(m2, hn::Load(d, s + (j + 2) * kPanel));
-    m3 = hn::Max(m3, hn::Load(d, s + (j + 3) * kPanel));
-  }
-  for (; j < run.end; ++j) m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
-  const V new_max = hn::Max(hn::Max(m0, m1), hn::Max(m2, m3));
   const V alpha = exp2_of(hn::Sub(old_max, new_max));
   V l0 = hn::Zero(d), l1 = l0, l2 = l0, l3 = l0;
   V t0 = l0, t1 = l0;
@@ -158,10 +150,12 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     if (careful) keep_scores(s + at, run, scores + at);
     bool moved = false;
     if (panel.observer.any()) {
-      panel.observer.see(s + at, run, block, c);
-      moved = softmax_column<true>(s + at, run, panel.max + at, panel.sum + at, panel.slope + at, alpha);
+      alignas(64) float highest[kLanes];
+      const bool known = panel.observer.see(s + at, run, block, c, highest);
+      moved = softmax_column<true>(s + at, run, known ? highest : nullptr, panel.max + at, panel.sum + at,
+                                   panel.slope + at, alpha);
     } else {
-      moved = softmax_column<false>(s + at, run, panel.max + at, panel.sum + at, nullptr, alpha);
+      moved = softmax_column<false>(s + at, run, nullptr, panel.max + at, panel.sum + at, nullptr, alpha);
     }
     if (panel.weights.any())
       panel.weights.see(s + at, run, h, panel.column[c], block, c, alpha, panel.max + at);

@@ -114,6 +114,8 @@ struct AttentionBackwardTask {
 
 struct AttentionMassTask {
   AttentionHead head;
+  int64_t k_begin = 0,
+          k_end = 0;           // the keys to do, from a multiple of 64; all of them where `sums` are wanted
   const float* lse = nullptr;  // at i·row_stride
   int64_t row_stride = 0;
   float* mass = nullptr;  // of key j at j·mass_stride; added to; null: not wanted

@@ -16,76 +16,127 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-// P := 2^(S − lse).
-HWY_NOINLINE void weigh(float* s, KeyRun run, const float* lse2) {
+constexpr int64_t kMassPanels = 8;  // whose masses are added in lanes before they are summed across
+
+struct MassPanel {
+  QueryColumn column[2];
+  int64_t columns = 0, row = 0, rows = 0;
+  float* qt = nullptr;    // [width][kPanel]
+  float* lse2 = nullptr;  // [kPanel], in units of log2
+  WeightObserver weights;
+};
+
+// sums[key] += P, P = 2^(S − lse), in lanes. Lanes beyond the last query weigh 0. P is kept in place of S
+// only where it is read again.
+template <bool kKeep>
+HWY_NOINLINE void weigh(float* s, KeyRun run, const float* lse2, float* sums) {
   const F d;
   const V minus = hn::Load(d, lse2);
-  for (int64_t j = run.begin; j < run.end; ++j)
-    hn::Store(exp2_of(hn::Sub(hn::Load(d, s + j * kPanel), minus)), d, s + j * kPanel);
+  int64_t j = run.begin;
+  const auto one = [&](int64_t key) HWY_ATTR {
+    const V p = exp2_of(hn::Sub(hn::Load(d, s + key * kPanel), minus));
+    if (kKeep) hn::Store(p, d, s + key * kPanel);
+    hn::Store(hn::Add(hn::Load(d, sums + key * kLanes), p), d, sums + key * kLanes);
+  };
+  for (; j + 4 <= run.end; j += 4) {
+    one(j);
+    one(j + 1);
+    one(j + 2);
+    one(j + 3);
+  }
+  for (; j < run.end; ++j) one(j);
 }
 
-// Lanes beyond the last query weigh 0.
-HWY_NOINLINE void add_mass(const float* p, KeyRun run, float* mass, int64_t stride) {
-  const F d;
-  for (int64_t j = run.begin; j < run.end; ++j)
-    mass[j * stride] += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, p + j * kPanel)));
+void begin_panel(const AttentionMassTask& task, MassPanel& panel, int64_t row, int64_t rows) {
+  const AttentionHead& h = task.head;
+  panel.row = row;
+  panel.rows = rows;
+  panel.columns = rows > kLanes ? 2 : 1;
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    const QueryColumn q = panel.column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
+    pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
+                panel.qt + c * kLanes);
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const float lse = i < q.rows ? task.lse[(q.row + i) * task.row_stride] : -HUGE_VALF;
+      panel.lse2[c * kLanes + i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+    }
+  }
+}
+
+// One panel against the key block [block, block_end).
+void panel_block(const AttentionHead& h, MassPanel& panel, int64_t block, int64_t block_end, float* s,
+                 float* sums, const float* zero, const float* one) {
+  PanelView view;
+  view_panel(h, panel.column, panel.columns, block, block_end, view);
+  rows_over_runs(view.runs, h.width, h.k + block * h.k_stride, h.k_stride, panel.qt, s, kPanel);
+  for (int64_t c = 0; c < panel.columns; ++c) {
+    const KeyRun run = view.runs.column[c];
+    if (run.begin == run.end) continue;
+    float* p = s + c * kLanes;
+    modify_column(p, kPanel, view, c, h, panel.column[c], block, nullptr);
+    if (panel.weights.any()) {
+      weigh<true>(p, run, panel.lse2 + c * kLanes, sums);
+      panel.weights.see(p, run, h, panel.column[c], block, c, one, zero);
+    } else {
+      weigh<false>(p, run, panel.lse2 + c * kLanes, sums);
+    }
+  }
 }
 
 }  // namespace
 
 int64_t mass_workspace(int64_t width) {
-  return kPanel * (width + kKeyBlock + 1);
-}
-
-void mass(const AttentionMassTask& task, float* workspace) {
-  const AttentionHead& h = task.head;
-  float* qt = workspace;
-  float* s = qt + kPanel * h.width;
-  float* lse2 = s + kPanel * kKeyBlock;
-  alignas(64) float one[kLanes];
-  alignas(64) float zero[kLanes] = {};
-  std::fill_n(one, kLanes, 1.0f);
-  for (int64_t row = 0; row < h.q_length; row += kPanel) {
-    QueryColumn column[2];
-    const int64_t rows = std::min(kPanel, h.q_length - row);
-    const int64_t columns = rows > kLanes ? 2 : 1;
-    for (int64_t c = 0; c < columns; ++c) {
-      column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
-      pack_column(h.q + column[c].row * h.q_stride, h.q_stride, column[c].rows, h.width, h.scale * kLog2E,
-                  qt + c * kLanes);
-      for (int64_t i = 0; i < kLanes; ++i) {
-        const float lse = i < column[c].rows ? task.lse[(column[c].row + i) * task.row_stride] : -HUGE_VALF;
-        lse2[c * kLanes + i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
-      }
-    }
-    WeightObserver weights(task.sums, h, lse2 + kPanel);
-    const int64_t end = end_key(h, row + rows - 1);
-    const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
-    for (int64_t block = next_block(h, row, row + rows, first); block < end;
-         block = next_block(h, row, row + rows, block + kKeyBlock)) {
-      const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
-      PanelView view;
-      view_panel(h, column, columns, block, block_end, view);
-      const PanelRuns& runs = view.runs;
-      rows_over_runs(runs, h.width, h.k + block * h.k_stride, h.k_stride, qt, s, kPanel);
-      for (int64_t c = 0; c < columns; ++c) {
-        modify_column(s + c * kLanes, kPanel, view, c, h, column[c], block, nullptr);
-        const KeyRun run = runs.column[c];
-        float* p = s + c * kLanes;
-        weigh(p, run, lse2 + c * kLanes);
-        if (task.mass != nullptr) add_mass(p, run, task.mass + block * task.mass_stride, task.mass_stride);
-        if (weights.any() && run.begin < run.end) weights.see(p, run, h, column[c], block, c, one, zero);
-      }
-    }
-    for (int64_t c = 0; weights.any() && c < columns; ++c) {
-      weights.finish(task.row_stride, column[c], c, one);
-      weights.finish_blocks(task.row_stride, column[c], c, zero, one);
-    }
-  }
+  return kMassPanels * kPanel * (width + 1) + kKeyBlock * (kPanel + kLanes);
 }
 
 int64_t mass_sums_workspace(const AttentionWeightSums& sums, int64_t keys) {
-  return WeightObserver::floats(sums, keys);
+  return kMassPanels * WeightObserver::floats(sums, keys);
+}
+
+void mass(const AttentionMassTask& task, float* workspace) {
+  const F d;
+  const AttentionHead& h = task.head;
+  float* s = workspace;
+  float* sums = s + kPanel * kKeyBlock;
+  workspace = sums + kLanes * kKeyBlock;
+  alignas(64) float one[kLanes];
+  alignas(64) float zero[kLanes] = {};
+  std::fill_n(one, kLanes, 1.0f);
+  for (int64_t begin = 0; begin < h.q_length; begin += kMassPanels * kPanel) {
+    const int64_t end = std::min(h.q_length, begin + kMassPanels * kPanel);
+    MassPanel panels[kMassPanels];
+    int64_t count = 0;
+    float* place = workspace;
+    for (int64_t row = begin; row < end; row += kPanel) {
+      MassPanel& panel = panels[count++];
+      panel.qt = place;
+      panel.lse2 = panel.qt + kPanel * h.width;
+      place = panel.lse2 + kPanel;
+      panel.weights = WeightObserver(task.sums, h, place);
+      place += WeightObserver::floats(task.sums, h.k_length);
+      begin_panel(task, panel, row, std::min(kPanel, end - row));
+    }
+    const int64_t last = std::min(end_key(h, end - 1), task.k_end);
+    const int64_t first = std::max(first_key(h, begin) / kKeyBlock * kKeyBlock, task.k_begin);
+    for (int64_t block = next_block(h, begin, end, first); block < last;
+         block = next_block(h, begin, end, block + kKeyBlock)) {
+      const int64_t block_end = std::min(block + kKeyBlock, h.k_length);
+      zero_floats(sums, kLanes * (block_end - block));
+      for (int64_t p = 0; p < count; ++p) panel_block(h, panels[p], block, block_end, s, sums, zero, one);
+      if (task.mass == nullptr) continue;
+      for (int64_t j = block; j < block_end; ++j) {
+        task.mass[j * task.mass_stride] +=
+            hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + (j - block) * kLanes)));
+      }
+    }
+    for (int64_t p = 0; p < count; ++p) {
+      const MassPanel& panel = panels[p];
+      for (int64_t c = 0; panel.weights.any() && c < panel.columns; ++c) {
+        panel.weights.finish(task.row_stride, panel.column[c], c, one);
+        panel.weights.finish_blocks(task.row_stride, panel.column[c], c, zero, one);
+      }
+    }
+  }
 }
 
 }  // namespace fovea::kernels::HWY_NAMESPACE

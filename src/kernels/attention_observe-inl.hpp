@@ -16,6 +16,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 
+// The largest of the scores s[j·kPanel] of a run, not empty, in each lane; with a NaN among them, any number.
+HWY_INLINE V highest_of(const float* s, KeyRun run) {
+  const F d;
+  V m0 = hn::Load(d, s + run.begin * kPanel), m1 = m0, m2 = m0, m3 = m0;
+  int64_t j = run.begin;
+  for (; j + 4 <= run.end; j += 4) {
+    m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
+    m1 = hn::Max(m1, hn::Load(d, s + (j + 1) * kPanel));
+    m2 = hn::Max(m2, hn::Load(d, s + (j + 2) * kPanel));
+    m3 = hn::Max(m3, hn::Load(d, s + (j + 3) * kPanel));
+  }
+  for (; j < run.end; ++j) m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
+  return hn::Max(hn::Max(m0, m1), hn::Max(m2, m3));
+}
+
 // The observers of one panel. Keys come in ascending order, so a strict comparison gives ties to the lower
 // index.
 class RowObserver {
@@ -38,23 +53,19 @@ class RowObserver {
   static int64_t floats(int64_t top_k) { return (2 + 2 * top_k) * kPanel; }
   bool any() const { return any_; }
 
-  // Scores of column c (s[j·kPanel]) for the keys of the run; key 0 of the tile is `block`. A tile without a
-  // new maximum or a new candidate costs one look at its maxima.
-  HWY_NOINLINE void see(const float* s, KeyRun run, int64_t block, int64_t c) {
+  // Scores of column c (s[j·kPanel]) for the keys of the run, not empty; key 0 of the tile is `block`. A tile
+  // without a new maximum or a new candidate costs one look at its maxima, which are left in `highest` and
+  // true is returned, unless no keys are wanted.
+  HWY_NOINLINE bool see(const float* s, KeyRun run, int64_t block, int64_t c, float* highest_out = nullptr) {
     const F d;
-    if (!keys_wanted_) return;
-    V m0 = hn::Load(d, s + run.begin * kPanel), m1 = m0;
-    int64_t j = run.begin;
-    for (; j + 2 <= run.end; j += 2) {
-      m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
-      m1 = hn::Max(m1, hn::Load(d, s + (j + 1) * kPanel));
-    }
-    if (j < run.end) m0 = hn::Max(m0, hn::Load(d, s + j * kPanel));
-    const V highest = hn::Max(m0, m1);
+    if (!keys_wanted_) return false;
+    const V highest = highest_of(s, run);
+    if (highest_out != nullptr) hn::Store(highest, d, highest_out);
     if (!hn::AllFalse(d, hn::Gt(highest, hn::Load(d, max_ + c * kLanes)))) see_max(s, run, block, c);
-    if (top_k_ == 0) return;
+    if (top_k_ == 0) return true;
     const float* least = scores_ + (top_k_ - 1) * kPanel + c * kLanes;
     if (!hn::AllFalse(d, hn::Gt(highest, hn::Load(d, least)))) see_top(s, run, block, c);
+    return true;
   }
 
   // Writes the statistics of column c; max, sum and slope are the softmax state of its lanes.
@@ -101,33 +112,44 @@ class RowObserver {
     hn::Store(hn::BitCast(d, key), d, key_ + c * kLanes);
   }
 
+  // Lists the keys that are above some query's weakest kept score first, without a branch that could be
+  // predicted wrongly, then inserts them; those whose query has since kept stronger ones change nothing.
   HWY_NOINLINE void see_top(const float* s, KeyRun run, int64_t block, int64_t c) {
     const F d;
-    const float* least =
-        scores_ + (top_k_ - 1) * kPanel + c * kLanes;  // the weakest kept score of each query
+    const V least = hn::Load(d, scores_ + (top_k_ - 1) * kPanel + c * kLanes);
+    int64_t found[kKeyBlock];
+    int64_t count = 0;
     for (int64_t j = run.begin; j < run.end; ++j) {
-      const V x = hn::Load(d, s + j * kPanel);
-      if (hn::AllFalse(d, hn::Gt(x, hn::Load(d, least)))) continue;
-      insert(x, static_cast<int32_t>(block + j), c);
+      found[count] = j;
+      count += hn::AllFalse(d, hn::Gt(hn::Load(d, s + j * kPanel), least)) ? 0 : 1;
     }
+    for (int64_t n = 0; n < count; ++n)
+      insert(hn::Load(d, s + found[n] * kPanel), static_cast<int32_t>(block + found[n]), c);
   }
 
   // Inserts a key into the descending lists of all queries of a column at once: where it belongs, the rest
-  // moves down.
-  void insert(V score, int32_t index, int64_t c) {
+  // moves down. Each place depends on itself and the one above alone.
+  HWY_INLINE void insert(V score, int32_t index, int64_t c) {
     const F d;
-    V key = hn::BitCast(d, hn::Set(I(), index));
-    auto moved = hn::Gt(score, score);  // none yet
-    for (int64_t n = 0; n < top_k_; ++n) {
-      float* score_at = scores_ + n * kPanel + c * kLanes;
-      float* key_at = keys_ + n * kPanel + c * kLanes;
-      const V old_score = hn::Load(d, score_at), old_key = hn::Load(d, key_at);
-      moved = hn::Or(moved, hn::Gt(score, old_score));
-      hn::Store(hn::IfThenElse(moved, score, old_score), d, score_at);
-      hn::Store(hn::IfThenElse(moved, key, old_key), d, key_at);
-      score = hn::IfThenElse(moved, old_score, score);
-      key = hn::IfThenElse(moved, old_key, key);
+    const V key = hn::BitCast(d, hn::Set(I(), index));
+    float* scores = scores_ + c * kLanes;
+    float* keys = keys_ + c * kLanes;
+    V old_score = hn::Load(d, scores + (top_k_ - 1) * kPanel);
+    auto above = hn::Gt(score, old_score);
+    for (int64_t n = top_k_ - 1; n > 0; --n) {
+      const V next_score = hn::Load(d, scores + (n - 1) * kPanel),
+              next_key = hn::Load(d, keys + (n - 1) * kPanel);
+      const auto above_next = hn::Gt(score, next_score);
+      hn::Store(hn::IfThenElse(above, hn::IfThenElse(above_next, next_score, score), old_score), d,
+                scores + n * kPanel);
+      hn::Store(
+          hn::IfThenElse(above, hn::IfThenElse(above_next, next_key, key), hn::Load(d, keys + n * kPanel)), d,
+          keys + n * kPanel);
+      old_score = next_score;
+      above = above_next;
     }
+    hn::Store(hn::IfThenElse(above, score, old_score), d, scores);
+    hn::Store(hn::IfThenElse(above, key, hn::Load(d, keys)), d, keys);
   }
 
   bool any_ = false, keys_wanted_ = false;

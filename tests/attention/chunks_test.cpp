@@ -2,6 +2,8 @@
 // tokens lie beyond the second-level cache, where what comes next is fetched ahead.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/parallel.hpp"
 #include "tests/attention/problem.hpp"
@@ -126,6 +128,43 @@ TEST_P(Chunks, ABatchThatLiesFarEqualsItsSequencesAlone) {
       expect_rows(all.dq, results.dq, q0, "dq");
       expect_rows(all.dk, results.dk, k0, "dk");
       expect_rows(all.dv, results.dv, k0, "dv");
+    }
+  }
+}
+
+// The mass of a key is the sum of its exact weights. Both come from the same scores up to their rounding:
+// tolerance as of weights in problem.hpp, with A <= 8 and |lse| <= 16, on masses of at most Lq.
+TEST_P(Chunks, KeyMassOverSeveralChunks) {
+  Problem p;
+  p.q_lengths = {300, 0, 20};
+  p.k_lengths = {2100, 30, 1025};
+  p.heads = 2;
+  for (const int64_t left : {-1, 90}) {
+    p.spec.window_left = left;
+    const Arrays arrays = make_arrays(p);
+    set_num_threads(1);
+    const AttentionResult one = attention(arrays.inputs, p.spec, observe::key_mass);
+    for (int64_t n = 0; n < 3; ++n) {
+      const int64_t lq = arrays.q_offsets.length(n), lk = arrays.k_offsets.length(n);
+      std::vector<int64_t> queries(static_cast<size_t>(lq));
+      for (int64_t i = 0; i < lq; ++i) queries[static_cast<size_t>(i)] = arrays.q_offsets.begin(n) + i;
+      const Ragged rows = attention_rows(arrays.inputs, p.spec, one.lse.data(), queries);
+      const double tolerance = (2 * 6 * 8.0 + 4 + 16 + 3 * std::sqrt(2100.0)) * 1.2e-7;
+      for (int64_t j = 0; j < lk; ++j) {
+        for (int64_t h = 0; h < p.heads; ++h) {
+          double mass = 0;
+          for (int64_t i = 0; i < lq; ++i)
+            mass += static_cast<double>(rows.tokens.data()[(rows.offsets.begin(i) + j) * p.heads + h]);
+          const float got = one.seen.key_mass.data()[(arrays.k_offsets.begin(n) + j) * p.heads + h];
+          ASSERT_NEAR(got, mass, tolerance * (mass + 1e-30))
+              << "sequence " << n << " key " << j << " head " << h;
+        }
+      }
+    }
+    for (const int threads : {2, 3, 8}) {
+      set_num_threads(threads);
+      const AttentionResult again = attention(arrays.inputs, p.spec, observe::key_mass);
+      expect_same_bits(one.seen.key_mass, again.seen.key_mass, "key mass on " + std::to_string(threads));
     }
   }
 }
