@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fovea/attention/attention.hpp"
+#include "fovea/attention/merge.hpp"
 #include "fovea/base/error.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/progress.hpp"

@@ -134,7 +134,7 @@ std::vector<double> rows(const Tensor& x, const Offsets& offsets, int64_t n) {
 }
 
 TEST(DoubleAttention, EqualsTheDefinitionForwardAndBackward) {
-  for (uint64_t seed = 0; seed <= 6; ++seed) {
+  for (uint64_t seed = 0; seed <= 7; ++seed) {
     const Arrays a = make_arrays(problem_of(seed));
     const DoubleRun x = run(a);
     std::vector<double> dslopes(4), dsinks(4);
