@@ -12,17 +12,9 @@ const kernels::PairKernels* choose_pairs(const AttentionShape& shape, const Atte
 
 // The shape of a call for the choice.
 inline AttentionShape shape_of(const AttentionInputs& in, const Resolved& r, DType dtype, bool backward) {
-  const bool masks = in.bias.data != nullptr || in.mask.data != nullptr || !in.blocks.empty() ||
-                     !in.override_heads.heads.empty();
-  return {r.d, r.dv, dtype, r.has_distance(), backward, masks, !in.scales.empty()};
-}
-
-// The shape of a call for its gradients: a bias by distance matters only if its own gradient is wanted.
-inline AttentionShape backward_shape_of(const AttentionInputs& in, const Resolved& r, DType dtype,
-                                        const AttentionGradients& g) {
-  AttentionShape shape = shape_of(in, r, dtype, true);
-  shape.distance_bias = shape.distance_bias && (g.dtable != nullptr || g.dslopes != nullptr);
-  return shape;
+  const bool biases =
+      r.has_distance() || in.bias.data != nullptr || in.mask.data != nullptr || !in.blocks.empty();
+  return {r.d, r.dv, dtype, backward, biases, !in.override_heads.heads.empty(), !in.scales.empty()};
 }
 
 }  // namespace fovea

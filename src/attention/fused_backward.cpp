@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "attention/bias_gradient.hpp"
+#include "attention/distance_sums.hpp"
 #include "attention/fused.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
@@ -47,7 +48,7 @@ class Backward {
         g_(g),
         kernel_(kernels::attention_kernels()),
         bias_(g.dbias, r.sequences, r.kv_heads, r.group),
-        want_distance_(r.has_distance() && (g.dtable != nullptr || g.dslopes != nullptr)) {}
+        distances_(in, r, g) {}
 
   void run() {
     int64_t chunks_total = 0, longest_chunk = 1;
@@ -58,11 +59,10 @@ class Backward {
       longest_chunk = std::max(longest_chunk, std::min(lk, chunk));
       shares_ = std::max(shares_, chunks);
     }
-    side_by_side_ = shares_ > 1 && !want_distance_ && bias_.chunks_apart() &&
+    side_by_side_ = shares_ > 1 && !distances_.wanted() && bias_.chunks_apart() &&
                     r_.sequences * r_.kv_heads < 4 * get_num_threads();
     const int64_t rows = in_.q.dim(0) * r_.heads;
     if (side_by_side_) share_memory_ = Buffer<float>(static_cast<size_t>((shares_ - 1) * rows * r_.d));
-    if (want_distance_) prepare_distance();
 
     Plan plan((side_by_side_ ? chunks_total : r_.sequences) * r_.kv_heads + 1);
     fill(plan);
@@ -88,7 +88,7 @@ class Backward {
       }
     });
     if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
-    if (want_distance_) add_distances();
+    distances_.finish();
     bias_.finish();
   }
 
@@ -147,10 +147,9 @@ class Backward {
     task.dout_stride = dout_.stride(0);
     task.lse = lse_ + q0 * r_.heads + h;
     task.lse_stride = r_.heads;
-    if (want_distance_) {
-      task.ddistance_head_stride = distance_span(n);
-      task.ddistance = distance_memory_.data() + distance_begin_[static_cast<size_t>(n)] * r_.heads +
-                       h * task.ddistance_head_stride + in_.q_offsets.length(n) - 1 + 64;
+    if (distances_.wanted()) {
+      task.ddistance_head_stride = distances_.head_stride(n);
+      task.ddistance = distances_.of(n, h);
     }
     if (bias_.wanted()) {
       const ScoresView<float> to = bias_.of(item.sequence, item.head, n, h);
@@ -198,33 +197,6 @@ class Backward {
     }
   }
 
-  // Each sequence has its own sums by distance, added up in order at the end.
-  int64_t distance_span(int64_t n) const { return in_.q_offsets.length(n) + in_.k_offsets.length(n) + 128; }
-  void prepare_distance() {
-    int64_t span = 0;
-    distance_begin_ = Buffer<int64_t>(static_cast<size_t>(r_.sequences));
-    for (int64_t n = 0; n < r_.sequences; ++n) {
-      distance_begin_[static_cast<size_t>(n)] = span;
-      span += distance_span(n);
-    }
-    distance_memory_ = Buffer<float>(static_cast<size_t>(span * r_.heads));
-    std::fill_n(distance_memory_.data(), distance_memory_.size(), 0.0f);
-  }
-  void add_distances() const {
-    Buffer<float> total(static_cast<size_t>(r_.heads * r_.distance_span));
-    std::fill_n(total.data(), total.size(), 0.0f);
-    for (int64_t n = 0; n < r_.sequences; ++n) {
-      const int64_t width = distance_span(n), zero = in_.q_offsets.length(n) - 1 + 64;
-      for (int64_t h = 0; h < r_.heads; ++h) {
-        const float* from =
-            distance_memory_.data() + distance_begin_[static_cast<size_t>(n)] * r_.heads + h * width;
-        float* to = total.data() + h * r_.distance_span + r_.distance_zero - zero;
-        for (int64_t p = 64; p < width - 64; ++p) to[p] += from[p];
-      }
-    }
-    distance_gradient(in_, r_, total.data(), g_.dtable, g_.dslopes);
-  }
-
   const AttentionInputs& in_;
   const Resolved& r_;
   HeadsView<const float> out_;
@@ -233,10 +205,10 @@ class Backward {
   const AttentionGradients& g_;
   const kernels::AttentionKernels& kernel_;
   BiasGradient bias_;
-  bool want_distance_, side_by_side_ = false;
+  DistanceSums distances_;
+  bool side_by_side_ = false;
   int64_t shares_ = 0;
-  Buffer<float> share_memory_, distance_memory_;
-  Buffer<int64_t> distance_begin_;
+  Buffer<float> share_memory_;
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "attention/bias_gradient.hpp"
+#include "attention/distance_sums.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
 
@@ -94,6 +96,152 @@ void sink_gradient(const AttentionInputs& in, const Resolved& r, const float* ls
   }
 }
 
+// As fused_backward: key chunks side by side with shares of dQ when sequences are few, one after the other
+// otherwise; sequences and heads that share elements of a bias in bundles.
+class PairBackward {
+ public:
+  PairBackward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
+               const Resolved& r, const float* lse, const float* delta, HeadsView<const BFloat16> dout,
+               const PairGradients& g)
+      : kernel_(kernel),
+        x_(x),
+        in_(in),
+        r_(r),
+        lse_(lse),
+        delta_(delta),
+        dout_(dout),
+        g_(g),
+        bias_(g.rest.dbias, r.sequences, r.kv_heads, r.group),
+        distances_(in, r, g.rest) {}
+
+  void run() {
+    int64_t chunks_total = 0, longest_chunk = 1, shares = 0;
+    for (int64_t n = 0; n < r_.sequences; ++n) {
+      const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
+      const int64_t chunks = (lk + chunk - 1) / chunk;
+      chunks_total += chunks;
+      longest_chunk = std::max(longest_chunk, std::min(lk, chunk));
+      shares = std::max(shares, chunks);
+    }
+    side_by_side_ = shares > 1 && !distances_.wanted() && bias_.chunks_apart() &&
+                    r_.sequences * r_.kv_heads < 4 * get_num_threads();
+    const int64_t rows = in_.q_offsets.total() * r_.heads;
+    if (side_by_side_) share_memory_ = Buffer<float>(static_cast<size_t>((shares - 1) * rows * r_.d));
+    Plan plan((side_by_side_ ? chunks_total : r_.sequences) * r_.kv_heads + 1);
+    fill(plan);
+    Workspaces workspaces(kernel_.backward_workspace(r_.d, r_.dv, longest_chunk));
+    Buffer<kernels::AttentionHead> heads(static_cast<size_t>(r_.group * get_num_threads()));
+    plan.run([&](const Item& item) {
+      kernels::AttentionHead* mine = heads.data() + thread_index() * r_.group;
+      const auto [first, last] = bias_.sequences(item.sequence);
+      const auto [first_head, last_head] = bias_.kv_heads(item.head);
+      for (int64_t n = first; n < last; ++n) {
+        for (int64_t h = first_head; h < last_head; ++h) run_item(item, n, h, mine, workspaces.mine());
+      }
+    });
+    if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
+    distances_.finish();
+    bias_.finish();
+  }
+
+ private:
+  bool empty(int64_t n) const { return in_.q_offsets.length(n) == 0 || in_.k_offsets.length(n) == 0; }
+  int64_t work(int64_t n, int64_t keys) const {
+    return r_.group * work_of(r_, in_.q_offsets.length(n), keys) * 5 / 2;
+  }
+
+  // An item is a bundle of sequences and key heads (of one each unless they share elements of dbias).
+  void fill(Plan& plan) const {
+    for (int64_t n = 0; n < r_.sequences; ++n) {
+      if (!empty(n)) continue;
+      for (int64_t h = 0; h < r_.kv_heads; ++h) {  // no kernel will write these
+        zero_output(g_.dk, in_.k_offsets, n, h);
+        zero_output(g_.dv, in_.k_offsets, n, h);
+        for (int64_t m = h * r_.group; m < (h + 1) * r_.group; ++m)
+          zero_output({{}, g_.dq}, in_.q_offsets, n, m);
+      }
+    }
+    for (int64_t a = 0; a < bias_.sequence_bundles(); ++a) {
+      for (int64_t b = 0; b < bias_.head_bundles(); ++b) {
+        if (side_by_side_) {  // bundles of one
+          if (empty(a)) continue;
+          const int64_t lk = in_.k_offsets.length(a), step = chunk_of(lk);
+          for (int64_t begin = 0; begin < lk; begin += step) {
+            const int64_t end = std::min(lk, begin + step);
+            plan.add({a, b, begin, end}, work(a, end - begin));
+          }
+          continue;
+        }
+        const auto [first, last] = bias_.sequences(a);
+        const auto [first_head, last_head] = bias_.kv_heads(b);
+        int64_t total = 0;
+        for (int64_t n = first; n < last; ++n) total += work(n, in_.k_offsets.length(n));
+        plan.add({a, b, 0, 0}, total * (last_head - first_head));
+      }
+    }
+  }
+
+  void run_item(const Item& item, int64_t n, int64_t kv_head, kernels::AttentionHead* heads,
+                float* workspace) {
+    if (empty(n)) return;
+    const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n);
+    const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
+    for (int64_t m = 0; m < r_.group; ++m) heads[m] = head_of(in_, r_, n, h + m);
+    kernels::PairBackwardTask task;
+    task.heads = heads;
+    task.group = r_.group;
+    task.q = row_of(x_.q, in_.q_offsets, n, 0, h);
+    task.k = row_of(x_.k, in_.k_offsets, n, 0, kv_head);
+    task.v = row_of(x_.v, in_.k_offsets, n, 0, kv_head);
+    task.dout = row_of(dout_, in_.q_offsets, n, 0, h);
+    task.q_stride = x_.q.stride(0);
+    task.k_stride = x_.k.stride(0);
+    task.v_stride = x_.v.stride(0);
+    task.dout_stride = dout_.stride(0);
+    task.q_head_stride = x_.q.stride(1);
+    task.dout_head_stride = dout_.stride(1);
+    task.lse = lse_ + q0 * r_.heads + h;
+    task.delta = delta_ + q0 * r_.heads + h;
+    task.lse_stride = r_.heads;
+    task.dk_stride = g_.dk.wide.data != nullptr ? g_.dk.wide.stride(0) : g_.dk.half.stride(0);
+    task.dv_stride = g_.dv.wide.data != nullptr ? g_.dv.wide.stride(0) : g_.dv.half.stride(0);
+    if (distances_.wanted()) {
+      task.ddistance_head_stride = distances_.head_stride(n);
+      task.ddistance = distances_.of(n, h);
+    }
+    if (bias_.wanted()) {
+      const ScoresView<float> to = bias_.of(item.sequence, item.head, n, h);
+      task.dbias = to.data;
+      task.dbias_head_stride = to.stride(1);
+      task.dbias_query_stride = to.stride(2);
+      task.dbias_key_stride = to.stride(3);
+    }
+    const int64_t keys_end = side_by_side_ ? item.end : lk;
+    for (int64_t begin = item.begin; begin < keys_end; begin += chunk) {
+      task.k_begin = begin;
+      task.k_end = std::min(keys_end, begin + chunk);
+      place_dq(in_, r_, n, h, begin / chunk, side_by_side_ ? share_memory_.data() : nullptr, g_.dq, task);
+      task.dk = row_of(g_.dk.half, in_.k_offsets, n, begin, kv_head);
+      task.dv = row_of(g_.dv.half, in_.k_offsets, n, begin, kv_head);
+      task.dk_wide = row_of(g_.dk.wide, in_.k_offsets, n, begin, kv_head);
+      task.dv_wide = row_of(g_.dv.wide, in_.k_offsets, n, begin, kv_head);
+      kernel_.backward(task, workspace);
+    }
+  }
+
+  const kernels::PairKernels& kernel_;
+  const PairArrays& x_;
+  const AttentionInputs& in_;
+  const Resolved& r_;
+  const float *lse_, *delta_;
+  HeadsView<const BFloat16> dout_;
+  const PairGradients& g_;
+  BiasGradient bias_;
+  DistanceSums distances_;
+  bool side_by_side_ = false;
+  Buffer<float> share_memory_;
+};
+
 }  // namespace
 
 void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
@@ -125,74 +273,8 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
 void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
                    const Resolved& r, const float* lse, const float* delta, HeadsView<const BFloat16> dout,
                    const PairGradients& g) {
-  // As fused_backward: key chunks side by side with shares of dQ when sequences are few, one after the other
-  // otherwise.
-  int64_t chunks_total = 0, longest_chunk = 1, shares = 0;
-  for (int64_t n = 0; n < r.sequences; ++n) {
-    const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk);
-    const int64_t chunks = (lk + chunk - 1) / chunk;
-    chunks_total += chunks;
-    longest_chunk = std::max(longest_chunk, std::min(lk, chunk));
-    shares = std::max(shares, chunks);
-  }
-  const bool side_by_side = shares > 1 && r.sequences * r.kv_heads < 4 * get_num_threads();
-  Plan plan((side_by_side ? chunks_total : r.sequences) * r.kv_heads + 1);
-  for (int64_t n = 0; n < r.sequences; ++n) {
-    const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
-    for (int64_t h = 0; h < r.kv_heads; ++h) {
-      if (lq == 0 || lk == 0) {  // no kernel will write these
-        zero_output(g.dk, in.k_offsets, n, h);
-        zero_output(g.dv, in.k_offsets, n, h);
-        for (int64_t m = h * r.group; m < (h + 1) * r.group; ++m) {
-          zero_output({{}, g.dq}, in.q_offsets, n, m);
-        }
-        continue;
-      }
-      const int64_t step = side_by_side ? chunk_of(lk) : lk;
-      for (int64_t begin = 0; begin < lk; begin += step) {
-        const int64_t end = std::min(lk, begin + step);
-        plan.add({n, h, begin, end}, r.group * work_of(r, lq, end - begin) * 5 / 2);
-      }
-    }
-  }
-  const int64_t rows = in.q_offsets.total() * r.heads;
-  Buffer<float> share_memory(side_by_side ? static_cast<size_t>((shares - 1) * rows * r.d) : 0);
-  Workspaces workspaces(kernel.backward_workspace(r.d, r.dv, longest_chunk));
-  plan.run([&](const Item& item) {
-    const int64_t n = item.sequence, h = item.head * r.group;
-    const int64_t q0 = in.q_offsets.begin(n), chunk = chunk_of(in.k_offsets.length(n));
-    kernels::PairBackwardTask task;
-    task.head = head_of(in, r, n, h);
-    task.group = r.group;
-    task.distance_head_stride = r.distance_span;
-    task.q = row_of(x.q, in.q_offsets, n, 0, h);
-    task.k = row_of(x.k, in.k_offsets, n, 0, item.head);
-    task.v = row_of(x.v, in.k_offsets, n, 0, item.head);
-    task.dout = row_of(dout, in.q_offsets, n, 0, h);
-    task.q_stride = x.q.stride(0);
-    task.k_stride = x.k.stride(0);
-    task.v_stride = x.v.stride(0);
-    task.dout_stride = dout.stride(0);
-    task.q_head_stride = x.q.stride(1);
-    task.dout_head_stride = dout.stride(1);
-    task.lse = lse + q0 * r.heads + h;
-    task.delta = delta + q0 * r.heads + h;
-    task.lse_stride = r.heads;
-    task.dk_stride = g.dk.wide.data != nullptr ? g.dk.wide.stride(0) : g.dk.half.stride(0);
-    task.dv_stride = g.dv.wide.data != nullptr ? g.dv.wide.stride(0) : g.dv.half.stride(0);
-    for (int64_t begin = item.begin; begin < item.end; begin += chunk) {
-      task.k_begin = begin;
-      task.k_end = std::min(item.end, begin + chunk);
-      place_dq(in, r, n, h, begin / chunk, side_by_side ? share_memory.data() : nullptr, g.dq, task);
-      task.dk = row_of(g.dk.half, in.k_offsets, n, begin, item.head);
-      task.dv = row_of(g.dv.half, in.k_offsets, n, begin, item.head);
-      task.dk_wide = row_of(g.dk.wide, in.k_offsets, n, begin, item.head);
-      task.dv_wide = row_of(g.dv.wide, in.k_offsets, n, begin, item.head);
-      kernel.backward(task, workspaces.mine());
-    }
-  });
-  if (side_by_side && g.dq.data != nullptr) add_shares(in, r, share_memory.data(), g.dq);
-  if (g.dsinks != nullptr) sink_gradient(in, r, lse, delta, g.dsinks);
+  PairBackward(kernel, x, in, r, lse, delta, dout, g).run();
+  if (g.rest.dsinks != nullptr) sink_gradient(in, r, lse, delta, g.rest.dsinks);
 }
 
 }  // namespace fovea

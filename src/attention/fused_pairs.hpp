@@ -25,7 +25,7 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
 struct PairGradients {
   HeadsView<float> dq{};  // without data: not wanted
   PairOutput dk, dv;
-  float* dsinks = nullptr;
+  AttentionGradients rest{};  // of sinks and biases; its own dq, dk and dv are not looked at
 };
 // delta [Tq, H] = rowsum(dout∘out).
 void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,

@@ -177,12 +177,11 @@ void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& s
   if (g.dv.data != nullptr) check_heads(call, "dv", g.dv, in.k.dim(0), r.kv_heads, r.dv);
   check_gradients(call, shapes_of(in), lse, g.rest);
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (const kernels::PairKernels* kernel =
-            choose_pairs(backward_shape_of(in.rest, r, DType::kBF16, g.rest), spec)) {
+    if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, true), spec)) {
       const Buffer<float> delta = row_products(out, dout, in.rest.q_offsets);
       Tensor dq = like(g.dq);
       pair_backward(*kernel, {in.q, in.k, in.v}, without_data(shapes_of(in)), r, lse, delta.data(), dout,
-                    {dq ? heads_view<float>(dq) : HeadsView<float>{}, {g.dk, {}}, {g.dv, {}}, g.rest.dsinks});
+                    {dq ? heads_view<float>(dq) : HeadsView<float>{}, {g.dk, {}}, {g.dv, {}}, g.rest});
       if (dq) narrow_to(g.dq, in.rest.q_offsets, dq);
       return;
     }
@@ -232,14 +231,14 @@ bool fast_backward(const AttentionInputs& in, const AttentionSpec& spec, const R
                    HeadsView<const float> out, const float* lse, HeadsView<const float> dout,
                    const AttentionGradients& g) {
   if (spec.precision == Precision::kStrict) return false;
-  const kernels::PairKernels* kernel = choose_pairs(backward_shape_of(in, r, DType::kF32, g), spec);
+  const kernels::PairKernels* kernel = choose_pairs(shape_of(in, r, DType::kF32, true), spec);
   if (kernel == nullptr) return false;
   const Tensor q = rounded(in.q, in.q_offsets), k = rounded(in.k, in.k_offsets);
   const Tensor v = rounded(in.v, in.k_offsets), d_o = rounded(dout, in.q_offsets);
   const Buffer<float> delta = row_products(out, dout, in.q_offsets);
   pair_backward(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)},
                 without_data(in), r, lse, delta.data(), heads_view<BFloat16>(d_o),
-                {g.dq, {{}, g.dk}, {{}, g.dv}, g.dsinks});
+                {g.dq, {{}, g.dk}, {{}, g.dv}, g});
   return true;
 }
 

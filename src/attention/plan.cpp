@@ -54,9 +54,8 @@ const char* decline_pairs(const AttentionShape& shape, const AttentionSpec& spec
     return "three bf16 products for each float32 product take longer than one float32 product without AMX";
   if (spec.top_k > 0) return "the k strongest keys are chosen and computed in float32";
   if (!reads_as_given(spec.score)) return "the rows that this score makes of q and k are float32";
-  if (shape.masks) return "biases and masks of any shape are applied in float32";
+  if (shape.overrides) return "overridden heads are computed in float32";
   if (shape.head_scales) return "one scale for all heads only";
-  if (shape.backward && shape.distance_bias) return "no gradient of biases by distance";
   return nullptr;
 }
 
@@ -82,7 +81,10 @@ const char* decline(Choice kernel, const AttentionShape& shape, const AttentionS
 }
 
 std::string what_serves(Choice kernel, const AttentionShape& shape, const AttentionSpec& spec) {
-  if (kernel != Choice::kFloat32) return "products of bf16 pairs, sums in float32";
+  if (kernel != Choice::kFloat32) {
+    return shape.biases ? "products of bf16 pairs, sums, biases and masks in float32"
+                        : "products of bf16 pairs, sums in float32";
+  }
   std::string what = std::string("multiply-adds of ") + to_string(current_isa());
   if (shape.dtype != DType::kF32) what += " on inputs widened to float32";
   if (spec.top_k > 0) what += fmt::format(" choose {} keys a query, computed one by one", spec.top_k);

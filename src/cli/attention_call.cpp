@@ -28,7 +28,7 @@ namespace {
 [[noreturn]] void refuse(const std::string& word) {
   throw ArgumentError(fmt::format(
       "[info] expected B=, H=, L=, Lq=, Lk=, D=, Dv=, window=LEFT,RIGHT, softcap=, dropout=, top_k=, "
-      "causal, alibi, {}, f32, bf16, f16, strict, high or fast in --attention, got '{}'",
+      "causal, alibi, bias, mask, blocks, {}, f32, bf16, f16, strict, high or fast in --attention, got '{}'",
       score_names(", "), word));
 }
 
@@ -89,8 +89,8 @@ void set_flag(AttentionCall& call, const std::string& word) {
   }
   if (word == "causal") {
     call.spec.causal = true;
-  } else if (word == "alibi") {
-    call.shape.distance_bias = true;
+  } else if (word == "alibi" || word == "bias" || word == "mask" || word == "blocks") {
+    call.shape.biases = true;
   } else if (word == "f32") {
     call.shape.dtype = DType::kF32;
   } else if (word == "bf16") {

@@ -16,8 +16,8 @@ struct AttentionCall {
 };
 
 // "B=1 H=8 L=4096 D=64 causal bf16": words in any order. B, H, L (or Lq and Lk), D, Dv; causal,
-// window=LEFT,RIGHT, softcap=C, dropout=P, top_k=K, alibi, the name of a score; f32, bf16, f16; strict, high,
-// fast. ArgumentError for a word that is none of these.
+// window=LEFT,RIGHT, softcap=C, dropout=P, top_k=K, alibi, bias, mask, blocks, the name of a score; f32,
+// bf16, f16; strict, high, fast. ArgumentError for a word that is none of these.
 AttentionCall parse_attention_call(const std::string& words);
 
 // "scaled_dot, dot, …".

@@ -107,7 +107,7 @@ void add_info(CLI::App& app, Invocation& invocation) {
       ->add_option(
           "--attention", *call,
           "Which kernel serves an attention call, and why others decline: B=, H=, L=, Lq=, Lk=, D=, Dv=, "
-          "window=LEFT,RIGHT, softcap=, dropout=, top_k=, causal, alibi, " +
+          "window=LEFT,RIGHT, softcap=, dropout=, top_k=, causal, alibi, bias, mask, blocks, " +
               score_names("|") + ", f32|bf16|f16, strict|high|fast (FOVEA_ATTENTION_KERNEL chooses)")
       ->excludes("MODEL");
   command->callback([model, call, &invocation] {

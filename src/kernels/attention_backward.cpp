@@ -11,6 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/attention_bias_gradient-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
@@ -111,32 +112,6 @@ HWY_NOINLINE void multiply_column(float* ds, const float* factor, KeyRun run) {
   const F d;
   for (int64_t j = run.begin; j < run.end; ++j) {
     hn::Store(hn::Mul(hn::Load(d, ds + j * kBlock), hn::Load(d, factor + j * kBlock)), d, ds + j * kBlock);
-  }
-}
-
-HWY_NOINLINE void add_distance_column(const float* ds, KeyRun run, float* ddistance) {
-  const F d;
-  for (int64_t j = run.begin; j < run.end; ++j) {
-    hn::StoreU(hn::Add(hn::LoadU(d, ddistance - j), hn::Load(d, ds + j * kBlock)), d, ddistance - j);
-  }
-}
-
-// dbias += dS on a column; a stride of 0 sums over that axis, in the order of the other.
-HWY_NOINLINE void add_bias_column(const float* ds, KeyRun run, QueryColumn q, int64_t block, float* dbias,
-                                  int64_t across, int64_t along) {
-  const F d;
-  dbias += q.row * across + (block + run.begin) * along;
-  ds += run.begin * kBlock;
-  const int64_t keys = run.end - run.begin;
-  if (along == 1 && across != 0) {
-    unpack_column<true, kBlock>(ds, hn::Set(d, 1.0f), q.rows, keys, dbias, across);
-  } else if (across == 0) {
-    for (int64_t j = 0; j < keys; ++j)
-      dbias[j * along] += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, ds + j * kBlock)));
-  } else {
-    for (int64_t j = 0; j < keys; ++j) {
-      for (int64_t i = 0; i < q.rows; ++i) dbias[i * across + j * along] += ds[j * kBlock + i];
-    }
   }
 }
 
@@ -323,13 +298,13 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         score_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, scale);
       }
       if (task.ddistance != nullptr) {
-        add_distance_column(
+        add_distance_column<kBlock>(
             w.ds + at, run[c],
             task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
       }
       if (task.dbias != nullptr) {
-        add_bias_column(w.ds + at, run[c], q, first, task.dbias + head * task.dbias_head_stride,
-                        task.dbias_query_stride, task.dbias_key_stride);
+        add_bias_column<kBlock>(w.ds + at, run[c], q, first, task.dbias + head * task.dbias_head_stride,
+                                task.dbias_query_stride, task.dbias_key_stride);
       }
       if (biases) scale_column(w.ds + at, run[c], h.gradient_scale);
       if (h.softcap > 0.0f) multiply_column(w.ds + at, w.factor + at, run[c]);

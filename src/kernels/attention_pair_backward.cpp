@@ -11,6 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/attention_bias_gradient-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pair_softmax-inl.hpp"
 #include "kernels/attention_pair_tiles-inl.hpp"
@@ -101,12 +102,10 @@ HWY_NOINLINE void gradient_column(const float* s, const float* dp, KeyRun run, f
   }
 }
 
-// The same where scores pass more than masks, s in units of log2: P and dS take the places of S and dP first.
-// Under dropout dP counts only for kept weights; P loses the dropped ones, the rest grow. `factor` is the
-// softcap's derivative.
-HWY_NOINLINE void modified_gradient_column(const AttentionHead& h, QueryColumn q, int64_t block, float* s,
-                                           float* dp, KeyRun run, const float* lse, const float* delta,
-                                           const float* factor, const GradientPlaces& to) {
+// P and dS in the places of S, in units of log2, and dP. Under dropout dP counts only for kept weights; P
+// loses the dropped ones, the rest grow.
+HWY_NOINLINE void score_gradient_column(const AttentionHead& h, QueryColumn q, int64_t block, float* s,
+                                        float* dp, KeyRun run, const float* lse, const float* delta) {
   const F d;
   const V log_sum = hn::Load(d, lse), minus = hn::Load(d, delta), keep = hn::Set(d, h.keep_scale);
   if (h.drop_below != 0) {
@@ -116,23 +115,40 @@ HWY_NOINLINE void modified_gradient_column(const AttentionHead& h, QueryColumn q
       hn::Store(hn::Mul(weight, hn::Sub(kept_dp, minus)), d, dp + j * kPanel);
       hn::Store(hn::IfThenElseZero(kept, hn::Mul(weight, keep)), d, s + j * kPanel);
     });
-  } else {
-    for (int64_t j = run.begin; j < run.end; ++j) {
-      const V weight = coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum));
-      hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kPanel), minus)), d, dp + j * kPanel);
-      hn::Store(weight, d, s + j * kPanel);
-    }
+    return;
   }
-  for (int64_t j = run.begin; j < run.end && h.softcap > 0.0f; ++j) {
-    hn::Store(hn::Mul(hn::Load(d, dp + j * kPanel), hn::Load(d, factor + j * kPanel)), d, dp + j * kPanel);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V weight = coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum));
+    hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kPanel), minus)), d, dp + j * kPanel);
+    hn::Store(weight, d, s + j * kPanel);
   }
+}
+
+// P and dS where they have been computed in float32, rounded to their places; `factor` (null: 1) is the
+// softcap's derivative.
+HWY_NOINLINE void round_gradients(const float* p, const float* ds, KeyRun run, const float* factor,
+                                  const GradientPlaces& to) {
+  const F d;
   for (int64_t j = run.begin; j < run.end; j += 2) {
     const bool second = j + 1 < run.end;
-    const int64_t next = second ? j + 1 : j;
-    const V weight[2] = {hn::Load(d, s + j * kPanel), hn::Load(d, s + next * kPanel)};
-    const V score[2] = {hn::Load(d, dp + j * kPanel), hn::Load(d, dp + next * kPanel)};
+    V weight[2], score[2];
+    for (int64_t n = 0; n < (second ? 2 : 1); ++n) {
+      const int64_t at = (j + n) * kPanel;
+      weight[n] = hn::Load(d, p + at);
+      score[n] = hn::Load(d, ds + at);
+      if (factor != nullptr) score[n] = hn::Mul(score[n], hn::Load(d, factor + at));
+    }
     store_gradients(j, second, weight, score, to);
   }
+}
+
+// What lies outside a column's run may lie inside its neighbours', once masks cut it: rows of P or dS, one
+// vector of bf16 wide, count as 0 there.
+HWY_NOINLINE void zero_outside(float* rows, KeyRun run, int64_t keys) {
+  const int64_t begin = run.begin == run.end ? keys : run.begin;
+  for (int64_t j = 0; j < begin; ++j) std::memset(rows + j * kBlockPairs, 0, kLanes * sizeof(BFloat16));
+  for (int64_t j = std::max(begin, run.end); j < keys; ++j)
+    std::memset(rows + j * kBlockPairs, 0, kLanes * sizeof(BFloat16));
 }
 
 // One query head and one block of its queries.
@@ -142,17 +158,21 @@ struct QueryBlock {
   bool fresh[kPanels] = {};  // nothing in dqt yet
 };
 
+void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
+  block.rows = std::min(kBlock, h.q_length - row);
+  block.columns = (block.rows + kLanes - 1) / kLanes;
+  std::fill(block.fresh, block.fresh + kPanels, true);
+  for (int64_t c = 0; c < block.columns; ++c)
+    block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
+}
+
 // Packs the block's queries and output gradients both ways, and fetches lse and δ.
 void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
                  const Workspace& w, QueryBlock& block) {
   const BFloat16* q = task.q + head * task.q_head_stride + row * task.q_stride;
   const BFloat16* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
   const int64_t padded = round_up(h.width, kPanel), padded_value = round_up(h.value_width, kPanel);
-  block.rows = std::min(kBlock, h.q_length - row);
-  block.columns = (block.rows + kLanes - 1) / kLanes;
-  std::fill(block.fresh, block.fresh + kPanels, true);
   for (int64_t c = 0; c < block.columns; ++c) {
-    block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
     const int64_t rows = block.column[c].rows, panel = c / 2 * kPanel, lane = c % 2 * kLanes;
     float* qt = w.qt + panel * pairs_of(h.width) + lane;
     pack_pair_column(q + c * kLanes * task.q_stride, task.q_stride, rows, h.width, w.scratch, qt, kPanel);
@@ -207,54 +227,78 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
   }
 }
 
+// P and dS of column i of a panel, which is column c of the block, from S and dP.
+void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryColumn q,
+                      int64_t first, const PanelView& view, int64_t i, int64_t c, const Workspace& w) {
+  const float unit = std::abs(h.scale) * kLog2E;
+  const KeyRun run = view.runs.column[i];
+  const int64_t lane = i * kLanes;
+  float *s = w.s + lane, *dp = w.dp + lane;
+  const float *lse = w.lse + c * kLanes, *delta = w.delta + c * kLanes;
+  const GradientPlaces to{w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane};
+  if (modifies(h) || h.drop_below != 0) {
+    scale_scores(s, run, unit);
+    modify_column(s, kPanel, view, i, h, q, first, w.factor + lane);
+    score_gradient_column(h, q, first, s, dp, run, lse, delta);
+    if (task.ddistance != nullptr) {
+      add_distance_column<kPanel>(
+          dp, run,
+          task.ddistance + head * task.ddistance_head_stride + h.k_length - h.q_length + q.row - first);
+    }
+    if (task.dbias != nullptr) {
+      add_bias_column<kPanel>(dp, run, q, first, task.dbias + head * task.dbias_head_stride,
+                              task.dbias_query_stride, task.dbias_key_stride);
+    }
+    return round_gradients(s, dp, run, h.softcap > 0.0f ? w.factor + lane : nullptr, to);
+  }
+  float factor = unit;
+  const bool edge = is_edge(h, q, run, first);
+  if ((edge || view.hides[i]) && unit < kLeastMaskUnit) {
+    scale_scores(s, run, unit);
+    factor = 1.0f;
+  }
+  if (edge) mask_column(s, kPanel, run, h, q, first);
+  if (view.hides[i]) hide_column(s, kPanel, run, view.words[i]);
+  gradient_column(s, dp, run, factor, lse, delta, to);
+}
+
 template <class Products>
-void block_pair(const PairBackwardTask& task, const AttentionHead& h, QueryBlock& block, int64_t first,
-                int64_t end, const Workspace& w) {
+void block_pair(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
+                int64_t first, int64_t end, const Workspace& w) {
   const int64_t padded = round_up(h.width, kPanel), padded_value = round_up(h.value_width, kPanel);
   const int64_t at = first - task.k_begin;  // of this block within the task's keys
-  const float unit = std::abs(h.scale) * kLog2E;
   KeyRun run[kColumns] = {};
   bool any = false;
   for (int64_t panel = 0; panel * 2 < block.columns; ++panel) {
     const int64_t columns = std::min<int64_t>(2, block.columns - panel * 2);
-    const PanelRuns runs = panel_runs(h, block.column + panel * 2, columns, first, end);
+    PanelView view;
+    view_panel(h, block.column + panel * 2, columns, first, end, view);
+    const PanelRuns& runs = view.runs;
     score_runs<Products>(runs, pairs_of(h.width), w.k + at * pairs_of(h.width),
                          w.qt + panel * kPanel * pairs_of(h.width), w.s);
     score_runs<Products>(runs, pairs_of(h.value_width), w.v + at * pairs_of(h.value_width),
                          w.dot + panel * kPanel * pairs_of(h.value_width), w.dp);
+    bool seen = false;
     for (int64_t i = 0; i < columns; ++i) {
-      const int64_t c = panel * 2 + i, lane = i * kLanes;
+      const int64_t c = panel * 2 + i;
       run[c] = runs.column[i];
       if (run[c].begin == run[c].end) continue;
-      any = true;
-      const QueryColumn q = block.column[c];
-      const GradientPlaces to{w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane};
-      if (h.softcap > 0.0f || h.distance != nullptr || h.drop_below != 0) {
-        scale_scores(w.s + lane, run[c], unit);
-        modify_column(w.s + lane, kPanel, run[c], h, q, first, w.factor + lane);
-        modified_gradient_column(h, q, first, w.s + lane, w.dp + lane, run[c], w.lse + c * kLanes,
-                                 w.delta + c * kLanes, w.factor + lane, to);
-        continue;
-      }
-      float factor = unit;
-      if (is_edge(h, q, run[c], first)) {
-        if (unit < kLeastMaskUnit) {
-          scale_scores(w.s + lane, run[c], unit);
-          factor = 1.0f;
-        }
-        mask_column(w.s + lane, kPanel, run[c], h, q, first);
-      }
-      gradient_column(w.s + lane, w.dp + lane, run[c], factor, w.lse + c * kLanes, w.delta + c * kLanes, to);
+      seen = true;
+      column_gradients(task, h, head, block.column[c], first, view, i, c, w);
     }
-    if (task.dq != nullptr && any) {
-      float* dqt = w.dqt + panel * h.width * kPanel;
-      if (runs.column[0].begin != runs.column[0].end || runs.column[1].begin != runs.column[1].end) {
-        add_runs<Products>(runs, h.width, w.kt + at / kKeyBlock * h.width * kPairBlock, kPairBlock, w.ds, dqt,
-                           block.fresh[panel]);
-      }
+    any = any || seen;
+    if (task.dq != nullptr && seen) {
+      add_runs<Products>(runs, h.width, w.kt + at / kKeyBlock * h.width * kPairBlock, kPairBlock, w.ds,
+                         w.dqt + panel * h.width * kPanel, block.fresh[panel]);
     }
   }
   if (!any) return;
+  if (h.mask != nullptr || h.tile_rows != nullptr) {
+    for (int64_t c = 0; c < block.columns; ++c) {
+      zero_outside(w.p_rows + c * kLanes / 2, run[c], end - first);
+      zero_outside(w.ds_rows + c * kLanes / 2, run[c], end - first);
+    }
+  }
   if (task.dv != nullptr || task.dv_wide != nullptr) {
     add_by_key<Products>(block, run, end - first, w.p_rows, w.d_o, padded_value, w.dv + at * padded_value);
   }
@@ -304,7 +348,7 @@ int64_t pair_backward_workspace(int64_t width, int64_t value_width, int64_t keys
 template <class Products>
 void pair_backward(const PairBackwardTask& task, float* workspace) {
   Products::begin();
-  const AttentionHead& all = task.head;
+  const AttentionHead& all = task.heads[0];
   const int64_t keys = task.k_end - task.k_begin;
   const int64_t padded = round_up(all.width, kPanel), padded_value = round_up(all.value_width, kPanel);
   Workspace w;
@@ -320,16 +364,17 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
                         all.width, w.scratch, w.kt + block / kKeyBlock * all.width * kPairBlock);
   }
   for (int64_t head = 0; head < task.group; ++head) {
-    AttentionHead h = all;
-    h.dropout_row = all.dropout_row + static_cast<uint32_t>(head);
-    if (h.distance != nullptr) h.distance += head * task.distance_head_stride;
+    const AttentionHead& h = task.heads[head];
     for (int64_t row = 0; row < h.q_length; row += kBlock) {
       QueryBlock block;
-      begin_block(task, h, head, row, w, block);
-      const int64_t begin = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
+      place_block(h, row, block);
+      const int64_t least = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
       const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
-      for (int64_t first = begin; first < end; first += kKeyBlock) {
-        block_pair<Products>(task, h, block, first, std::min(first + kKeyBlock, task.k_end), w);
+      const int64_t begin = next_block(h, row, row + block.rows, least);
+      if (begin < end) begin_block(task, h, head, row, w, block);
+      for (int64_t first = begin; first < end;
+           first = next_block(h, row, row + block.rows, first + kKeyBlock)) {
+        block_pair<Products>(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), w);
       }
       end_block(task, h, head, block, w);
     }

@@ -44,20 +44,16 @@ HWY_NOINLINE void rescale_column(float* ot, int64_t width, const float* alpha) {
 }
 
 // Oᵀ += Vᵀ·P key by key, only where a query sees the key: where V holds NaN or ∞, 0·NaN must not reach the
-// others.
-HWY_NOINLINE void add_seen_values(const AttentionHead& h, PairPanel& panel, int64_t block,
-                                  const PanelRuns& runs, const float* v, const float* p) {
+// others. `scores` are those before the softmax.
+HWY_NOINLINE void add_seen_values(const AttentionHead& h, PairPanel& panel, const PanelRuns& runs,
+                                  const float* v, const float* p, const float* scores) {
   if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
   panel.fresh = false;
   const F d;
-  const I di;
   const U32 du;
   for (int64_t c = 0; c < panel.columns; ++c) {
-    VI lowest, highest;
-    seen_keys(h, panel.column[c], block, lowest, highest);
     for (int64_t j = runs.column[c].begin; j < runs.column[c].end; ++j) {
-      const VI key = hn::Set(di, static_cast<int32_t>(j));
-      const auto hidden = hn::RebindMask(d, hn::Or(hn::Lt(key, lowest), hn::Gt(key, highest)));
+      const auto hidden = hn::Eq(hn::Load(d, scores + j * kPanel + c * kLanes), hn::Set(d, kMasked));
       const auto pair = hn::BitCast(du, hn::Load(d, p + j / 2 * kPanel + c * kLanes));
       const V weight =
           hn::BitCast(d, j % 2 == 0 ? hn::ShiftLeft<16>(pair) : hn::And(pair, hn::Set(du, 0xFFFF0000u)));
@@ -73,31 +69,43 @@ HWY_NOINLINE void add_seen_values(const AttentionHead& h, PairPanel& panel, int6
   }
 }
 
+// A column's scores, which are S yet, with all that changes them but the factor that this returns.
+HWY_INLINE float prepare_scores(const AttentionHead& h, PairPanel& panel, const PanelView& view, int64_t c,
+                                int64_t block, float* s) {
+  const KeyRun run = view.runs.column[c];
+  const float unit = std::abs(h.scale) * kLog2E;
+  const bool observed = panel.observer.any();
+  const bool masks = view.hides[c] || is_edge(h, panel.column[c], run, block);
+  if (observed || modifies(h) || (masks && unit < kLeastMaskUnit)) {
+    scale_scores(s, run, unit);
+    modify_column(s, kPanel, view, c, h, panel.column[c], block, nullptr);
+    if (observed) panel.observer.see(s, run, block, c);
+    return 1.0f;
+  }
+  if (masks) mask_column(s, kPanel, run, h, panel.column[c], block);
+  if (view.hides[c]) hide_column(s, kPanel, run, view.words[c]);
+  return unit;
+}
+
 // One panel against one key block; k is the block's first row, v the block transposed.
 template <class Products>
 void panel_block(const AttentionHead& h, PairPanel& panel, int64_t block, int64_t block_end, const float* k,
                  const float* v, bool careful, float* s, float* p) {
-  const PanelRuns runs = panel_runs(h, panel.column, panel.columns, block, block_end);
+  PanelView view;
+  view_panel(h, panel.column, panel.columns, block, block_end, view);
+  const PanelRuns& runs = view.runs;
   if (runs.column[0].end == runs.column[0].begin && runs.column[1].end == runs.column[1].begin) return;
   score_runs<Products>(runs, pairs_of(h.width), k, panel.qt, s);
   alignas(64) float alpha[kLanes];
-  const float unit = std::abs(h.scale) * kLog2E;
+  alignas(64) float scores[kKeyBlock * kPanel];  // of the careful path
   for (int64_t c = 0; c < panel.columns; ++c) {
     const KeyRun run = runs.column[c];
     if (run.begin == run.end) continue;
     const int64_t at = c * kLanes;
     const SoftmaxLanes lanes{panel.max + at, panel.sum + at, panel.slope + at, alpha};
     const bool observed = panel.observer.any(), dropped = h.drop_below != 0;
-    float factor = unit;
-    const bool edge = is_edge(h, panel.column[c], run, block);
-    if (observed || h.softcap > 0.0f || h.distance != nullptr || (edge && unit < kLeastMaskUnit)) {
-      scale_scores(s + at, run, unit);
-      factor = 1.0f;
-      modify_column(s + at, kPanel, run, h, panel.column[c], block, nullptr);
-      if (observed) panel.observer.see(s + at, run, block, c);
-    } else if (edge) {
-      mask_column(s + at, kPanel, run, h, panel.column[c], block);
-    }
+    const float factor = prepare_scores(h, panel, view, c, block, s + at);
+    if (careful) keep_scores(s + at, run, scores + at);
     const auto softmax = observed ? (dropped ? softmax_pairs<true, false> : softmax_pairs<true, true>)
                                   : (dropped ? softmax_pairs<false, false> : softmax_pairs<false, true>);
     const bool moved = softmax(s + at, p + at, run, factor, lanes);
@@ -111,7 +119,7 @@ void panel_block(const AttentionHead& h, PairPanel& panel, int64_t block, int64_
     }
     if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
   }
-  if (careful) return add_seen_values(h, panel, block, runs, v, p);
+  if (careful) return add_seen_values(h, panel, runs, v, p, scores);
   add_runs<Products>(runs, h.value_width, v, kPairBlock, p, panel.ot, panel.fresh);
 }
 
@@ -181,7 +189,9 @@ void redo_panel(const PairForwardTask& task, PairPanel& panel, const Shared& sha
   panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
   begin_panel(task, panel, row, rows, shared.scratch);
   const int64_t end = end_key(h, row + rows - 1);
-  for (int64_t block = first_key(h, row) / kKeyBlock * kKeyBlock; block < end; block += kKeyBlock) {
+  const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
+  for (int64_t block = next_block(h, row, row + rows, first); block < end;
+       block = next_block(h, row, row + rows, block + kKeyBlock)) {
     panel_block<Products>(
         h, panel, block, std::min(block + kKeyBlock, h.k_length), task.keys + block * pairs_of(h.width),
         task.values + block / kKeyBlock * h.value_width * kPairBlock, true, shared.s, shared.p);
@@ -241,7 +251,8 @@ void pair_forward(const PairForwardTask& task, float* workspace) {
   // Key blocks begin at multiples of kKeyBlock, whatever the chunk.
   const int64_t begin = first_key(h, task.q_begin) / kKeyBlock * kKeyBlock;
   const int64_t end = end_key(h, task.q_end - 1);
-  for (int64_t block = begin; block < end; block += kKeyBlock) {
+  for (int64_t block = next_block(h, task.q_begin, task.q_end, begin); block < end;
+       block = next_block(h, task.q_begin, task.q_end, block + kKeyBlock)) {
     const float* k = task.keys + block * pairs_of(h.width);
     const float* v = task.values + block / kKeyBlock * h.value_width * kPairBlock;
     for (int64_t p = 0; p < count; ++p) {
@@ -249,7 +260,8 @@ void pair_forward(const PairForwardTask& task, float* workspace) {
                             shared.s, shared.p);
     }
   }
-  const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length;
+  const bool masked = h.left < h.q_length + h.k_length || h.right < h.q_length + h.k_length ||
+                      h.mask != nullptr || h.tile_rows != nullptr || h.bias != nullptr;
   for (int64_t p = 0; p < count; ++p) {
     if (!end_panel(task, panels[p], shared.scratch) && masked) redo_panel<Products>(task, panels[p], shared);
   }

@@ -35,9 +35,8 @@ struct PairPackTask {
 };
 
 struct PairBackwardTask {
-  AttentionHead head;  // as above; its dropout_row and distance are those of the group's first query head
-  int64_t distance_head_stride = 0;
-  int64_t group = 1;  // query heads that share this key head
+  const AttentionHead* heads = nullptr;  // [group], the query heads that share this key head; as above, and
+  int64_t group = 1;                     // of one scale
   const BFloat16* q = nullptr;
   const BFloat16* k = nullptr;
   const BFloat16* v = nullptr;
@@ -52,7 +51,11 @@ struct PairBackwardTask {
   BFloat16 *dk = nullptr, *dv = nullptr;         // of key k_begin on; null: not wanted; or …
   float *dk_wide = nullptr, *dv_wide = nullptr;  // … not rounded
   int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;
-  bool add_dq = false;  // add to dq instead of writing it
+  bool add_dq = false;         // add to dq instead of writing it
+  float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
+  float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
+  int64_t ddistance_head_stride = 0, dbias_head_stride = 0;
+  int64_t dbias_query_stride = 0, dbias_key_stride = 0;
 };
 
 // The kernels over one engine of products. Workspaces are 64-byte aligned, in floats.

@@ -56,6 +56,16 @@ HWY_INLINE bool is_edge(const AttentionHead& h, QueryColumn q, KeyRun run, int64
   return run.begin + block < first_key(h, q.row + q.rows - 1) || run.end + block > end_key(h, q.row);
 }
 
+// Whether scores pass more than masks: they must be scaled before.
+HWY_INLINE bool modifies(const AttentionHead& h) {
+  return h.softcap > 0.0f || h.distance != nullptr || h.bias != nullptr;
+}
+
+inline HWY_NOINLINE void keep_scores(const float* s, KeyRun run, float* kept) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j) hn::Store(hn::Load(d, s + j * kPanel), d, kept + j * kPanel);
+}
+
 // The state of a column: kLanes floats each.
 struct SoftmaxLanes {
   float *max, *sum, *slope, *alpha;

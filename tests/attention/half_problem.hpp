@@ -69,6 +69,14 @@ Results run_half(const HalfArrays<T>& a, bool backward = true, bool biases = tru
   if (p.alibi && biases) g.rest.dslopes = r.dslopes.data();
   if (p.relative && biases) g.rest.dtable = r.dtable.data();
   if (p.sinks) g.rest.dsinks = r.dsinks.data();
+  if (!p.bias.empty() && biases) {
+    const ScoresView<const float>& bias = a.inputs.rest.bias;  // the gradient lies as the bias does
+    int64_t size = 1;
+    for (size_t axis = 0; axis < 4; ++axis)
+      size += std::max<int64_t>(0, bias.dims[axis] - 1) * bias.strides[axis];
+    r.dbias = Tensor::zeros({size});
+    g.rest.dbias = {r.dbias.data(), bias.dims, bias.strides};
+  }
   attention_backward<T>(a.inputs, p.spec, half_view<T>(r.out), r.lse.data(), a.dout_view, g);
   return r;
 }

@@ -1,10 +1,12 @@
 // bf16 kernels against float64 on the same bf16 inputs.
 //
-// Tolerances, u = 2^-9 (half a bf16 unit in the last place, relative), ε = 2^-23. Products are exact; sums
-// and exp2 err as float32 does, w = 2s + 4ε + ε|lse| + 3ε√Lk with s = 6ε·scale·max Σ|q_c k_c|, plus 6e-6 (a
-// coarser exp2, and its sum). Weights are rounded to bf16 (u each), dS too, and each result once more:
+// Tolerances, u = 2^-8 (half a unit in the last of bf16's 8 bits, relative to the number), ε = 2^-23.
+// Products are exact; sums and exp2 err as float32 does, w = 2s + 4ε + ε|lse| + 3ε√Lk with s = 6ε·scale·max
+// Σ|q_c k_c|, plus 6e-6 (a coarser exp2, and its sum). Weights are rounded to bf16 (u each), dS too, and each
+// result once more:
 //   out: (w + 2u)·max|v|·keep;   dv: (w + 2u)·max|dout|·(mass of the key)
 //   dS: P·e, e = (w + u)·(max|dP| + max|δ|) + u·max Σ|out_c·dout_c| (δ comes from the rounded out)
+//   biases: e for each row of weights that an element sums (over keys ΣP = 1), ×distance for slopes
 //   dq: scale·(max|k|·e + u·max|dq|);   dk: scale·max|q|·e·(mass) + u·max|dk|
 #include <gtest/gtest.h>
 
@@ -18,7 +20,7 @@
 namespace fovea::testing {
 namespace {
 
-constexpr double kEps = 0x1p-23, kHalfUnit = 0x1p-9;
+constexpr double kEps = 0x1p-23, kHalfUnit = 0x1p-8;
 
 double largest(const std::vector<double>& x) {
   double most = 0;
@@ -39,13 +41,13 @@ void expect_close(const Tensor& got, int64_t begin, const std::vector<double>& w
 
 void expect_near_reference(const HalfArrays<BFloat16>& a, const Results& results, bool backward) {
   const Problem& p = a.wide.problem;
-  std::vector<double> dsinks(static_cast<size_t>(p.heads));
-  double sink_tolerance = 0;
+  ParameterSums sums(a.wide);
+  double parameter_tolerance = 0, bias_tolerance = 0, farthest = 1;
   for (int64_t n = 0; n < a.wide.q_offsets.count(); ++n) {
     const std::string what = p.describe();
     reference::Attention r = make_reference(a.wide, n);
     r.forward();
-    double products = 0, lse = 0, mass = 0;
+    double products = 0, lse = 0, mass = 0, bias = 0;
     for (int64_t h = 0; h < p.heads; ++h) {
       for (int64_t i = 0; i < r.lq; ++i) {
         const double l = r.lse[static_cast<size_t>(i * p.heads + h)];
@@ -57,10 +59,11 @@ void expect_near_reference(const HalfArrays<BFloat16>& a, const Results& results
                             r.row(r.k, j, h / (r.heads / r.kv_heads), r.kv_heads, r.d)[c]);
           }
           products = std::max(products, sum);
+          if (r.full_bias && r.sees(h, i, j)) bias = std::max(bias, std::abs(r.full_bias(h, i, j)));
         }
       }
     }
-    const double scale = std::abs(r.scale), s = kEps * (6 * products * scale + r.softcap + 40);
+    const double scale = std::abs(r.scale), s = kEps * (6 * products * scale + r.softcap + 40 + bias);
     const double w = 2 * s + 4 * kEps + kEps * lse + 3 * kEps * std::sqrt(static_cast<double>(r.lk)) + 6e-6;
     const int64_t q0 = a.wide.q_offsets.begin(n), k0 = a.wide.k_offsets.begin(n);
     expect_close(results.lse, q0, r.lse, s + kEps * (lse + 4) + 3e-6, "lse of " + what);
@@ -107,12 +110,21 @@ void expect_near_reference(const HalfArrays<BFloat16>& a, const Results& results
     expect_close(results.dk, k0, r.dk, scale * qm * e * mass + kHalfUnit * largest(r.dk), "dk of " + what);
     expect_close(results.dv, k0, r.dv_out, (w + 2 * kHalfUnit) * largest(dout) * r.keep_scale * mass,
                  "dv of " + what);
-    for (int64_t h = 0; p.sinks && h < p.heads; ++h)
-      dsinks[static_cast<size_t>(h)] += r.dsinks[static_cast<size_t>(h)];
-    sink_tolerance += e * static_cast<double>(r.lq);
+    sums.add(a.wide, n, r);
+    parameter_tolerance += e * static_cast<double>(r.lq);
+    farthest = std::max(farthest, static_cast<double>(r.lq + r.lk));
+    if (!p.bias.empty()) {
+      const double more = e * summed_rows(p, r.lq);
+      bias_tolerance = p.bias[0] ? std::max(bias_tolerance, more) : bias_tolerance + more;
+    }
   }
-  if (backward && p.sinks)
-    expect_close(results.dsinks, 0, dsinks, sink_tolerance, "dsinks of " + p.describe());
+  if (!backward) return;
+  const std::string what = p.describe();
+  if (p.sinks) expect_close(results.dsinks, 0, sums.dsinks, parameter_tolerance, "dsinks of " + what);
+  if (p.relative) expect_close(results.dtable, 0, sums.dtable, parameter_tolerance, "dtable of " + what);
+  if (p.alibi)
+    expect_close(results.dslopes, 0, sums.dslopes, parameter_tolerance * farthest, "dslopes of " + what);
+  if (!p.bias.empty()) expect_close(results.dbias, 0, sums.dbias, bias_tolerance, "dbias of " + what);
 }
 
 // Runs the body with each bf16 kernel of each instruction set that has it.
@@ -186,7 +198,6 @@ TEST(PairAttention, EqualsFloat64WithEveryOption) {
       change(p);
       const auto a = make_half<BFloat16>(p);
       expect_near_reference(a, run_half(a), true);
-      if (p.alibi || p.relative) expect_near_reference(a, run_half(a, true, false), true);
     };
     check([](Problem& p) { p.sinks = true; });
     check([](Problem& p) { p.spec.window_left = 20, p.spec.window_right = 5; });
@@ -200,6 +211,62 @@ TEST(PairAttention, EqualsFloat64WithEveryOption) {
     check([](Problem& p) { p.alibi = true, p.spec.causal = true; });
     check([](Problem& p) { p.relative = true; });
     check([](Problem& p) { p.spec.dropout = 0.2f, p.spec.dropout_key = RandomKey{3, 4}; });
+    check([](Problem& p) { p.bias = {true, true, true, true}; });
+    check([](Problem& p) { p.bias = {false, false, true, true}, p.hiding_bias = true; });
+    check([](Problem& p) { p.bias = {true, false, false, true}, p.spec.causal = p.keys_outer = true; });
+    check([](Problem& p) { p.mask = {true, true, true, true}; });
+    check([](Problem& p) { p.mask = {false, false, true, true}, p.spec.scale = 1e-4f; });
+    check([](Problem& p) { p.blocks = Problem::Blocks::kPerHead, p.spec.causal = true; });
+    check([](Problem& p) { p.blocks = Problem::Blocks::kPerSequence, p.spec.window_left = 30; });
+  });
+}
+
+// Sizes and options in any combination, but those that bf16 kernels decline.
+TEST(PairAttention, EqualsFloat64OnRandomCombinations) {
+  with_every_kernel([](const std::string& kernel) {
+    SCOPED_TRACE(kernel);
+    for (int number = 0; number < 60; ++number) {
+      Problem p = random_problem(number);
+      if (p.spec.score != Score::kScaledDot && p.spec.score != Score::kDot) {
+        p.spec.score = Score::kScaledDot;
+        p.spec.scale.reset();
+      }
+      if (p.scales) p.spec.scale.reset();
+      p.scales = p.batched = false;
+      const auto a = make_half<BFloat16>(p);
+      expect_near_reference(a, run_half(a), true);
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
+// A query that sees one key of a tile must not read weights of other queries' runs: whatever the block mask,
+// the bits are those of the same mask as booleans.
+TEST(PairAttention, BlockMasksHaveTheBitsOfTheSameBooleans) {
+  with_every_kernel([](const std::string& kernel) {
+    SCOPED_TRACE(kernel);
+    for (const int64_t length : {64, 130, 300}) {
+      Problem p = square(length, 32);
+      p.heads = 2;
+      p.kv_heads = 2;
+      p.blocks = Problem::Blocks::kPerHead;
+      auto a = make_half<BFloat16>(p);
+      const Results blocks = run_half(a);
+      std::vector<uint8_t> bits(static_cast<size_t>(2 * length * length));
+      const reference::Attention r = make_reference(a.wide, 0);
+      for (int64_t h = 0; h < 2; ++h) {
+        for (int64_t i = 0; i < length * length; ++i)
+          bits[static_cast<size_t>(h * length * length + i)] = r.allowed(h, i / length, i % length);
+      }
+      a.inputs.rest.blocks = {};
+      a.inputs.rest.mask = {bits.data(), {1, 2, length, length}, {0, length * length, length, 1}};
+      const Results mask = run_half(a);
+      expect_same_bits(blocks.out, mask.out, "out");
+      expect_same_bits(blocks.lse, mask.lse, "lse");
+      expect_same_bits(blocks.dq, mask.dq, "dq");
+      expect_same_bits(blocks.dk, mask.dk, "dk");
+      expect_same_bits(blocks.dv, mask.dv, "dv");
+    }
   });
 }
 
@@ -260,6 +327,35 @@ TEST(PairAttention, SameBitsForAnyNumberOfThreadsPackedOrAlone) {
   });
 }
 
+TEST(PairAttention, SharedGradientsHaveTheSameBitsForAnyNumberOfThreads) {
+  Problem p = square(90, 16);
+  p.q_lengths = {90, 40, 130};
+  p.k_lengths = {90, 600, 70};
+  p.heads = 4;
+  p.kv_heads = 2;
+  p.relative = p.alibi = p.sinks = true;
+  const int threads = get_num_threads();
+  for (const bool shared : {false, true}) {
+    p.bias = {!shared, !shared, true, true};
+    const auto a = make_half<BFloat16>(p);
+    with_every_kernel([&](const std::string& kernel) {
+      set_num_threads(1);
+      const Results one = run_half(a);
+      for (const int n : {2, 3, 8}) {
+        set_num_threads(n);
+        const Results many = run_half(a);
+        expect_same_bits(many.dbias, one.dbias, "dbias, " + kernel);
+        expect_same_bits(many.dtable, one.dtable, "dtable, " + kernel);
+        expect_same_bits(many.dslopes, one.dslopes, "dslopes, " + kernel);
+        expect_same_bits(many.dsinks, one.dsinks, "dsinks, " + kernel);
+        expect_same_bits(many.dq, one.dq, "dq, " + kernel);
+        expect_same_bits(many.dk, one.dk, "dk, " + kernel);
+      }
+      set_num_threads(threads);
+    });
+  }
+}
+
 TEST(PairAttention, ObserversSeeTheWeightsAndChangeNothing) {
   Problem p = square(150, 32);
   p.heads = 2;
@@ -317,6 +413,29 @@ TEST(PairAttention, NanReachesOnlyTheRowsThatSeeIt) {
   });
 }
 
+TEST(PairAttention, NanBehindAMaskStaysThere) {
+  Problem p = square(90, 16);
+  auto a = make_half<BFloat16>(p);
+  a.v.data<BFloat16>()[70 * 16 + 3] = BFloat16(NAN);
+  std::vector<uint8_t> mask(90 * 90, 1);
+  std::vector<float> bias(90 * 90, 0.0f);
+  for (size_t i = 0; i < 60; ++i) {
+    mask[i * 90 + 70] = 0;
+    bias[i * 90 + 70] = -INFINITY;
+  }
+  for (const bool hidden_by_bias : {false, true}) {
+    a.inputs.rest.mask = {hidden_by_bias ? nullptr : mask.data(), {1, 1, 90, 90}, {0, 0, 90, 1}};
+    a.inputs.rest.bias = {hidden_by_bias ? bias.data() : nullptr, {1, 1, 90, 90}, {0, 0, 90, 1}};
+    with_every_kernel([&](const std::string& kernel) {
+      const Tensor out = run_half(a, false).out.to(DType::kF32);
+      for (int64_t i = 0; i < 90; ++i) {
+        for (int64_t c = 0; c < 16; ++c)
+          ASSERT_EQ(std::isnan(out.data()[i * 16 + c]), i >= 60 && c == 3) << kernel << " " << i << " " << c;
+      }
+    });
+  }
+}
+
 TEST(PairAttention, FastPrecisionServesFloat32) {
   Problem p = square(100, 32);
   p.heads = 2;
@@ -351,8 +470,12 @@ TEST(AttentionPlan, SaysWhyEachKernelDeclines) {
   EXPECT_EQ(reason_of("software_bf16", {}, {}), "float32 inputs at strict precision");
   AttentionShape backward = half;
   backward.backward = true;
-  backward.distance_bias = true;
-  EXPECT_EQ(reason_of("software_bf16", backward, {}), "no gradient of biases by distance");
+  backward.biases = true;
+  EXPECT_EQ(reason_of("software_bf16", backward, {}),
+            "serves: products of bf16 pairs, sums, biases and masks in float32");
+  AttentionShape overridden = half;
+  overridden.overrides = true;
+  EXPECT_EQ(reason_of("software_bf16", overridden, {}), "overridden heads are computed in float32");
   EXPECT_EQ(reason_of("software_bf16", half, {.score = Score::kCosine}),
             "the rows that this score makes of q and k are float32");
   set_attention_kernel("");

@@ -77,4 +77,13 @@ void expect_same_bits(const Tensor& a, const Tensor& b, const std::string& what)
 bool kept_by(const AttentionSpec& spec, int64_t row, int64_t heads, int64_t h, int64_t j);
 reference::Attention make_reference(const Arrays& arrays, int64_t n);
 
+// The reference's gradients of what sequences share, added up after backward() of each.
+struct ParameterSums {
+  explicit ParameterSums(const Arrays& arrays);
+  void add(const Arrays& arrays, int64_t n, const reference::Attention& r);
+  std::vector<double> dslopes, dtable, dsinks, dscales, dbias;
+};
+// Rows of weights of a sequence whose gradients one element of the bias sums; over keys ΣP = 1.
+double summed_rows(const Problem& problem, int64_t queries);
+
 }  // namespace fovea::testing

@@ -355,12 +355,42 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
   return r;
 }
 
+ParameterSums::ParameterSums(const Arrays& a)
+    : dslopes(static_cast<size_t>(a.problem.heads)),
+      dtable(static_cast<size_t>(16 * a.problem.heads)),
+      dsinks(static_cast<size_t>(a.problem.heads)),
+      dscales(static_cast<size_t>(a.problem.heads)),
+      dbias(a.problem.bias.empty() ? 0 : static_cast<size_t>(held_elements(a.problem.bias, a))) {}
+
+void ParameterSums::add(const Arrays& a, int64_t n, const reference::Attention& r) {
+  const Problem& p = a.problem;
+  for (int64_t h = 0; h < p.heads; ++h) {
+    for (int64_t i = 0; i < r.lq; ++i) {
+      for (int64_t j = 0; j < r.lk; ++j) {
+        const int64_t e = i + r.lk - r.lq - j;
+        const double g = r.dbias[static_cast<size_t>((h * r.lq + i) * r.lk + j)];
+        if (!p.bias.empty()) {
+          const ScoresView<float> v = scores_view(nullptr, p.bias, p.keys_outer, a);
+          dbias[static_cast<size_t>(n * v.stride(0) + h * v.stride(1) + i * v.stride(2) + j * v.stride(3))] +=
+              g;
+        }
+        dslopes[static_cast<size_t>(h)] -= g * static_cast<double>(std::abs(e));
+        dtable[static_cast<size_t>(relative_row(relative_of(a), -e) * p.heads + h)] += g;
+      }
+    }
+    dscales[static_cast<size_t>(h)] += r.dscales[static_cast<size_t>(h)];
+    if (!r.sinks.empty()) dsinks[static_cast<size_t>(h)] += r.dsinks[static_cast<size_t>(h)];
+  }
+}
+
+double summed_rows(const Problem& p, int64_t queries) {
+  return (p.bias[1] ? 1.0 : static_cast<double>(p.heads)) * (p.bias[2] ? 1.0 : static_cast<double>(queries));
+}
+
 void expect_equal_to_reference(const Arrays& a, const Results& results, bool backward) {
   const Problem& p = a.problem;
   const std::string description = p.describe();
-  std::vector<double> dslopes(static_cast<size_t>(p.heads)), dtable(static_cast<size_t>(16 * p.heads)),
-      dsinks(static_cast<size_t>(p.heads)), dscales(static_cast<size_t>(p.heads)),
-      dbias(p.bias.empty() ? 0 : static_cast<size_t>(held_elements(p.bias, a)));
+  ParameterSums sums(a);
   double parameter_tolerance = 0, scale_tolerance = 0, bias_tolerance = 0;
   for (int64_t n = 0; n < a.q_offsets.count(); ++n) {
     reference::Attention r = make_reference(a, n);
@@ -429,29 +459,12 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
     compare(results.dk, a.k_offsets.begin(n), r.dk, ds * scale * qs * std::max(1.0, mass), "dk", description);
     compare(results.dv, a.k_offsets.begin(n), r.dv_out,
             w * largest(dout) * r.keep_scale * std::max(1.0, mass) * 2, "dv", description);
-    for (int64_t h = 0; h < p.heads; ++h) {
-      for (int64_t i = 0; i < r.lq; ++i) {
-        for (int64_t j = 0; j < r.lk; ++j) {
-          const int64_t e = i + r.lk - r.lq - j;
-          const double g = r.dbias[static_cast<size_t>((h * r.lq + i) * r.lk + j)];
-          if (!p.bias.empty()) {
-            const ScoresView<float> v = scores_view(nullptr, p.bias, p.keys_outer, a);
-            dbias[static_cast<size_t>(n * v.stride(0) + h * v.stride(1) + i * v.stride(2) +
-                                      j * v.stride(3))] += g;
-          }
-          dslopes[static_cast<size_t>(h)] -= g * static_cast<double>(std::abs(e));
-          dtable[static_cast<size_t>(relative_row(relative_of(a), -e) * p.heads + h)] += g;
-        }
-      }
-      dscales[static_cast<size_t>(h)] += r.dscales[static_cast<size_t>(h)];
-      if (p.sinks) dsinks[static_cast<size_t>(h)] += r.dsinks[static_cast<size_t>(h)];
-    }
+    sums.add(a, n, r);
     parameter_tolerance += ds * static_cast<double>(r.lq);
     scale_tolerance += ds * static_cast<double>(r.lq) * products;
     if (!p.bias.empty()) {
-      const double summed = (p.bias[1] ? 1.0 : static_cast<double>(p.heads)) *
-                            (p.bias[2] ? 1.0 : static_cast<double>(r.lq));  // over keys ΣP = 1
-      bias_tolerance = p.bias[0] ? std::max(bias_tolerance, ds * summed) : bias_tolerance + ds * summed;
+      const double more = ds * summed_rows(p, r.lq);
+      bias_tolerance = p.bias[0] ? std::max(bias_tolerance, more) : bias_tolerance + more;
     }
   }
   if (!backward) return;
@@ -459,12 +472,12 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
   for (size_t n = 0; n < p.q_lengths.size(); ++n)
     farthest = std::max(farthest, p.q_lengths[n] + p.k_lengths[n]);
   if (p.alibi)
-    compare(results.dslopes, 0, dslopes, parameter_tolerance * static_cast<double>(farthest), "dslopes",
+    compare(results.dslopes, 0, sums.dslopes, parameter_tolerance * static_cast<double>(farthest), "dslopes",
             description);
-  if (p.relative) compare(results.dtable, 0, dtable, parameter_tolerance, "dtable", description);
-  if (p.scales) compare(results.dscales, 0, dscales, scale_tolerance, "dscales", description);
-  if (!p.bias.empty()) compare(results.dbias, 0, dbias, bias_tolerance, "dbias", description);
-  if (p.sinks) compare(results.dsinks, 0, dsinks, parameter_tolerance, "dsinks", description);
+  if (p.relative) compare(results.dtable, 0, sums.dtable, parameter_tolerance, "dtable", description);
+  if (p.scales) compare(results.dscales, 0, sums.dscales, scale_tolerance, "dscales", description);
+  if (!p.bias.empty()) compare(results.dbias, 0, sums.dbias, bias_tolerance, "dbias", description);
+  if (p.sinks) compare(results.dsinks, 0, sums.dsinks, parameter_tolerance, "dsinks", description);
 }
 
 void expect_same_bits(const Tensor& a, const Tensor& b, const std::string& what) {

@@ -3,7 +3,7 @@
 // as attention_plan() (plan.hpp) tells; where no 16-bit kernel serves a call, the inputs are widened to
 // float32 (exactly) and the float32 kernels run, at 4 bytes an element of workspace. Thread-safe.
 //
-// Error against exact arithmetic on the same 16-bit inputs, u = 2^-9 (bf16) or 2^-12 (f16) being half a unit
+// Error against exact arithmetic on the same 16-bit inputs, u = 2^-8 (bf16) or 2^-11 (f16) being half a unit
 // in the last place: widened, that of float32 plus u·|out| for the rounding of the result; a bf16 kernel also
 // rounds the weights (and in backward dS) to bf16: out within 2u·max|v|.
 #pragma once

@@ -15,13 +15,13 @@ namespace fovea {
 // What a plan depends on. It does not depend on lengths, the number of sequences or what is observed, so that
 // a sequence has the same bits in any batch, observed or not.
 struct AttentionShape {
-  int64_t width = 64;          // D, 1…1024
-  int64_t value_width = 64;    // Dv
-  DType dtype = DType::kF32;   // of q, k and v: float32, bfloat16 or float16
-  bool distance_bias = false;  // ALiBi or relative buckets; of a backward: whose gradient is wanted
-  bool backward = false;       // the gradients' call
-  bool masks = false;          // a bias of any shape, a boolean mask, block masks, or overridden heads
-  bool head_scales = false;    // a scale a head
+  int64_t width = 64;         // D, 1…1024
+  int64_t value_width = 64;   // Dv
+  DType dtype = DType::kF32;  // of q, k and v: float32, bfloat16 or float16
+  bool backward = false;      // the gradients' call
+  bool biases = false;        // biases by distance or of any shape, masks, block masks: every kernel has them
+  bool overrides = false;     // patterns of heads given from outside
+  bool head_scales = false;   // a scale a head
 };
 
 struct PlannedKernel {
