@@ -19,7 +19,7 @@ except ImportError:
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("block", range(5))
 def test_16_bit_calls_are_near_the_definition_on_the_same_inputs(dtype, block):
-    unit = 2.0**-9 if dtype != "float16" else 2.0**-12  # half a unit in the last place
+    unit = 2.0**-8 if dtype != "float16" else 2.0**-11  # half a unit in the last place, relative
     for seed in range(2000 + block * 8, 2000 + block * 8 + 8):
         case = random_case(seed, longest=65)
         q, k, v = (x.astype(dtype) for x in (case.q, case.k, case.v))
@@ -27,9 +27,10 @@ def test_16_bit_calls_are_near_the_definition_on_the_same_inputs(dtype, block):
         assert out.dtype == np.dtype(dtype)
         q, k, v = (x.astype(np.float64) for x in (q, k, v))
         ref = reference.attention(q, k, v, **case.keywords)
+        keep = 1 / (1 - case.keywords.get("dropout", 0.0))
         # A bf16 kernel rounds the weights too: 2 units of the largest value (attention/half.hpp); float16's smallest
         # step of 2^-24 is below float32's rounding here.
-        bound = reference.tolerance(q, k, v, ref, case.scale) + 3 * unit * np.abs(v).max() + 2.0**-24
+        bound = reference.tolerance(q, k, v, ref, case.scale) + 2 * unit * keep * np.abs(v).max() + 2.0**-24
         np.testing.assert_allclose(out.astype(np.float64), ref.out, rtol=0, atol=bound, err_msg=str(seed))
 
 
