@@ -127,8 +127,8 @@ HWY_NOINLINE void zero_outside(float* x, KeyRun run, int64_t keys) {
 struct QueryBlock {
   QueryColumn column[kColumns];
   int64_t columns = 0, rows = 0;
-  bool fresh[kPanels] = {true, true};        // nothing in dqt yet
-  const float *q = nullptr, *d_o = nullptr;  // as rows, readable in whole vectors
+  bool fresh[kPanels][2] = {{true, true}, {true, true}};  // nothing in the column of dqt yet
+  const float *q = nullptr, *d_o = nullptr;               // as rows, readable in whole vectors
   int64_t ldq = 0, ldo = 0;
 };
 
@@ -382,9 +382,8 @@ void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_
   const F d;
   const V one = hn::Set(d, 1.0f);
   for (int64_t c = 0; c < block.columns; ++c) {
-    if (block.fresh[c / 2]) zero_floats(w.dqt + c / 2 * h.width * kPanel, h.width * kPanel);
-    block.fresh[c / 2] = false;
-    const float* packed = w.dqt + c / 2 * h.width * kPanel + c % 2 * kLanes;
+    float* packed = w.dqt + c / 2 * h.width * kPanel + c % 2 * kLanes;
+    if (block.fresh[c / 2][c % 2]) zero_column(packed, h.width);
     float* dq = task.dq + head * task.dq_head_stride + block.column[c].row * task.dq_stride;
     if (task.add_dq) {
       unpack_column<true>(packed, one, block.column[c].rows, h.width, dq, task.dq_stride);

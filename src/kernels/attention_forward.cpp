@@ -8,6 +8,10 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <cstddef>
+#include <new>
+#include <type_traits>
+
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_observe-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
@@ -25,12 +29,12 @@ constexpr int64_t kChunkPanels = std::max<int64_t>(8, kTileQueries / kPanel);
 struct Panel {
   QueryColumn column[2];
   int64_t columns = 0;
-  float* qt = nullptr;     // [width][kPanel], scaled by scale·log2 e
-  float* ot = nullptr;     // [value_width][kPanel]
-  float* max = nullptr;    // [kPanel] running maximum
-  float* sum = nullptr;    // [kPanel] Σ 2^(s − max)
-  float* slope = nullptr;  // [kPanel] Σ 2^(s − max)·(s − max), for the entropy
-  bool fresh = true;       // nothing in ot yet
+  float* qt = nullptr;           // [width][kPanel], scaled by scale·log2 e
+  float* ot = nullptr;           // [value_width][kPanel]
+  float* max = nullptr;          // [kPanel] running maximum
+  float* sum = nullptr;          // [kPanel] Σ 2^(s − max)
+  float* slope = nullptr;        // [kPanel] Σ 2^(s − max)·(s − max), for the entropy
+  bool fresh[2] = {true, true};  // nothing in the column of ot yet
   RowObserver observer;
   WeightObserver weights;
 };
@@ -104,10 +108,10 @@ HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, Quer
 // others. `scores` are those before the softmax.
 HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, const PanelRuns& runs, const float* v,
                                   int64_t ldv, const float* p, const float* scores) {
-  if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
-  panel.fresh = false;
   const F d;
   for (int64_t c = 0; c < panel.columns; ++c) {
+    if (panel.fresh[c]) zero_column(panel.ot + c * kLanes, h.value_width);
+    panel.fresh[c] = false;
     for (int64_t j = runs.column[c].begin; j < runs.column[c].end; ++j) {
       const int64_t at = j * kPanel + c * kLanes;
       const auto hidden = hn::Eq(hn::Load(d, scores + at), hn::Set(d, kMasked));
@@ -159,7 +163,7 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
     }
     if (panel.weights.any())
       panel.weights.see(s + at, run, h, panel.column[c], block, c, alpha, panel.max + at);
-    if (moved && !panel.fresh) rescale_column(panel.ot + at, h.value_width, alpha);
+    if (moved && !panel.fresh[c]) rescale_column(panel.ot + at, h.value_width, alpha);
     if (h.drop_below != 0) drop_column(s + at, run, h, panel.column[c], block);
   }
   if (careful) return add_seen_values(h, panel, runs, v, ldv, s, scores);
@@ -187,8 +191,8 @@ bool end_panel(const AttentionForwardTask& task, Panel& panel) {
   const AttentionHead& h = task.head;
   alignas(64) float lse[kLanes];
   bool finite = true;
-  if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);  // no key was seen
   for (int64_t c = 0; c < panel.columns; ++c) {
+    if (panel.fresh[c]) zero_column(panel.ot + c * kLanes, h.value_width);  // no key was seen
     const QueryColumn q = panel.column[c];
     const V sum = hn::Load(d, panel.sum + c * kLanes), max = hn::Load(d, panel.max + c * kLanes);
     const auto empty = hn::Eq(sum, hn::Zero(d));
@@ -214,7 +218,7 @@ bool end_panel(const AttentionForwardTask& task, Panel& panel) {
 void redo_panel(const AttentionForwardTask& task, Panel& panel, float* s) {
   const AttentionHead& h = task.head;
   const int64_t row = panel.column[0].row, rows = panel.column[0].rows + panel.column[1].rows;
-  panel.fresh = true;
+  panel.fresh[0] = panel.fresh[1] = true;
   panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
   panel.weights =
       WeightObserver(task.sums, h, panel.slope + kPanel + RowObserver::floats(task.statistics.top_k));
@@ -266,10 +270,13 @@ int64_t forward_sums_workspace(const AttentionWeightSums& sums, int64_t keys) {
 
 void forward(const AttentionForwardTask& task, float* workspace) {
   const AttentionHead& h = task.head;
-  Panel panels[kChunkPanels];
+  // Made one by one: a short sequence has one panel, and eight empty ones would cost as much as its scores.
+  alignas(Panel) std::byte memory[kChunkPanels * sizeof(Panel)];
+  static_assert(std::is_trivially_destructible_v<Panel>);
+  auto* panels = reinterpret_cast<Panel*>(memory);
   int64_t count = 0;
   for (int64_t row = task.q_begin; row < task.q_end; row += kPanel) {
-    Panel& panel = panels[count++];
+    Panel& panel = *new (panels + count++) Panel;
     panel.qt = workspace;
     panel.ot = panel.qt + kPanel * h.width;
     panel.max = panel.ot + kPanel * h.value_width;

@@ -263,36 +263,56 @@ HWY_INLINE PanelRuns cut_runs(KeyRun a, KeyRun b) {
 template <class Fetch = NothingAhead>
 HWY_INLINE void rows_over_runs(const PanelRuns& r, int64_t depth, const float* a, int64_t lda, const float* b,
                                float* c, int64_t ldc, Fetch&& ahead = {}) {
-  rows_product<1, false>(r.first.end - r.first.begin, depth, a + r.first.begin * lda, lda, b, kPanel,
-                         c + r.first.begin * ldc, ldc);
+  rows_product<1, false, MultiplyAdd>(r.first.end - r.first.begin, depth, a + r.first.begin * lda, lda, b,
+                                      kPanel, c + r.first.begin * ldc, ldc, ahead);
   rows_product<2, false, MultiplyAdd>(r.both.end - r.both.begin, depth, a + r.both.begin * lda, lda, b,
                                       kPanel, c + r.both.begin * ldc, ldc, ahead);
-  rows_product<1, false>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda, b + kLanes,
-                         kPanel, c + r.second.begin * ldc + kLanes, ldc);
+  rows_product<1, false, MultiplyAdd>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda,
+                                      b + kLanes, kPanel, c + r.second.begin * ldc + kLanes, ldc, ahead);
 }
 
-// C[rows][panel] += A[key][rows]ᵀ · P[key][panel] on the runs; `fresh`: C holds nothing yet.
+// n floats of a column of a panel.
+HWY_INLINE void zero_column(float* x, int64_t n) {
+  const F d;
+  for (int64_t i = 0; i < n; ++i) hn::Store(hn::Zero(d), d, x + i * kPanel);
+}
+
+// C[rows][panel] += A[key][rows]ᵀ · P[key][panel] on the runs; `fresh`: the column of C holds nothing yet.
 template <class Fetch = NothingAhead>
 HWY_INLINE void columns_over_runs(const PanelRuns& r, int64_t rows, const float* a, int64_t lda,
-                                  const float* p, int64_t ldp, float* c, bool& fresh, Fetch&& ahead = {}) {
+                                  const float* p, int64_t ldp, float* c, bool (&fresh)[2],
+                                  Fetch&& ahead = {}) {
   const int64_t first = r.first.end - r.first.begin, both = r.both.end - r.both.begin;
   const int64_t second = r.second.end - r.second.begin;
-  if (first + both + second == 0) return;
-  if (fresh) {
-    fresh = false;
-    if (first + second == 0) {
-      columns_product<2, false>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c,
-                                kPanel, ahead);
-      return;
+  if (both > 0) {
+    a += r.both.begin * lda;
+    p += r.both.begin * ldp;
+    if (fresh[0] && fresh[1]) {
+      columns_product<2, false>(rows, both, a, lda, p, ldp, c, kPanel, ahead);
+    } else {
+      for (int64_t i = 0; i < 2; ++i) {
+        if (fresh[i]) zero_column(c + i * kLanes, rows);
+      }
+      columns_product<2, true>(rows, both, a, lda, p, ldp, c, kPanel, ahead);
     }
-    zero_floats(c, rows * kPanel);
+    fresh[0] = fresh[1] = false;
+    a -= r.both.begin * lda;
+    p -= r.both.begin * ldp;
   }
-  columns_product<1, true>(rows, first, a + r.first.begin * lda, lda, p + r.first.begin * ldp, ldp, c,
-                           kPanel);
-  columns_product<2, true>(rows, both, a + r.both.begin * lda, lda, p + r.both.begin * ldp, ldp, c, kPanel,
-                           ahead);
-  columns_product<1, true>(rows, second, a + r.second.begin * lda, lda, p + r.second.begin * ldp + kLanes,
-                           ldp, c + kLanes, kPanel);
+  const auto alone = [&](const KeyRun& run, int64_t column) HWY_ATTR {
+    const int64_t keys = run.end - run.begin;
+    const float* from = p + run.begin * ldp + column * kLanes;
+    if (fresh[column]) {
+      columns_product<1, false>(rows, keys, a + run.begin * lda, lda, from, ldp, c + column * kLanes, kPanel,
+                                ahead);
+    } else {
+      columns_product<1, true>(rows, keys, a + run.begin * lda, lda, from, ldp, c + column * kLanes, kPanel,
+                               ahead);
+    }
+    fresh[column] = false;
+  };
+  if (first > 0) alone(r.first, 0);
+  if (second > 0) alone(r.second, 1);
 }
 
 #if HWY_TARGET != HWY_SCALAR
