@@ -123,6 +123,8 @@ void check_options(std::string_view call, const AttentionInputs& in, const Atten
                  spec.window_right);
   check_argument(std::isfinite(spec.softcap) && spec.softcap >= 0, call, "expected softcap >= 0, got {}",
                  spec.softcap);
+  check_argument(spec.softcap == 0 || std::isnormal(spec.softcap), call,
+                 "expected softcap 0 or a number whose reciprocal is finite, got {}", spec.softcap);
   check_argument(spec.top_k >= 0 && spec.top_k <= kMostKept, call,
                  "expected top_k in [1, {}], or 0 for all keys, got {}", kMostKept, spec.top_k);
   check_argument(spec.top_k == 0 || in.override_heads.heads.empty(), call,

@@ -46,6 +46,9 @@ TEST(AttentionCall, NamesWhatIsWrong) {
                "[attention_forward] expected dropout in [0, 1), got 1");
   EXPECT_ERROR(attention(a, a, a, {.softcap = -1.0f}), ArgumentError,
                "[attention_forward] expected softcap >= 0, got -1");
+  // A reciprocal that is infinite gives NaN times 0.
+  EXPECT_ERROR(attention(a, a, a, {.softcap = 1e-40f}), ArgumentError,
+               "[attention_forward] expected softcap 0 or a number whose reciprocal is finite, got 1e-40");
   EXPECT_ERROR(attention(a, a, a, {}, observe::top_k(65)), ArgumentError,
                "[attention_forward] expected top_k in [0, 64], got 65");
   AttentionInputs inputs;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "fovea/attention/attention.hpp"
@@ -25,12 +26,12 @@ class Bytes {
   uint32_t byte() { return at_ < size_ ? data_[at_++] : 0; }
   bool flag() { return (byte() & 1) != 0; }
   int64_t below(int64_t n) { return byte() % n; }
-  // Usually `right`, one in sixteen times something near or far from it.
+  // Usually `right`, one in fifty times something near or far from it.
   int64_t nearly(int64_t right) {
-    const uint32_t b = byte();
-    if (b % 16 != 15) return right;
+    if (byte() < 251) return right;
     constexpr int64_t kWrong[] = {0, 1, -1, 2, 65, 1025, -7, 3};
-    return b / 16 < 8 ? kWrong[b / 16] : right + static_cast<int64_t>(b / 16) - 12;
+    const uint32_t b = byte();
+    return b < 128 ? kWrong[b % 8] : right + static_cast<int64_t>(b % 8) - 4;
   }
   float number() {
     constexpr float kOdd[] = {0.0f,
@@ -43,6 +44,11 @@ class Bytes {
                               65536.0f};
     const uint32_t b = byte();
     return b >= 240 ? kOdd[b % 8] : (static_cast<float>(b) - 100.0f) / 64.0f;
+  }
+  // In [0, 1), with one exception in thirty.
+  float positive() {
+    const uint32_t b = byte();
+    return b >= 248 ? number() : static_cast<float>(b) / 256.0f;
   }
 
  private:
@@ -81,10 +87,10 @@ struct Heads {
     const int64_t t = bytes.nearly(tokens), h = bytes.nearly(heads), w = bytes.nearly(width);
     const bool columns = bytes.byte() % 4 == 0;  // between other columns of a wider matrix
     const int64_t row = std::max<int64_t>(0, h * w) + (columns ? 5 : 0);
-    memory = elements<T>(std::max<int64_t>(0, t) * row, bytes, wild);
+    const bool held = t >= 0 && h >= 0 && w >= 0 && t * row <= 200'000;
+    memory = elements<T>(held ? t * row : 0, bytes, wild);
     view = {memory.data(), {t, h, w}, {row, w, bytes.nearly(1)}};
-    if (view.strides[2] != 1) view.data = nullptr;  // must be refused before anything is read
-    if (t < 0 || h < 0 || w < 0) view.data = nullptr;
+    if (!held || view.strides[2] != 1) view.data = nullptr;  // must be refused before anything is read
   }
   HeadsView<const T> read() const { return view; }
 };
@@ -107,8 +113,8 @@ AttentionSpec spec_of(Bytes& bytes) {
   if (which & 2) spec.causal = true;
   if (which & 4) spec.window_left = bytes.nearly(bytes.below(30));
   if (which & 8) spec.window_right = bytes.nearly(bytes.below(30));
-  if (which & 16) spec.softcap = bytes.number();
-  if (which & 32) spec.dropout = bytes.number();
+  if (which & 16) spec.softcap = bytes.positive() * 8;
+  if (which & 32) spec.dropout = bytes.positive();
   if (which & 64) spec.top_k = bytes.nearly(bytes.below(12));
   if (which & 128) spec.normalizer = Normalizer::kSoftmaxOne;
   spec.dropout_key = {bytes.byte(), bytes.byte()};
@@ -187,7 +193,7 @@ struct Extras {
       for (int64_t b = 0; b < many && b < 40; ++b) {
         const int64_t s = n == 0 ? 0 : (many == n ? b : b / std::max<int64_t>(1, heads)) % n;
         const int64_t q = n == 0 ? 0 : bytes.nearly(in.q_offsets.length(s));
-        const int64_t k = n == 0 ? 0 : bytes.nearly(in.k_offsets.length(s));
+        const int64_t k = s >= in.k_offsets.count() ? 0 : bytes.nearly(in.k_offsets.length(s));
         blocks.push_back(BlockMask::window(q, k, bytes.below(20), bytes.below(20)));
       }
       in.blocks = blocks;
@@ -207,7 +213,7 @@ struct Extras {
       for (int64_t h = 0; h < bytes.nearly(heads) && h < 64; ++h)
         ways.push_back(static_cast<HeadOverride>(bytes.below(5)));
       in.override_heads.heads = ways;
-      for (int64_t s = 0; s < n; ++s) {
+      for (int64_t s = 0; s < in.k_offsets.count(); ++s) {
         for (int64_t j = 0; j < in.k_offsets.length(s); ++j) order.push_back(bytes.nearly(j));
       }
       in.override_heads.permutation = order;
@@ -226,7 +232,7 @@ template <class T>
 void expect_written(const std::vector<T>& x, bool wild, bool lse = false) {
   if (wild) return;
   for (const T value : x) {
-    const auto v = static_cast<double>(value);
+    const auto v = static_cast<std::conditional_t<std::is_same_v<T, double>, double, float>>(value);
     expect(!std::isnan(v));
     expect(!std::isinf(v) || (lse && v < 0));
   }
@@ -311,10 +317,20 @@ void call_attention(Bytes& bytes) {
   parameters.scales = extras.scales;
   parameters.bias = extras.bias_view;
   AttentionSpec spec = spec_of(bytes);
+  if (bytes.nearly(1) == 1) {  // options that refuse each other
+    if (!extras.sinks.empty()) spec.normalizer = Normalizer::kSoftmax;
+    if (!extras.scales.empty()) spec.scale.reset();
+    if (!extras.ways.empty()) spec.top_k = 0;
+  }
   // A scale that may overflow, or scores of numbers far from 1, makes inputs as wild as they come.
   const bool tame = !wild && (!spec.scale || std::abs(*spec.scale) < 10) && spec.softcap < 100;
   std::vector<int32_t> sets;
-  const Observers observers = observers_of(bytes, sets, tk);
+  Observers observers = observers_of(bytes, sets, tk);
+  if (std::is_same_v<T, double> && bytes.nearly(1) == 1)
+    observers = {.entropy = observers.entropy,
+                 .max = observers.max,
+                 .key_mass = observers.key_mass,
+                 .top_k = observers.top_k};
 
   const int64_t h = in.q.dim(1), width = in.v.dim(2);
   if (tq * h > 100'000 || h < 0 || width < 0 || width > 2000) return;
@@ -340,7 +356,12 @@ void call_attention(Bytes& bytes) {
   if (bytes.byte() % 8 != 0) g.dk = contiguous_view<T, 3>(dk.data(), in.k.dims);
   if (bytes.byte() % 8 != 0) g.dv = contiguous_view<T, 3>(dvalues.data(), in.v.dims);
   auto& more = Types<T>::parameters(g);
-  const uint32_t which = bytes.byte();
+  uint32_t which = bytes.byte();
+  if (which < 224) {  // of what is there
+    which &= (extras.slopes.empty() ? 0u : 1u) | (extras.sinks.empty() ? 0u : 2u) |
+             (extras.scales.empty() ? 0u : 4u) | 8u;
+    if (!extras.ways.empty()) which = 0;
+  }
   if (which & 1) more.dslopes = of_heads.data();
   if (which & 2) more.dsinks = of_heads.data() + h;
   if (which & 4) more.dscales = of_heads.data() + 2 * h;
@@ -355,7 +376,7 @@ void call_attention(Bytes& bytes) {
 }
 
 void call_decode(Bytes& bytes) {
-  const int64_t sequences = bytes.below(3);
+  const int64_t sequences = bytes.nearly(1 + bytes.below(2)) & 3;
   const KvCacheOptions options{.kv_heads = bytes.nearly(1 + bytes.below(3)),
                                .width = bytes.nearly(1 + bytes.below(20)),
                                .value_width = bytes.nearly(1 + bytes.below(20)),
@@ -390,11 +411,17 @@ void call_decode(Bytes& bytes) {
   const auto sinks = elements<float>(bytes.flag() ? bytes.nearly(heads) : 0, bytes, false);
   in.alibi_slopes = slopes;
   in.sinks = sinks;
-  const AttentionSpec spec = spec_of(bytes);
+  AttentionSpec spec = spec_of(bytes);
+  if (bytes.nearly(1) == 1) {  // what decoding takes
+    spec.top_k = 0;
+    spec.dropout = 0;
+    spec.score = Score::kDot;
+    if (!sinks.empty()) spec.normalizer = Normalizer::kSoftmax;
+  }
   std::vector<int32_t> sets;
   const Observers observers = observers_of(bytes, sets, keys);
   const int64_t rows = in.q.dim(0), h = in.q.dim(1);
-  if (rows < 0 || h < 0 || rows * h > 100'000) return;
+  if (rows < 0 || h < 0 || rows * h > 100'000 || options.value_width < 0) return;
   std::vector<float> out(static_cast<size_t>(rows * h * options.value_width), NAN),
       lse(static_cast<size_t>(rows * h), NAN);
   Insight seen;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/base/random.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/safetensors.hpp"
 #include "fovea/formats/tokenizer.hpp"
@@ -63,6 +64,13 @@ int main(int argc, char** argv) {
       {"task = \"text-classification\"\n[model]\nwidth = 128\nlayers = [1, 2]\n# end\nmodel.kind=lstm",
        "[data]\ntext = [\"a\", \"b\"]\nday = 2024-02-29\nrate = 1e-3\nx = \"\"\"\ntwo\nlines\"\"\"\nseed=[1,",
        "a = = 1"});
+  std::vector<std::string> calls;  // random bytes are calls of every kind
+  fovea::Random random(1);
+  for (int i = 0; i < 48; ++i) {
+    calls.emplace_back(40 + random.below(360), '\0');
+    for (char& byte : calls.back()) byte = static_cast<char>(random.below(256));
+  }
+  write(root / "fuzz_attention", calls);
   std::filesystem::create_directories(root / "fuzz_checkpoint");
   fovea::fuzz::SmallRun run;
   fovea::train::save_checkpoint(root / "fuzz_checkpoint" / "whole", run.state(), {});

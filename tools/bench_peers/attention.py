@@ -115,33 +115,66 @@ def ragged(seconds):
               f"{times[1] / times[2]:.2f} |", flush=True)
 
 
+def flex_calls(cases, tensors):
+    """FlexAttention compiled for each pattern, forward only (PyTorch 2.13 has no backward of it on a CPU); None with the
+    reason where this machine cannot compile it."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    length, calls = tensors[0].shape[2], []
+    try:
+        compiled = torch.compile(flex_attention, dynamic=False)
+        for _, _, mask, rule in cases:
+            blocks = create_block_mask(rule, None, None, length, length, device="cpu", BLOCK_SIZE=64)
+            call = lambda q, k, v, blocks=blocks: compiled(q, k, v, block_mask=blocks)
+            check(call(*tensors), SDPA(*tensors, attn_mask=mask), "FlexAttention")
+            calls.append(call)
+    except Exception as error:  # a compiler that is missing, or what it does not support: many types
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        print(f"FlexAttention is left out: {type(error).__name__}: {reason[:300]}\n", flush=True)
+        return None
+    return calls
+
+
 def patterns(seconds):
     print("\n### Sparse patterns against PyTorch with a boolean mask, 2 heads, 8,192 tokens, D 64, f32; ms\n")
-    print("| pattern | live share | work | PyTorch, mask | Fovea | ratio | Fovea, dense × live share / 0.8 |")
-    print("|---|---|---|---|---|---|---|", flush=True)
     length = 8192
     tensors = heads(1, 2, length, 64, torch.float32)
     dout = torch.randn_like(tensors[0])
     i, j = torch.arange(length)[:, None], torch.arange(length)[None]
     live = torch.rand(128, 128, generator=torch.Generator().manual_seed(1)) < 0.1
     live.fill_diagonal_(True)
-    cases = [("window 256", dict(window=(256, 0)), (j <= i) & (j >= i - 256)),
+    ends = np.sort(np.random.default_rng(2).choice(np.arange(64, length), 15, replace=False))
+    ids = torch.from_numpy(np.searchsorted(ends, np.arange(length), side="right"))
+    cases = [("window 256", dict(window=(256, 0)), (j <= i) & (j >= i - 256),
+              lambda b, h, i, j: (j <= i) & (j >= i - 256)),
              ("blocks of 64, a tenth", dict(blocks=fovea.BlockMask(live.numpy(), block=(64, 64))),
-              live.repeat_interleave(64, 0).repeat_interleave(64, 1))]
+              live.repeat_interleave(64, 0).repeat_interleave(64, 1), lambda b, h, i, j: live[i // 64, j // 64]),
+             ("16 documents", dict(blocks=fovea.BlockMask.documents(ids.tolist())), ids[:, None] == ids[None],
+              lambda b, h, i, j: ids[i] == ids[j])]
+    flex = flex_calls(cases, tensors)
+    print("| pattern | live share | work | PyTorch, mask | Fovea | ratio | Fovea, dense × live share / 0.8 |"
+          + (" FlexAttention | Flex / Fovea |" if flex else ""))
+    print("|---|---|---|---|---|---|---|" + ("---|---|" if flex else ""), flush=True)
     plain = in_turns([lambda: fovea.attention(*tensors),
                       lambda: forward_backward(lambda q, k, v: fovea.attention(q, k, v), tensors, dout)], seconds)
-    for name, keywords, mask in cases:
+    for number, (name, keywords, mask, _) in enumerate(cases):
         share = mask.float().mean().item()
         peer = lambda q, k, v: SDPA(q, k, v, attn_mask=mask)
         ours = lambda q, k, v: fovea.attention(q, k, v, **keywords)
         check(ours(*tensors), peer(*tensors), name)
+        forward = [lambda: peer(*tensors), lambda: ours(*tensors)]
+        if flex:
+            forward.append(lambda: flex[number](*tensors))
         for work, functions, dense_time in (
-                ("forward", [lambda: peer(*tensors), lambda: ours(*tensors)], plain[0][0]),
+                ("forward", forward, plain[0][0]),
                 ("forward + backward", [lambda: forward_backward(peer, tensors, dout),
                                         lambda: forward_backward(ours, tensors, dout)], plain[1][0])):
-            theirs, own = (1e3 * t[0] for t in in_turns(functions, seconds))
-            print(f"| {name} | {share:.3f} | {work} | {theirs:.1f} | {own:.1f} | {theirs / own:.1f} | "
-                  f"{1e3 * dense_time * share / 0.8:.1f} |", flush=True)
+            theirs, own, *more = (1e3 * t[0] for t in in_turns(functions, seconds))
+            line = (f"| {name} | {share:.3f} | {work} | {theirs:.1f} | {own:.1f} | {theirs / own:.1f} | "
+                    f"{1e3 * dense_time * share / 0.8:.1f} |")
+            if flex:
+                line += f" {more[0]:.1f} | {more[0] / own:.1f} |" if more else " no backward | |"
+            print(line, flush=True)
 
 
 def options(seconds):
@@ -154,7 +187,7 @@ def options(seconds):
     cases = [("causal, of half the work", dict(causal=True)), ("dropout 0.1", dict(dropout=0.1)),
              ("ALiBi", dict(alibi=slopes)), ("softcap 30", dict(softcap=30.0)), ("sinks", dict(sinks=torch.zeros(8))),
              ("entropy, max", dict(observe=["entropy", "max"])), ("key mass", dict(observe=["key_mass"])),
-             ("top 8", dict(observe=["top_k:8"]))]
+             ("top 8", dict(observe=["top_k:8"])), ("keep the 8 strongest", dict(top_k=8))]
     plain = lambda q, k, v: fovea.attention(q, k, v)
     for name, keywords in cases:
         ours = lambda q, k, v: fovea.attention(q, k, v, **keywords)

@@ -62,7 +62,7 @@ struct AttentionSpec {
   int64_t window_left = -1;   // keys j >= i' − window_left; −1: unbounded
   int64_t window_right = -1;  // keys j <= i' + window_right; −1: unbounded
 
-  float softcap = 0.0f;  // c·tanh(s / c); 0: none
+  float softcap = 0.0f;  // c·tanh(s / c); 0: none, denormal ones are refused
 
   // Each query keeps its k strongest keys (Gupta et al., "Memory-efficient transformers via top-k attention",
   // 2021): of the biased scores of the keys that it sees, ties to the lower index. lse and every insight are
