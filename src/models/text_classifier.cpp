@@ -1,5 +1,6 @@
 #include "fovea/models/text_classifier.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -66,6 +67,7 @@ TextClassifier::TextClassifier(const TextClassifierConfig& config, uint64_t seed
   check_argument(c.kind != ModelKind::kAttention || (c.heads >= 1 && c.width % c.heads == 0),
                  "text_classifier", "expected heads that divide the width, got {} heads and width {}",
                  c.heads, c.width);
+  check_argument(!c.pooling.empty(), "text_classifier", "expected at least one pooling, got none");
   check_argument(c.kind != ModelKind::kLstm || c.width % 2 == 0, "text_classifier",
                  "expected an even width (half a direction), got {}", c.width);
   Random random(RandomKey{seed, 1});
@@ -87,8 +89,8 @@ TextClassifier::TextClassifier(const TextClassifierConfig& config, uint64_t seed
     options.feed_forward_dropout = c.dropout;
     options.scaled_residuals = true;
     transformer_ = nn::Transformer(options, random);
-    attention_pooling_ = nn::Pooling(nn::PoolingKind::kAttention, c.width, random);
-    features = 3 * c.width;
+    for (const nn::PoolingKind kind : c.pooling) pooling_.emplace_back(kind, c.width, random);
+    features = static_cast<int64_t>(c.pooling.size()) * c.width;
   } else if (c.kind == ModelKind::kLstm) {
     recurrent_ = nn::RecurrentStack({.in = c.width,
                                      .hidden = c.width / 2,
@@ -113,7 +115,9 @@ void TextClassifier::visit(nn::ModuleVisitor& visitor) {
   if (config_.kind == ModelKind::kAttention) {
     visitor.child("positions", positions_);
     visitor.child("encoder", transformer_);
-    visitor.child("pooling", attention_pooling_);
+    for (nn::Pooling& pooling : pooling_) {
+      if (pooling.kind() == nn::PoolingKind::kAttention) visitor.child("pooling", pooling);
+    }
   } else if (config_.kind == ModelKind::kLstm) {
     visitor.child("lstm", recurrent_);
   } else {
@@ -177,10 +181,8 @@ Var TextClassifier::classify(Var x, const Offsets& offsets, nn::Context& context
     features = autograd::concat_columns(parts);
   } else {
     x = transformer_.forward(context, x, offsets);
-    // What a class needs may be said once (attention pooling, a learned query) or be the tenor of it all
-    // (mean).
-    const Var parts[3] = {autograd::mean_pool(x, offsets), autograd::max_pool(x, offsets),
-                          attention_pooling_.forward(context, x, offsets)};
+    std::vector<Var> parts;
+    for (const nn::Pooling& pooling : pooling_) parts.push_back(pooling.forward(context, x, offsets));
     features = autograd::concat_columns(parts);
   }
   return classifier_.forward(nn::dropout(context, std::move(features), config_.pooled_dropout));
@@ -247,6 +249,23 @@ TextBatch make_batch(std::span<const EncodedText* const> texts) {
   return batch;
 }
 
+std::vector<nn::PoolingKind> poolings(std::span<const std::string> names) {
+  std::vector<nn::PoolingKind> kinds;
+  for (const std::string& name : names) {
+    kinds.push_back(nn::pooling_kind(name));
+    check_argument(std::count(kinds.begin(), kinds.end(), kinds.back()) == 1, "poolings",
+                   "expected no pooling twice, got {} again", name);
+  }
+  check_argument(!kinds.empty(), "poolings", "expected at least one of first, last, mean, max and attention");
+  return kinds;
+}
+
+std::vector<std::string> pooling_names(std::span<const nn::PoolingKind> kinds) {
+  std::vector<std::string> names;
+  for (const nn::PoolingKind kind : kinds) names.emplace_back(nn::to_string(kind));
+  return names;
+}
+
 std::string TextClassifierConfig::to_json() const {
   return nlohmann::ordered_json{{"model_type", "fovea_text_classifier"},
                                 {"kind", to_string(kind)},
@@ -257,6 +276,7 @@ std::string TextClassifierConfig::to_json() const {
                                 {"num_attention_heads", heads},
                                 {"intermediate_size", feed_forward},
                                 {"max_position_embeddings", max_tokens},
+                                {"pooling", pooling_names(pooling)},
                                 {"members", members},
                                 {"ngrams", ngrams},
                                 {"ngram_buckets", ngram_buckets},
@@ -285,6 +305,7 @@ TextClassifierConfig TextClassifierConfig::parse(std::string_view json, std::str
     c.feed_forward = j.at("intermediate_size");
     c.max_tokens = j.at("max_position_embeddings");
     c.members = j.value("members", int64_t{1});  // not in models of before there were any
+    if (j.contains("pooling")) c.pooling = poolings(j.at("pooling").get<std::vector<std::string>>());
     c.ngrams = j.at("ngrams");
     c.ngram_buckets = j.at("ngram_buckets");
     c.char_ngrams = j.at("char_ngrams");

@@ -1,5 +1,8 @@
 #include "fovea/nn/pooling.hpp"
 
+#include <array>
+
+#include "base/check.hpp"
 #include "fovea/autograd/functions/linear.hpp"
 #include "fovea/autograd/functions/pooling.hpp"
 #include "fovea/autograd/functions/rows.hpp"
@@ -7,6 +10,21 @@
 namespace fovea::nn {
 
 using autograd::Var;
+
+namespace {
+constexpr std::array<const char*, 5> kNames{"first", "last", "mean", "max", "attention"};
+}
+
+const char* to_string(PoolingKind kind) {
+  return kNames[static_cast<size_t>(kind)];
+}
+
+PoolingKind pooling_kind(std::string_view name) {
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    if (name == kNames[i]) return static_cast<PoolingKind>(i);
+  }
+  throw_argument("pooling_kind", "expected first, last, mean, max or attention, got \"{}\"", name);
+}
 
 Pooling::Pooling(PoolingKind kind, int64_t width, Random& random) : kind_(kind) {
   if (kind != PoolingKind::kAttention) return;

@@ -1,5 +1,7 @@
 #include "tasks/text_classification.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/check.hpp"
@@ -49,6 +51,15 @@ Settings read_settings(const formats::Recipe& recipe) {
   m.members = recipe.integer(key("model.members"), m.members, 1, 64);
   m.heads = recipe.integer(key("model.heads"), m.heads, 1, 1024);
   m.feed_forward = recipe.integer(key("model.feed_forward"), 4 * m.width, 1, 1 << 18);
+  const std::vector<std::string> pooling =
+      recipe.texts(key("model.pooling"), models::pooling_names(m.pooling));
+  try {
+    m.pooling = models::poolings(pooling);
+  } catch (const ArgumentError&) {
+    recipe.fail("model.pooling", fmt::format("expected one or more of first, last, mean, max and attention, "
+                                             "none twice, found [{}]",
+                                             fmt::join(pooling, ", ")));
+  }
   m.max_tokens = recipe.integer(key("model.max_tokens"), m.max_tokens, 1, 1 << 20);
   m.ngrams = recipe.integer(key("model.ngrams"), m.ngrams, 1, 8);
   m.ngram_buckets = recipe.integer(key("model.ngram_buckets"), m.ngram_buckets, 1, 1 << 26);

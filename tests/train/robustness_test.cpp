@@ -54,6 +54,15 @@ TEST(Robustness, DataThatCannotBeUsedSaysWhatToDo) {
   EXPECT_THAT(error_of(small_recipe(file), "/proc/model"), EndsWith("give another --out"));
 }
 
+TEST(Robustness, APoolingThatIsNoneSaysWhichThereAre) {
+  const Folder folder;
+  auto r = test::recipe(folder, "[model]\npooling = [\"mean\", \"mena\"]\n");
+  EXPECT_EQ(
+      error_of(r, folder.path() / "model"),
+      "recipe.toml:3: model.pooling: expected one or more of first, last, mean, max and attention, none "
+      "twice, found [mean, mena]");
+}
+
 // The effective user while it lives; root may read every file, this one may not.
 class OtherUser {
  public:

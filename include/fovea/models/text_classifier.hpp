@@ -29,6 +29,10 @@ struct TextClassifierConfig {
   int64_t feed_forward = 512;  // attention; 4 x width, as in every paper since the first
   int64_t members =
       1;  // classifiers that decide together (TextEnsemble); a TextClassifier itself is always one
+  // attention: what of the last layer's rows the classes are told from, side by side. What a class needs may
+  // be said once (attention, a learned query), anywhere (max), or be the tenor of it all (mean). None twice.
+  std::vector<nn::PoolingKind> pooling = {nn::PoolingKind::kMean, nn::PoolingKind::kMax,
+                                          nn::PoolingKind::kAttention};
   int64_t max_tokens = 512;  // learned positions; longer texts are cut
   // Token n-grams from pairs up to this length have hashed embeddings of their own, added to the last
   // token's: a text of seven words is told by its pairs, which two layers of attention would have to learn
@@ -62,6 +66,10 @@ struct TextBatch {
   Offsets char_offsets;  // T tokens in G n-grams
 };
 
+// {"mean", "max"} and back. ArgumentError for an unknown name, one given twice, or none.
+std::vector<nn::PoolingKind> poolings(std::span<const std::string> names);
+std::vector<std::string> pooling_names(std::span<const nn::PoolingKind> kinds);
+
 class TextClassifier : public nn::Module {
  public:
   // Parameters drawn from `seed`. ArgumentError for sizes below one or heads that do not divide the width.
@@ -91,7 +99,7 @@ class TextClassifier : public nn::Module {
   nn::Transformer transformer_;
   nn::RecurrentStack recurrent_;
   std::vector<nn::Conv1d> convolutions_;  // Kim's windows, of 2, 3 and 4 tokens: texts may be short
-  nn::Pooling attention_pooling_;
+  std::vector<nn::Pooling> pooling_;      // attention
   nn::Linear classifier_;
 };
 
