@@ -8,8 +8,6 @@
 namespace fovea::autograd {
 namespace {
 
-using kernels::Matmul;
-
 // Inputs 0, 1, 2 are x, weight and bias, for every function of this family. x and weight are kept as forward
 // read them, so that backward multiplies in the same precision; an x that its function remakes is not kept.
 class LinearFunction : public Function {

@@ -67,7 +67,7 @@ std::string missing_command(const CLI::App& app) {
 
 std::string call_error(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) &&
-      chosen(&app)->get_subcommands({}).size() > 0) {
+      !chosen(&app)->get_subcommands({}).empty()) {
     return missing_command(*chosen(&app));
   }
   std::string message = error.what();
