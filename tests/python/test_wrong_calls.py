@@ -119,8 +119,8 @@ def test_messages_name_what_was_expected_and_found():
                                       "[2, 8, 12, 4], k [2, 3, 12, 4] and v [2, 3, 12, 4]"),
         ((q, q, q.astype(np.int32)), {}, "[attention] expected q, k and v all of one type out of float32, float64, "
                                          "bfloat16, float16, got float32, float32, int32"),
-        ((q, q, q), dict(score="l2"), "[attention] expected score out of 'scaled_dot', 'dot', 'cosine', 'neg_sq_l2', got "
-                                      "'l2'"),
+        ((q, q, q), dict(score="l2"), "[attention] expected score out of 'scaled_dot', 'dot', 'cosine', 'neg_sq_l2', "
+                                      "'neg_sq_lorentz', got 'l2'"),
         ((q, q, q), dict(dropout=1), "[attention] expected dropout in [0, 1), got 1"),
         ((q, q, q), dict(alibi=[1, 2]), "[attention] expected alibi with one number for each of the 8 heads, got (2,)"),
         ((q, q, q), dict(mask=np.ones((3, 12), bool)), "[attention] expected mask broadcastable to [B, H, Lq, Lk] [2, 8, "
