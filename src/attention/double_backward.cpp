@@ -70,8 +70,8 @@ struct Backward {
     for (int64_t c = 0; c < dv; ++c) delta += o[c] * go[c];
     const auto at = static_cast<size_t>(n * call.r.heads + h);
     if (g.dsinks != nullptr) shares.sinks[at] -= std::exp(call.sink_of(h) - log_sum) * delta;
-    const auto [lo, hi] = call.keys(n, i);
-    for (int64_t j = lo; j < hi; ++j) {
+    const auto keys = call.keys(n, i);
+    for (int64_t j = keys.lo; j < keys.hi; ++j) {
       if (logit[j] == -kInfinity) continue;
       const double weight = std::exp(logit[j] - log_sum), keep = call.keep(n, h, i, j);
       const double* v = row_of(in.v, in.rest.k_offsets, n, j, h / call.r.group);

@@ -71,10 +71,9 @@ class Backward {
     const bool far = lies_far(in_, r_);
     plan.run([&](const Item& item, const Item* next) {
       AttentionHead* mine = heads.data() + 2 * thread_index() * r_.group;
-      const auto [first, last] = bias_.sequences(item.sequence);
-      const auto [first_head, last_head] = bias_.kv_heads(item.head);
-      for (int64_t n = first; n < last; ++n) {
-        for (int64_t h = first_head; h < last_head; ++h) {
+      const auto sequences = bias_.sequences(item.sequence), kv_heads = bias_.kv_heads(item.head);
+      for (int64_t n = sequences.begin; n < sequences.end; ++n) {
+        for (int64_t h = kv_heads.begin; h < kv_heads.end; ++h) {
           if (empty(n)) continue;
           AttentionBackwardTask task = task_of(item, n, h, mine), then;
           // Bundles that share elements of dbias are done head by head too, but wait elsewhere.
@@ -120,11 +119,10 @@ class Backward {
           }
           continue;
         }
-        const auto [first, last] = bias_.sequences(a);
-        const auto [first_head, last_head] = bias_.kv_heads(b);
+        const auto sequences = bias_.sequences(a), kv_heads = bias_.kv_heads(b);
         int64_t total = 0;
-        for (int64_t n = first; n < last; ++n) total += work(n, in_.k_offsets.length(n));
-        plan.add({a, b, 0, 0}, total * (last_head - first_head));
+        for (int64_t n = sequences.begin; n < sequences.end; ++n) total += work(n, in_.k_offsets.length(n));
+        plan.add({a, b, 0, 0}, total * (kv_heads.end - kv_heads.begin));
       }
     }
   }

@@ -127,6 +127,7 @@ std::vector<explain::ModelExample> draw_examples(const LabelledTexts& rows, cons
   Random(seed).shuffle(order);
   order.resize(std::min(limit, order.size()));
   std::vector<explain::ModelExample> examples;
+  examples.reserve(order.size());
   for (const size_t i : order) {
     examples.push_back({std::string(rows.texts[i]), model.labels()[static_cast<size_t>(rows.labels[i])]});
   }
@@ -155,8 +156,9 @@ int explain_texts(const ExplainArguments& arguments, const CommonOptions& common
   const Model model = Model::load(arguments.model);
   const std::optional<LabelledTexts> rows = test_rows(arguments, model, console);
   const std::vector<explain::ModelExample> examples =
-      arguments.test ? draw_examples(*rows, model, arguments.limit, static_cast<uint64_t>(common.seed))
-                     : read_examples(arguments, model);
+      rows && arguments.test
+          ? draw_examples(*rows, model, arguments.limit, static_cast<uint64_t>(common.seed))
+          : read_examples(arguments, model);
   tasks::Evaluation held_back;
   if (rows && !arguments.report.empty()) {
     held_back =

@@ -25,7 +25,7 @@ constexpr size_t kMaxPromptBytes = size_t{16} << 20;
 
 std::string read_prompt(const std::string& prompt) {
   if (prompt != "-") return prompt;
-  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   check_data(text.size() <= kMaxPromptBytes, "standard input",
              "expected a prompt of at most {} bytes, found {}", kMaxPromptBytes, text.size());
   return text;

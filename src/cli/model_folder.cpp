@@ -50,7 +50,7 @@ nlohmann::ordered_json read_config(const std::filesystem::path& folder) {
 std::string require_task(const std::filesystem::path& folder, std::string_view command,
                          std::initializer_list<std::string_view> expected) {
   const nlohmann::ordered_json config = read_config(folder);
-  const std::string task = config.is_object() ? config.value("task", std::string()) : std::string();
+  std::string task = config.is_object() ? config.value("task", std::string()) : std::string();
   if (std::find(expected.begin(), expected.end(), task) == expected.end()) {
     throw_data((folder / "config.json").string(), "expected a model for {} with fovea {}, found task '{}'",
                fmt::join(expected, " or "), command, task);

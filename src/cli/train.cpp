@@ -89,6 +89,7 @@ void train_one(const formats::Recipe& recipe, const train::TrainOptions& options
 void train_each(const TrainArguments& arguments, const formats::Recipe& recipe,
                 const train::TrainOptions& options, const CommonOptions& common, Console& console) {
   std::vector<models::ModelKind> kinds;
+  kinds.reserve(arguments.compare.size());
   for (const std::string& name : arguments.compare) kinds.push_back(models::model_kind(name));
   const std::vector<train::TrainResult> results = train::compare(recipe, kinds, options);
   console.clear_line();

@@ -109,6 +109,7 @@ class Checker {
     const Table& table = parts_[p].table;
     const int64_t target = options_.target.empty() ? -1 : table.require_column(options_.target);
     std::vector<int64_t> inputs;
+    inputs.reserve(options_.inputs.size());
     for (const std::string& name : options_.inputs) inputs.push_back(table.require_column(name));
     for (int64_t c = 0; options_.inputs.empty() && c < table.columns(); ++c) {
       if (c != target) inputs.push_back(c);

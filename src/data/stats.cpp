@@ -50,6 +50,7 @@ std::vector<ValueCount> most_frequent(std::span<const std::string_view> cells, i
   }
   distinct = static_cast<int64_t>(counts.size());
   std::vector<std::pair<int64_t, std::string_view>> order;
+  order.reserve(counts.size());
   for (const auto& [value, count] : counts) order.emplace_back(-count, value);
   const size_t kept = std::min(kTop, order.size());
   std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(kept), order.end());

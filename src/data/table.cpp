@@ -110,7 +110,7 @@ Table Table::with_column(std::string name, const std::vector<std::string>& cells
   check_argument(find_column(name) < 0, "Table::with_column", "expected a new name, got \"{}\" again", name);
   check_argument(std::cmp_equal(cells.size(), rows()) || columns() == 0, "Table::with_column",
                  "expected {} cells, got {}", rows(), cells.size());
-  const Table added = from_columns({std::move(name)}, {cells});
+  Table added = from_columns({std::move(name)}, {cells});
   if (columns() == 0) return added;
   Table table = *this;
   table.names_.push_back(added.names_[0]);

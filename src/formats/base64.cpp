@@ -10,14 +10,14 @@ namespace fovea::formats {
 namespace {
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-constexpr std::array<int8_t, 256> make_values() {
-  std::array<int8_t, 256> values{};
+constexpr std::array<int, 256> make_values() {
+  std::array<int, 256> values{};
   for (auto& value : values) value = -1;
   for (size_t i = 0; i < kAlphabet.size(); ++i)
-    values[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int8_t>(i);
+    values[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int>(i);
   return values;
 }
-constexpr std::array<int8_t, 256> kValues = make_values();
+constexpr std::array<int, 256> kValues = make_values();
 }  // namespace
 
 std::string base64_encode(std::string_view bytes) {

@@ -357,6 +357,7 @@ std::vector<std::string> Recipe::keys(std::string_view table) const {
   }
   std::sort(ordered.begin(), ordered.end());
   std::vector<std::string> names;
+  names.reserve(ordered.size());
   for (auto& [line, name] : ordered) names.push_back(std::move(name));
   return names;
 }

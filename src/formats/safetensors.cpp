@@ -227,6 +227,7 @@ const Tensor* SafeTensors::find(std::string_view name) const {
 const Tensor& SafeTensors::at(std::string_view name) const {
   if (const Tensor* found = find(name)) return *found;
   std::vector<std::string> names;
+  names.reserve(tensors.size());
   for (const NamedTensor& entry : tensors) names.push_back(entry.name);
   throw_argument("safetensors", "expected a tensor \"{}\", found none among {}{}", name, names.size(),
                  suggestion(name, names));

@@ -41,6 +41,7 @@ void TextEnsemble::visit(nn::ModuleVisitor& visitor) {
 
 Var TextEnsemble::logits(const TextBatch& batch, nn::Context& context) const {
   std::vector<Var> parts;
+  parts.reserve(members_.size());
   for (const auto& member : members_) parts.push_back(member.logits(batch, context));
   return mean_log_probability(parts);
 }
@@ -48,6 +49,7 @@ Var TextEnsemble::logits(const TextBatch& batch, nn::Context& context) const {
 Var TextEnsemble::embed(const TextBatch& batch, nn::Context& context) const {
   if (members_.size() == 1) return members_[0].embed(batch, context);
   std::vector<Var> parts;
+  parts.reserve(members_.size());
   for (const auto& member : members_) parts.push_back(member.embed(batch, context));
   return autograd::concat_columns(parts);
 }
@@ -58,6 +60,7 @@ Var TextEnsemble::classify(const Var& x, const Offsets& offsets, nn::Context& co
   check_argument(x.value().rank() == 2 && x.dim(1) == members() * width, "text_ensemble",
                  "expected embeddings [T, {}], got {}", members() * width, to_string(x.value().shape()));
   std::vector<Var> parts;
+  parts.reserve(members_.size());
   for (int64_t m = 0; m < members(); ++m) {
     parts.push_back(members_[static_cast<size_t>(m)].classify(
         autograd::slice_columns(x, m * width, (m + 1) * width), offsets, context));

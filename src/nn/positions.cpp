@@ -17,8 +17,9 @@ Tensor sinusoidal_table(int64_t length, int64_t width) {
   Tensor table = Tensor::empty({length, width});
   for (int64_t p = 0; p < length; ++p) {
     for (int64_t c = 0; c < width; ++c) {
-      const double angle = static_cast<double>(p) /
-                           std::pow(10000.0, static_cast<double>(c / 2 * 2) / static_cast<double>(width));
+      const int64_t pair = c - c % 2;
+      const double angle =
+          static_cast<double>(p) / std::pow(10000.0, static_cast<double>(pair) / static_cast<double>(width));
       table.data()[p * width + c] = static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
     }
   }
