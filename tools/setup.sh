@@ -86,6 +86,7 @@ for group in "$@"; do
     python-test)  # what the package is compared with; without them those tests are skipped and say so
       make_venv .venv torch==2.13.0+cpu || say "no PyTorch here: its tests will be skipped"
       make_venv .venv jax || say "no JAX here: its tests will be skipped"
+      make_venv .venv mypy || say "no mypy here: the package's types will not be checked"
       make_venv .venv scikit-learn || say "no scikit-learn here: tools/golden/metrics.py will not run" ;;
     peers)
       install_packages "${python[@]}" g++

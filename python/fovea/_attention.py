@@ -205,7 +205,7 @@ def _kind(q: Any, k: Any, v: Any) -> str:
     dtypes = [dtype_of(x) for x in (q, k, v)]
     if dtypes[0] not in DTYPES or dtypes[1] != dtypes[0] or dtypes[2] != dtypes[0]:
         fail(f"expected q, k and v all of one type out of {', '.join(DTYPES)}, got {', '.join(dtypes)}")
-    return kinds[0]
+    return str(kinds[0])
 
 
 def _call(q: Any, k: Any, v: Any, given: options.Options, arrays: dict[str, Any]) -> Call:

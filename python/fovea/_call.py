@@ -229,7 +229,8 @@ def find_offsets(q: np.ndarray, k: np.ndarray, q_offsets: Any, k_offsets: Any) -
     if q.ndim == 4:
         if q_offsets is not None or k_offsets is not None:
             fail(f"expected q packed as [T, H, D] with offsets, got q {shown(q)}")
-        return tuple([x.shape[2] * n for n in range(x.shape[0] + 1)] for x in (q, k))
+        starts = [[x.shape[2] * n for n in range(x.shape[0] + 1)] for x in (q, k)]
+        return starts[0], starts[1]
     q_tokens, k_tokens = q.shape[0], k.shape[0]
     if q_offsets is None:
         if k_offsets is not None:

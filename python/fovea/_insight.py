@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
 from fovea import _plot
 from fovea._kinds import fail
-
-if TYPE_CHECKING:
-    from fovea._call import Call
 
 # What `observe` accepts, and the attributes it fills; FORMS is what follows a name that has numbers.
 OBSERVERS = {
@@ -82,7 +79,8 @@ class Insight:
         (``"block_mass"``)
     """
 
-    def __init__(self, call: Call, seen: dict[str, Any], wrap: Any):
+    def __init__(self, call: Any, seen: dict[str, Any], wrap: Any):
+        # call: a Call, or what stands for one on caches (_decode.py)
         self._call = call
         self._raw = seen
         self._wrap = wrap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -12,7 +12,7 @@ HALVES = ("bfloat16", "float16")
 DTYPES = ("float32", "float64", *HALVES)
 
 
-def fail(message: str, call: str = "attention") -> None:
+def fail(message: str, call: str = "attention") -> NoReturn:
     raise ValueError(f"[{call}] {message}")
 
 
@@ -79,20 +79,20 @@ def bits(x: np.ndarray) -> np.ndarray:
     return x.view(np.uint16)  # of equal size: the strides remain
 
 
-def from_numpy(array: np.ndarray, kind: str, dtype: str | None = None, like: Any = None) -> Any:
+def from_numpy(array: np.ndarray, kind: str | None, dtype: str | None = None, like: Any = None) -> Any:
     """The array as the given kind; for 16-bit `dtype` its elements are uint16 that hold that type's bits."""
     half = dtype in HALVES
     if kind == "torch":
         import torch
 
-        return torch.from_numpy(array.view(np.int16)).view(getattr(torch, dtype)) if half else torch.from_numpy(array)
+        return torch.from_numpy(array.view(np.int16)).view(getattr(torch, str(dtype))) if half else torch.from_numpy(array)
     if kind == "jax":
         import jax
 
-        if array.dtype == np.int64 and not jax.config.jax_enable_x64:
+        if array.dtype == np.int64 and not jax.config.read("jax_enable_x64"):
             array = array.astype(np.int32)
         result = jax.dlpack.from_dlpack(np.ascontiguousarray(array))
-        return jax.lax.bitcast_convert_type(result, dtype) if half else result
+        return jax.lax.bitcast_convert_type(result, str(dtype)) if half else result
     return array.view(like.dtype.newbyteorder("=")) if half else array
 
 

@@ -22,7 +22,7 @@ class Numbered:
         _alive[self.number] = self
 
 
-def number_of(name: str, value: Any, kind: type) -> int:
+def number_of(name: str, value: Any, kind: type[Numbered]) -> int:
     """The number of an option that is an object; 0 for none."""
     if value is None:
         return 0

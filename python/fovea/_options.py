@@ -247,7 +247,7 @@ def observers(wishes: Observe, sets: np.ndarray | None) -> Any:
         head = name.partition(":")[0]
         if head == "top_k":
             result.top_k = wishes.number(name="top_k")[0]
-        elif head == "key_sets":
+        elif sets is not None and head == "key_sets":
             result.key_set_count = 1 + int(sets.max(initial=0))
         elif head == "near":
             result.near_left, result.near_right = wishes.number("near")

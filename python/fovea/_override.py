@@ -67,7 +67,7 @@ class Override(Numbered):
     def __repr__(self) -> str:
         return f"Override({self._heads})"
 
-    def for_call(self, heads: int, wanted: tuple[int, ...], form: str, lengths: list[int]) -> Any:
+    def for_call(self, heads: int, wanted: tuple[int, int, int, int], form: str, lengths: list[int]) -> Any:
         """As the engine takes it; `lengths` are those of the sequences' keys."""
         from fovea import _options as options
 
@@ -79,13 +79,12 @@ class Override(Numbered):
         if self._weights is not None:
             with np.errstate(divide="ignore"):
                 log_weights = options.scores("override's weights", np.log(self._weights), wanted, form)
-        order: list[int] = []
-        if self._permutation is not None:
-            order = self._order(lengths)
+        order = [] if self._permutation is None else self._order(self._permutation, lengths)
         return _fovea.Override(ways, order, log_weights)
 
-    def _order(self, lengths: list[int]) -> list[int]:
-        given, total = self._permutation, sum(lengths)
+    @staticmethod
+    def _order(given: np.ndarray, lengths: list[int]) -> list[int]:
+        total = sum(lengths)
         if given.ndim == 1 and given.size != total and set(lengths) == {given.size}:
             given = np.tile(given, len(lengths))
         if given.size != total or given.ndim > 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         q, k, v = self._project(query, key, value)
         mask, bias = self._masks(attn_mask, key_padding_mask, q, key.shape[1], k.shape[2])
         dropout = self.dropout if self.training else 0.0
+        seed: Any = torch.randint(0, 2**62, (1,)) if dropout > 0 else 0
         results = attention(
             q,
             k,
@@ -66,7 +67,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             mask=mask,
             bias=bias,
             dropout=dropout,
-            seed=torch.randint(0, 2**62, (1,)) if dropout > 0 else 0,
+            seed=seed,
             observe=[] if need_weights else None,
         )
         out = results[0] if need_weights else results
@@ -93,7 +94,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             projected = [functional.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases)]
         q, k, v = projected
         count = k.shape[0]
-        if self.bias_k is not None:
+        if self.bias_k is not None and self.bias_v is not None:
             k = torch.cat([k, self.bias_k.reshape(1, 1, size).expand(count, 1, size)], dim=1)
             v = torch.cat([v, self.bias_v.reshape(1, 1, size).expand(count, 1, size)], dim=1)
         if self.add_zero_attn:
@@ -106,11 +107,12 @@ class MultiheadAttention(nn.MultiheadAttention):
         """PyTorch's masks (True hides, or floating) as a mask (True attends) and a bias; appended keys are seen."""
         batch, heads, length, _ = q.shape
         mask = bias = None
-        for x, shapes in (
-            (attn_mask, {(length, given): (1, 1, length, given),
-                         (batch * heads, length, given): (batch, heads, length, given)}),
-            (padding, {(batch, given): (batch, 1, 1, given)}),
-        ):
+        of_pairs: Dict[Tuple[int, ...], Tuple[int, ...]] = {
+            (length, given): (1, 1, length, given),
+            (batch * heads, length, given): (batch, heads, length, given),
+        }
+        of_keys: Dict[Tuple[int, ...], Tuple[int, ...]] = {(batch, given): (batch, 1, 1, given)}
+        for x, shapes in ((attn_mask, of_pairs), (padding, of_keys)):
             if x is None:
                 continue
             if tuple(x.shape) not in shapes:

@@ -37,9 +37,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         raise RuntimeError("[attention] expected a call outside of torch.func's transforms; use torch.autograd")
     if plain(q, k, v):
-        made: list[Any] = []
+        made: list[Any] = []  # the call, and what it saw
         out = EagerAttention.apply(made, given, wished, tuple(tensors), q, k, v, *tensors.values())
-        return out if wishes is None else (out, Insight(*made, lambda x: from_numpy(x, "torch")))
+        return out if wishes is None else (out, Insight(made[0], made[1], lambda x: from_numpy(x, "torch")))
     results = attention_op(
         q,
         k,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ def scaled_dot_product_attention(
             given = torch.broadcast_to(attn_mask, (*lead, *attn_mask.shape[-3:])) if attn_mask.dim() > 3 else attn_mask
             given = given.reshape(-1, *given.shape[-3:]) if given.dim() > 3 else given
             mask, bias = (given, None) if attn_mask.dtype == torch.bool else (None, given)
-        seed = torch.randint(0, 2**62, (1,)) if dropout_p > 0 else 0
+        seed: Any = torch.randint(0, 2**62, (1,)) if dropout_p > 0 else 0
         out = attention(
             q,
             k,
