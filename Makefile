@@ -9,7 +9,7 @@ TARGET ?=
 # Test programs run side by side: their waiting threads sleep, or they would take each other's cores.
 test test-sanitize: export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup build demo test test-sanitize bench bench-peers evaluate python format lint docs install clean
+.PHONY: help setup build demo test test-sanitize bench bench-peers evaluate python package format lint docs install clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ evaluate: build  ## the learning results of docs/RESULTS.md, on DATA_DIR (defaul
 
 python: build/build.ninja  ## make .venv with the Python package in it: .venv/bin/python -c "import fovea"
 	@tools/python.sh install
+
+package:  ## make the source archive and the wheel in out/python, and test the wheel in a fresh environment
+	@tools/python.sh package
 
 format:  ## rewrite the C++ sources in the house's layout (clang-format)
 	@tools/setup.sh lint

@@ -36,3 +36,12 @@ def test_it_is_installed_typed_and_of_the_engines_version():
     assert (folder / "py.typed").exists() and "class AttentionCall_float32" in (folder / "_fovea.pyi").read_text()
     assert metadata.version("fovea") == fovea.__version__ == fovea._fovea.version()
     assert all(getattr(fovea, name) for name in fovea.__all__)
+
+
+def test_it_brings_its_licence_and_says_what_it_needs():
+    files = {Path(str(file)).name for file in metadata.files("fovea")}
+    assert {"LICENSE", "py.typed", "_fovea.pyi", "METADATA"} <= files
+    about = metadata.metadata("fovea")
+    assert about["License"] == "Apache-2.0" and about["Requires-Python"] == ">=3.9"
+    needs = [need for need in metadata.requires("fovea") if "extra" not in need]
+    assert needs == ["numpy>=1.24"]
