@@ -7,6 +7,7 @@
 #include "arrays.hpp"
 #include "bindings.hpp"
 #include "insight.hpp"
+#include "relative.hpp"
 
 namespace nb = nanobind;
 
@@ -15,6 +16,7 @@ namespace {
 
 using Heads = AnyArray<const float>;
 using Row = std::optional<Array<const float, 1>>;
+using Table = std::optional<Array<const float, 2>>;
 using KeySets = std::optional<Array<const int32_t, 1>>;
 
 void append(KvCache& cache, const Heads& k, const Heads& v) {
@@ -23,46 +25,88 @@ void append(KvCache& cache, const Heads& k, const Heads& v) {
   cache.append(keys, values);
 }
 
-// (out [Tq, H, Dv], what was seen)
+// One call: what was given. The caches belong to Python, which keeps them as long as the call.
 template <class T, class Held>
-nb::tuple decode(const AnyArray<const Held>& q, std::vector<int64_t> q_offsets,
-                 const std::vector<const KvCache*>& caches, AttentionSpec spec, std::optional<float> scale,
-                 float softcap, const Row& alibi, const Row& sinks, Observers observers,
-                 const KeySets& key_sets) {
-  Tensor out, lse;
-  Insight seen;
-  DecodeInputs inputs;
-  const HeadsView<const T> queries = heads_view<T>(q);
-  {
-    const nb::gil_scoped_release release;
+class DecodeCall {
+ public:
+  DecodeCall(AnyArray<const Held> q, std::vector<int64_t> q_offsets, std::vector<const KvCache*> caches,
+             AttentionSpec spec, std::optional<float> scale, float softcap, Row alibi, Row sinks, Table table,
+             const Relative& relative)
+      : q_(std::move(q)),
+        alibi_(std::move(alibi)),
+        sinks_(std::move(sinks)),
+        table_(std::move(table)),
+        caches_(std::move(caches)),
+        spec_(spec) {
+    spec_.scale = scale;
+    spec_.softcap = softcap;
+    DecodeInputs& rest = inputs();
+    rest.q_offsets = Offsets(std::move(q_offsets));
+    rest.caches = caches_;
+    rest.alibi_slopes = row_span(alibi_);
+    rest.relative = relative.view();
+    if (table_) rest.relative.table = table_->data();
+    rest.sinks = row_span(sinks_);
+    inputs_.q = heads_view<T>(q_);
+  }
+
+  // (out [Tq, H, Dv], what was seen)
+  nb::tuple forward(Observers observers, const KeySets& key_sets) const {
+    Tensor out, lse;
+    Insight seen;
     if (key_sets) observers.key_sets = {key_sets->data(), key_sets->size()};
-    inputs.q_offsets = Offsets(std::move(q_offsets));
-    inputs.caches = caches;
-    inputs.alibi_slopes = row_span(alibi);
-    inputs.sinks = row_span(sinks);
-    spec.scale = scale;
-    spec.softcap = softcap;
-    const int64_t rows = queries.dim(0), heads = queries.dim(1);
-    const int64_t width = caches.empty() ? queries.dim(2) : caches.front()->options().value_width;
-    out = Tensor::empty({rows, heads, width}, dtype_of<T>);
-    lse = Tensor::empty({rows, heads});
-    const HeadsView<T> to = contiguous_view<T, 3>(out.data<T>(), {rows, heads, width});
+    {
+      const nb::gil_scoped_release release;
+      const int64_t rows = inputs_.q.dim(0), heads = inputs_.q.dim(1);
+      const int64_t width = caches_.empty() ? inputs_.q.dim(2) : caches_.front()->options().value_width;
+      out = Tensor::empty({rows, heads, width}, dtype_of<T>);
+      lse = Tensor::empty({rows, heads});
+      attention_decode(inputs_, spec_, contiguous_view<T, 3>(out.data<T>(), {rows, heads, width}), lse.data(),
+                       observers, &seen);
+    }
+    return nb::make_tuple(to_numpy(out), to_dict(lse, seen));
+  }
+
+  // (weights [Σ Lk, H], offsets), as AttentionCall's.
+  nb::tuple rows(const Array<const float, 2>& lse, const std::vector<int64_t>& queries) const {
+    Ragged weights;
+    {
+      const nb::gil_scoped_release release;
+      weights = attention_decode_rows(inputs_, spec_, lse.data(), queries);
+    }
+    const auto offsets = weights.offsets.values();
+    return nb::make_tuple(to_numpy(weights.tokens), std::vector<int64_t>(offsets.begin(), offsets.end()));
+  }
+
+  static void bind(nb::module_& m, const char* name) {
+    nb::class_<DecodeCall>(m, name)
+        .def(nb::init<AnyArray<const Held>, std::vector<int64_t>, std::vector<const KvCache*>, AttentionSpec,
+                      std::optional<float>, float, Row, Row, Table, const Relative&>(),
+             nb::kw_only(), nb::arg("q").noconvert(), nb::arg("q_offsets"), nb::arg("caches"),
+             nb::arg("spec"), nb::arg("scale").none(), nb::arg("softcap"),
+             nb::arg("alibi").none().noconvert(), nb::arg("sinks").none().noconvert(),
+             nb::arg("table").none().noconvert(), nb::arg("relative"))
+        .def("forward", &DecodeCall::forward, nb::arg("observers"), nb::arg("key_sets").none().noconvert())
+        .def("rows", &DecodeCall::rows, nb::kw_only(), nb::arg("lse").noconvert(), nb::arg("queries"));
+  }
+
+ private:
+  using Inputs = std::conditional_t<std::is_same_v<T, float>, DecodeInputs, HalfDecodeInputs<T>>;
+  DecodeInputs& inputs() {
     if constexpr (std::is_same_v<T, float>) {
-      inputs.q = queries;
-      attention_decode(inputs, spec, to, lse.data(), observers, &seen);
+      return inputs_;
     } else {
-      attention_decode(HalfDecodeInputs<T>{queries, inputs}, spec, to, lse.data(), observers, &seen);
+      return inputs_.rest;
     }
   }
-  return nb::make_tuple(to_numpy(out), to_dict(lse, seen));
-}
 
-template <class T, class Held>
-void bind_decode_of(nb::module_& m, const char* name) {
-  m.def(name, &decode<T, Held>, nb::arg("q").noconvert(), nb::arg("q_offsets"), nb::arg("caches"),
-        nb::arg("spec"), nb::arg("scale").none(), nb::arg("softcap"), nb::arg("alibi").none().noconvert(),
-        nb::arg("sinks").none().noconvert(), nb::arg("observers"), nb::arg("key_sets").none().noconvert());
-}
+  AnyArray<const Held> q_;
+  Row alibi_, sinks_;
+  Table table_;
+  std::vector<const KvCache*> caches_;
+  AttentionSpec spec_;
+  Inputs inputs_;
+};
 
 }  // namespace
 
@@ -92,9 +136,9 @@ void bind_decode(nb::module_& m) {
       .def_prop_ro("length", &KvCache::length)
       .def_prop_ro("position", &KvCache::position)
       .def_prop_ro("bytes", &KvCache::bytes);
-  bind_decode_of<float, float>(m, "decode_float32");
-  bind_decode_of<BFloat16, uint16_t>(m, "decode_bfloat16");
-  bind_decode_of<Float16, uint16_t>(m, "decode_float16");
+  DecodeCall<float, float>::bind(m, "DecodeCall_float32");
+  DecodeCall<BFloat16, uint16_t>::bind(m, "DecodeCall_bfloat16");
+  DecodeCall<Float16, uint16_t>::bind(m, "DecodeCall_float16");
 }
 
 }  // namespace fovea::python

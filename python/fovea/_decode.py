@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any, Sequence
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from fovea import _fovea
 from fovea import _options as options
-from fovea._call import find_offsets, shown
+from fovea._call import find_offsets, maps_of, shown
 from fovea._insight import Insight
 from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, to_numpy
+from fovea._relative import Relative, for_call
 
+CALL = "attention_decode"
 TYPES = ("float32", "bfloat16", "float16", "int8")
 
 
@@ -105,10 +108,12 @@ def attention_decode(
     q: Any,
     caches: KvCache | Sequence[KvCache],
     *,
+    normalizer: str = "softmax",
     scale: float | None = None,
     causal: bool = True,
     window: tuple[int, int] | None = None,
     alibi: Any = None,
+    relative: Relative | None = None,
     softcap: float | None = None,
     sinks: Any = None,
     q_offsets: Any = None,
@@ -127,70 +132,124 @@ def attention_decode(
     causal : bool
         On by default, unlike :func:`fovea.attention`: of several new queries, the earlier do not see the later.
 
-    The other keywords and the result are those of :func:`fovea.attention`; insights have neither `rows` nor
-    `sampled_key_mass`, and `key_mass` is ``[Σ cache lengths, H]``. `key_sets` are of the caches' tokens, one cache after
-    the other.
+    The other keywords and the result are those of :func:`fovea.attention`. Caches differ in length, so that in insights
+    `key_mass` is ``[Σ cache lengths, H]``, `block_mass` a list of a map for each cache, and `rows`, for q of four
+    dimensions, a list of ``[H, len(queries), cache length]``; rows are computed from the caches as they are then, which
+    must not have changed since. `key_sets` are of the caches' tokens, one cache after the other.
+
+    Examples
+    --------
+    >>> import numpy as np, fovea
+    >>> k, v = np.random.default_rng(0).normal(size=(2, 10, 2, 16)).astype(np.float32)
+    >>> cache = fovea.KvCache(kv_heads=2, width=16)
+    >>> cache.append(k, v)
+    >>> out, seen = fovea.attention_decode(k[-1:], cache, observe=["entropy", "top_k:3"])
+    >>> seen.top_k.indices.shape, seen.rows([0])[0].shape      # three keys a head; the weights on all ten
+    ((1, 2, 3), (2, 10))
     """
     kind = kind_of(q)
     if kind is None or dtype_of(q) not in ("float32", "bfloat16", "float16"):
         found = type(q).__name__ if kind is None else q.dtype
-        fail(f"expected q as a float32, bfloat16 or float16 array, got {found}", "attention_decode")
+        fail(f"expected q as a float32, bfloat16 or float16 array, got {found}", CALL)
     x = to_numpy(q, "q")
     if x.ndim not in (3, 4):
-        fail(f"expected q as [B, H, L, D] or [T, H, D], got {shown(x)}", "attention_decode")
+        fail(f"expected q as [B, H, L, D] or [T, H, D], got {shown(x)}", CALL)
     given = [caches] if isinstance(caches, KvCache) else caches
     if not isinstance(given, (list, tuple)) or not all(isinstance(c, KvCache) for c in given):
-        fail(f"expected caches as a KvCache or a list of them, got {type(caches).__name__}", "attention_decode")
-    offsets, _ = find_offsets(x, x, q_offsets, None)
-    if len(given) != len(offsets) - 1:
-        fail(f"expected a cache for each of the {len(offsets) - 1} sequences, got {len(given)}", "attention_decode")
-    chosen = options.Options.of(scale=scale, causal=causal, window=window, softcap=softcap)
+        fail(f"expected caches as a KvCache or a list of them, got {type(caches).__name__}", CALL)
+    chosen, arrays = options.split(
+        dict(
+            normalizer=normalizer, scale=scale, causal=causal, window=window, alibi=alibi, relative=relative,
+            softcap=softcap, sinks=sinks, q_offsets=q_offsets, key_sets=key_sets,
+        )
+    )  # fmt: skip
+    if "scale" in arrays:
+        fail("expected scale as one number", CALL)
     wishes = options.Observe() if observe is None else options.observe(observe)
-    if "block_mass" in wishes:
-        fail("expected observe without block_mass, which is a map of many queries", "attention_decode")
-    spec = _fovea.AttentionSpec()
-    spec.causal = chosen.causal
-    spec.window_left, spec.window_right = chosen.left, chosen.right
-    heads = x.shape[1]
-    sets = options.key_sets(key_sets, [len(c) for c in given])
-    out, seen = getattr(_fovea, f"decode_{dtype_of(q)}")(
-        aligned(x if x.ndim == 3 else x.transpose(0, 2, 1, 3)),
-        offsets,
-        [c._inner for c in given],
-        spec,
-        chosen.scale,
-        chosen.softcap,
-        options.heads_row("alibi", alibi, heads, np.float32),
-        options.heads_row("sinks", sinks, heads, np.float32),
-        options.observers(wishes, sets),
-        sets,
-    )
-    call = _Decoded(x.shape)
+    call = _Decoding(x, list(given), dtype_of(q), chosen, **arrays)
+    out, seen = call.forward(wishes)
     result = from_numpy(call.rows_first(out), kind, dtype_of(q), q)
     return result if observe is None else (result, Insight(call, seen, partial(from_numpy, kind=kind)))
 
 
-class _Decoded:
-    """What an Insight asks of a call."""
+class _Decoding:
+    """The checked arguments of a call, and what an Insight asks of one."""
 
-    def __init__(self, shape: tuple[int, ...]):
-        self.shape = shape
-        self.query_count = shape[0] if len(shape) == 3 else shape[2]
+    def __init__(
+        self, q: np.ndarray, caches: list[KvCache], dtype: str, given: options.Options, *,
+        alibi: Any = None, sinks: Any = None, relative: Any = None, q_offsets: Any = None, key_sets: Any = None,
+    ):  # fmt: skip
+        self.packed, self.q_shape = q.ndim == 3, q.shape
+        self.q_offsets, _ = find_offsets(q, q, q_offsets, None)
+        if len(caches) != len(self.q_offsets) - 1:
+            fail(f"expected a cache for each of the {len(self.q_offsets) - 1} sequences, got {len(caches)}", CALL)
+        self._caches, self._filled = caches, [_filling(c) for c in caches]
+        lengths = [len(c) for c in caches]
+        self.k_offsets = [0, *itertools.accumulate(lengths)]
+        self._lengths = list(zip((b - a for a, b in zip(self.q_offsets, self.q_offsets[1:])), lengths))
+        self._key_sets = options.key_sets(key_sets, lengths)
+        heads = q.shape[1]
+        spec = _fovea.AttentionSpec()
+        spec.normalizer = getattr(_fovea.Normalizer, given.normalizer)
+        spec.causal = given.causal
+        spec.window_left, spec.window_right = given.left, given.right
+        about = (given.relative_kind, given.relative_distance, given.relative_both)
+        table, rows = for_call(relative, *about, heads=heads, real=np.float32)
+        self._inner = getattr(_fovea, f"DecodeCall_{dtype}")(
+            q=aligned(q if self.packed else q.transpose(0, 2, 1, 3)),
+            q_offsets=self.q_offsets,
+            caches=[c._inner for c in caches],
+            spec=spec,
+            scale=given.scale,
+            softcap=given.softcap,
+            alibi=options.heads_row("alibi", alibi, heads, np.float32),
+            sinks=options.heads_row("sinks", sinks, heads, np.float32),
+            table=table,
+            relative=rows,
+        )
+
+    def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return self._inner.forward(options.observers(observe, self._key_sets), self._key_sets)
+
+    @property
+    def query_count(self) -> int:
+        return self.q_shape[0] if self.packed else self.q_shape[2]
 
     def rows_first(self, x: np.ndarray) -> np.ndarray:
-        if len(self.shape) == 3:
+        if self.packed:
             return x
-        batch, heads, length = self.shape[:3]
+        batch, heads, length = self.q_shape[:3]
         return x.reshape(batch, length, heads, *x.shape[2:]).swapaxes(1, 2)
 
     def keys_first(self, x: np.ndarray) -> np.ndarray:
         return x
 
-    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> Any:
-        fail("expected a call of fovea.attention: rows are not made on caches", "Insight.sampled_key_mass")
+    def block_maps(self, x: np.ndarray) -> Any:
+        return maps_of(x, self._lengths)
+
+    def token_rows(self, lse: np.ndarray, tokens: list[int]) -> list[np.ndarray]:
+        if [_filling(c) for c in self._caches] != self._filled:
+            fail("expected caches as they were when the call was made, got changed ones", "Insight.rows")
+        weights, begins = self._inner.rows(lse=lse, queries=tokens)
+        return [weights[a:b].T for a, b in zip(begins, begins[1:])]
 
     def weight_rows(self, lse: np.ndarray, queries: list[int]) -> Any:
-        fail("expected a call of fovea.attention: exact rows are not made on caches", "Insight.rows")
+        if self.packed:
+            return self.token_rows(lse, queries)
+        batch, heads, length = self.q_shape[:3]
+        rows = self.token_rows(lse, [n * length + i for n in range(batch) for i in queries])
+        count = len(queries)
+        return [
+            np.stack(rows[n * count : (n + 1) * count], axis=1) if count else np.zeros((heads, 0, lk), np.float32)
+            for n, (_, lk) in enumerate(self._lengths)
+        ]
+
+    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> Any:
+        fail("expected a call of fovea.attention: on caches observe=['key_mass'] costs no more", "Insight.sampled_key_mass")
+
+
+def _filling(cache: KvCache) -> tuple[int, int]:
+    return cache.position, len(cache)
 
 
 def _count(name: str, value: Any, least: int) -> int:

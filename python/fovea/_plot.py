@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fovea._kinds import fail
 
-if TYPE_CHECKING:
-    from fovea._call import Call
 
-
-def plot(call: Call, seen: dict[str, np.ndarray], batch: int, head: int | None, max_size: int) -> Any:
+def plot(call: Any, seen: dict[str, np.ndarray], batch: int, head: int | None, max_size: int) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("Insight.plot draws with matplotlib: pip install matplotlib") from error
-
-    if not hasattr(call, "token_rows"):
-        fail("expected a call of fovea.attention: exact rows are not made on caches", "Insight.plot")
     sequences, heads = len(call.q_offsets) - 1, call.q_shape[1]
     if not 0 <= batch < sequences:
         fail(f"expected batch in [0, {sequences}), got {batch}", "Insight.plot")

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "attention/decode_shapes.hpp"
 #include "attention/fused.hpp"
 #include "attention/merge.hpp"
 #include "attention/schedule.hpp"
@@ -29,35 +30,6 @@ int64_t part_length(int64_t keys) {
 int64_t parts_of(int64_t keys) {
   const int64_t length = part_length(keys);
   return (keys + length - 1) / length;
-}
-
-// The call as the checks of attention know it: shapes and options, the caches' contents aside.
-AttentionInputs as_inputs(const DecodeInputs& in, std::vector<int64_t>& lengths) {
-  check_argument(static_cast<int64_t>(in.caches.size()) == in.q_offsets.count(), kCall,
-                 "expected one cache for each of the {} sequences, got {}", in.q_offsets.count(),
-                 in.caches.size());
-  check_argument(!in.caches.empty(), kCall, "expected at least one sequence, got none");
-  for (const KvCache* cache : in.caches) {
-    check_argument(cache != nullptr, kCall, "expected caches, got a null pointer");
-    const KvCacheOptions &a = cache->options(), &b = in.caches.front()->options();
-    check_argument(a.kv_heads == b.kv_heads && a.width == b.width && a.value_width == b.value_width, kCall,
-                   "expected caches of equal heads and widths, got [{}, {}, {}] and [{}, {}, {}]", b.kv_heads,
-                   b.width, b.value_width, a.kv_heads, a.width, a.value_width);
-    lengths.push_back(cache->length());
-  }
-  const KvCacheOptions& o = in.caches.front()->options();
-  AttentionInputs shapes;
-  shapes.q = in.q;
-  shapes.q_offsets = in.q_offsets;
-  shapes.k_offsets = Offsets::from_lengths(lengths);
-  const int64_t tokens = shapes.k_offsets.total();
-  // Checked by shape; never read. q's address stands for "there is data".
-  shapes.k = contiguous_view<const float, 3>(in.q.data, {tokens, o.kv_heads, o.width});
-  shapes.v = contiguous_view<const float, 3>(in.q.data, {tokens, o.kv_heads, o.value_width});
-  shapes.alibi_slopes = in.alibi_slopes;
-  shapes.relative = in.relative;
-  shapes.sinks = in.sinks;
-  return shapes;
 }
 
 kernels::DecodeType decode_type(CacheType type) {
@@ -260,10 +232,38 @@ void observe_head(Call& call, int64_t n, int64_t head, const float* lse, const O
 
 }  // namespace
 
+AttentionInputs decode_shapes(const char* call, const DecodeInputs& in, std::vector<int64_t>& lengths) {
+  check_argument(static_cast<int64_t>(in.caches.size()) == in.q_offsets.count(), call,
+                 "expected one cache for each of the {} sequences, got {}", in.q_offsets.count(),
+                 in.caches.size());
+  check_argument(!in.caches.empty(), call, "expected at least one sequence, got none");
+  for (const KvCache* cache : in.caches) {
+    check_argument(cache != nullptr, call, "expected caches, got a null pointer");
+    const KvCacheOptions &a = cache->options(), &b = in.caches.front()->options();
+    check_argument(a.kv_heads == b.kv_heads && a.width == b.width && a.value_width == b.value_width, call,
+                   "expected caches of equal heads and widths, got [{}, {}, {}] and [{}, {}, {}]", b.kv_heads,
+                   b.width, b.value_width, a.kv_heads, a.width, a.value_width);
+    lengths.push_back(cache->length());
+  }
+  const KvCacheOptions& o = in.caches.front()->options();
+  AttentionInputs shapes;
+  shapes.q = in.q;
+  shapes.q_offsets = in.q_offsets;
+  shapes.k_offsets = Offsets::from_lengths(lengths);
+  const int64_t tokens = shapes.k_offsets.total();
+  // Checked by shape; never read. q's address stands for "there is data".
+  shapes.k = contiguous_view<const float, 3>(in.q.data, {tokens, o.kv_heads, o.width});
+  shapes.v = contiguous_view<const float, 3>(in.q.data, {tokens, o.kv_heads, o.value_width});
+  shapes.alibi_slopes = in.alibi_slopes;
+  shapes.relative = in.relative;
+  shapes.sinks = in.sinks;
+  return shapes;
+}
+
 void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsView<float> out, float* lse,
                       const Observers& observers, Insight* seen) {
   std::vector<int64_t> lengths;
-  const AttentionInputs shapes = as_inputs(in, lengths);
+  const AttentionInputs shapes = decode_shapes(kCall, in, lengths);
   const Resolved r = resolve(kCall, shapes, spec);
   check_argument(spec.top_k == 0, kCall, "expected no top_k, got {}", spec.top_k);
   check_argument(spec.dropout == 0, kCall, "expected no dropout, got {}", spec.dropout);

@@ -402,6 +402,42 @@ void expect_half_equals_widened() {
                "[attention_decode] expected out [3, 4, Dv] with an innermost stride of 1, got [3, 2, 20]");
 }
 
+TEST(Decode, RowsAreTheWeightsOfWhatTheCacheHolds) {
+  for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kInt8}) {
+    DecodeCase c;
+    c.q_lengths = {2, 0, 3};
+    c.k_lengths = {40, 7, 130};
+    c.evicted = 5;
+    c.type = type;
+    c.spec.causal = true;
+    c.spec.softcap = 2.0f;
+    c.alibi = c.sinks = true;
+    Decoded x;
+    prepare(c, x);
+    decode(c, x);
+    const std::vector<int64_t> queries{4, 0, 2, 4};
+    const std::vector<std::pair<int64_t, int64_t>> places{{2, 2}, {0, 0}, {2, 0}, {2, 2}};
+    const Ragged rows = attention_decode_rows(x.inputs, c.spec, x.lse.data(), queries);
+    ASSERT_EQ(rows.offsets.count(), 4);
+    for (size_t row = 0; row < queries.size(); ++row) {
+      const auto [n, i] = places[row];
+      const reference::Attention want = reference_of(c, x, n);
+      ASSERT_EQ(rows.offsets.length(static_cast<int64_t>(row)), want.lk);
+      for (int64_t j = 0; j < want.lk; ++j) {
+        for (int64_t h = 0; h < c.heads; ++h) {
+          const double got = static_cast<double>(
+              rows.tokens.data()[(rows.offsets.begin(static_cast<int64_t>(row)) + j) * c.heads + h]);
+          // Weights from an lse below 8 that is off by a few rounding errors of its size: 64ε.
+          EXPECT_NEAR(got, want.weights[static_cast<size_t>((h * want.lq + i) * want.lk + j)], 64 * kEps) << row << ' ' << h << ' ' << j;
+        }
+      }
+    }
+    const std::vector<int64_t> outside{5};
+    EXPECT_ERROR(attention_decode_rows(x.inputs, c.spec, x.lse.data(), outside), ArgumentError,
+                 "[attention_decode_rows] expected queries in [0, 5), got 5");
+  }
+}
+
 TEST(Decode, HalfQueriesAreWidenedAndRoundedOnce) {
   expect_half_equals_widened<BFloat16>();
   expect_half_equals_widened<Float16>();

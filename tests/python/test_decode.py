@@ -98,6 +98,40 @@ def test_half_queries_are_widened_and_rounded_once(dtype):
         assert torch.equal(seen.max, same.max) and seen.lse.dtype == torch.float32
 
 
+EVERYTHING = ["entropy", "max", "key_mass", "top_k:3", "effective_keys", "distance", "first_key", "near:4,0", "key_sets",
+              "block_mass"]  # fmt: skip
+
+
+def test_every_observer_sees_what_it_sees_of_attention(tmp_path):
+    rng = np.random.default_rng(5)
+    lengths, count = (70, 9), 3
+    data = [(normal(rng, n, 2, 16), normal(rng, n, 2, 8)) for n in lengths]
+    caches = [filled(k, v) for k, v in data]
+    q = normal(rng, 2, 4, count, 16)
+    sets = rng.integers(-1, 3, size=sum(lengths))
+    relative = fovea.Relative(normal(rng, 8, 4), max_distance=30, bidirectional=False)
+    keywords = dict(relative=relative, normalizer="softmax1", window=(50, 0))
+    out, seen = fovea.attention_decode(q, caches, key_sets=sets, **keywords, observe=EVERYTHING)
+    assert out.tobytes() == fovea.attention_decode(q, caches, **keywords).tobytes()
+    for n, (k, v) in enumerate(data):
+        at = slice(sum(lengths[:n]), sum(lengths[: n + 1]))
+        k, v = (x.transpose(1, 0, 2)[None] for x in (k, v))
+        expected, whole = fovea.attention(
+            q[n : n + 1], k, v, key_sets=sets[at], causal=True, **keywords, observe=EVERYTHING
+        )
+        # As what decoding's own test states: sums over at most 70 keys of numbers below 5, off by some units of float32.
+        near = dict(rtol=1e-4, atol=2e-5)
+        np.testing.assert_allclose(out[n : n + 1], expected, **near)
+        for name in ("entropy", "max", "effective_keys", "distance", "first_key_mass", "near_mass", "set_mass"):
+            np.testing.assert_allclose(getattr(seen, name)[n : n + 1], getattr(whole, name), **near, err_msg=name)
+        assert (seen.top_k.indices[n] == whole.top_k.indices[0]).all() and (seen.max_key[n] == whole.max_key[0]).all()
+        np.testing.assert_allclose(seen.key_mass[at].T[None], whole.key_mass, **near)
+        np.testing.assert_allclose(seen.block_mass[n], whole.block_mass[0], **near)
+        np.testing.assert_allclose(seen.rows([2, 0])[n], whole.rows([2, 0])[0], **near)
+    pytest.importorskip("matplotlib")
+    assert [x.get_title() for x in seen.plot(batch=1, head=2).axes][:1] == ["head 2"]
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -112,8 +146,10 @@ def test_half_queries_are_widened_and_rounded_once(dtype):
         (lambda c, q: fovea.attention_decode(q, None), "expected caches as a KvCache or a list of them"),
         (lambda c, q: fovea.attention_decode(q.astype("f8"), c), "expected q as a float32, bfloat16 or float16 array, got float64"),
         (lambda c, q: fovea.attention_decode(q[..., :4], c), "expected"),
-        (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].rows([0]), "exact rows are not made on caches"),
-        (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].plot(), "exact rows are not made on caches"),
+        (lambda c, q: fovea.attention_decode(q, c, observe=[])[1].sampled_key_mass(), r"on caches observe=\['key_mass'\]"),
+        (lambda c, q: (fovea.attention_decode(q, c, observe=[])[1], c.append(q, q))[0].rows([0]), "got changed ones"),
+        (lambda c, q: fovea.attention_decode(q, c, scale=[1.0]), "expected scale as one number"),
+        (lambda c, q: fovea.attention_decode(q, c, relative=3), "expected relative as a fovea.Relative, got int"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

@@ -46,4 +46,13 @@ void attention_decode(const HalfDecodeInputs<T>& inputs, const AttentionSpec& sp
                       std::type_identity_t<HeadsView<T>> out, float* lse, const Observers& observers = {},
                       Insight* seen = nullptr);
 
+// Exact weights of chosen queries on demand, as attention_rows of attention.hpp gives them: queries are rows
+// of q, lse as attention_decode wrote it, the caches unchanged since. One cache at a time is widened to
+// float32.
+Ragged attention_decode_rows(const DecodeInputs& inputs, const AttentionSpec& spec, const float* lse,
+                             std::span<const int64_t> queries);
+template <class T>
+Ragged attention_decode_rows(const HalfDecodeInputs<T>& inputs, const AttentionSpec& spec, const float* lse,
+                             std::span<const int64_t> queries);
+
 }  // namespace fovea
