@@ -7,6 +7,7 @@
 #include "bindings.hpp"
 #include "engine.hpp"
 #include "insight.hpp"
+#include "relative.hpp"
 
 namespace nb = nanobind;
 
@@ -33,19 +34,22 @@ class AttentionCall {
   using Real = typename Engine<T>::Real;
   using Heads = AnyArray<const typename Engine<T>::Held>;
   using Row = std::optional<Array<const Real, 1>>;
+  using Table = std::optional<Array<const Real, 2>>;
   using Bias = std::optional<Array<const Real, 4>>;
   using Mask = std::optional<Array<const uint8_t, 4>>;
 
   AttentionCall(Heads q, Heads k, Heads v, std::vector<int64_t> q_offsets, std::vector<int64_t> k_offsets,
                 AttentionSpec spec, std::optional<double> scale, double softcap, Row alibi, Row sinks,
-                Row scales, Bias bias, std::array<int64_t, 4> bias_dims, Mask mask,
-                std::vector<BlockMask> blocks, Override override_heads)
+                Row scales, Table table, const Relative& relative, Bias bias,
+                std::array<int64_t, 4> bias_dims, Mask mask, std::vector<BlockMask> blocks,
+                Override override_heads)
       : q_(std::move(q)),
         k_(std::move(k)),
         v_(std::move(v)),
         alibi_(std::move(alibi)),
         sinks_(std::move(sinks)),
         scales_(std::move(scales)),
+        table_(std::move(table)),
         bias_(std::move(bias)),
         bias_dims_(bias_dims),
         mask_(std::move(mask)),
@@ -55,11 +59,12 @@ class AttentionCall {
     inputs_.q = heads_view<T>(q_);
     inputs_.k = heads_view<T>(k_);
     inputs_.v = heads_view<T>(v_);
-    Engine<T>::set(
-        inputs_, spec_,
-        Parameters<Real>{row_span(alibi_), row_span(sinks_), row_span(scales_), scores_view<Real>(bias_)},
-        {scale, softcap});
     AttentionInputs& rest = Engine<T>::rest(inputs_);
+    rest.relative = relative.view();
+    Engine<T>::set(inputs_, spec_,
+                   Parameters<Real>{row_span(alibi_), row_span(sinks_), row_span(scales_), table_span(),
+                                    scores_view<Real>(bias_)},
+                   {scale, softcap});
     rest.q_offsets = Offsets(std::move(q_offsets));
     rest.k_offsets = Offsets(std::move(k_offsets));
     rest.mask = scores_view<uint8_t>(mask_);
@@ -83,7 +88,7 @@ class AttentionCall {
 
   nb::dict backward(const Heads& out, const Array<const Real, 2>& lse, const Heads& dout, Layout q_layout,
                     Layout k_layout, Layout v_layout) const {
-    Tensor dq, dk, dv, dalibi, dsinks, dscales, dbias;
+    Tensor dq, dk, dv, dalibi, dsinks, dscales, dtable, dbias;
     {
       const nb::gil_scoped_release release;
       typename Engine<T>::Gradients gradients;
@@ -94,6 +99,10 @@ class AttentionCall {
       if (alibi_) parameters.dalibi = head_row(dalibi);
       if (sinks_) parameters.dsinks = head_row(dsinks);
       if (scales_) parameters.dscales = head_row(dscales);
+      if (table_) {
+        dtable = Tensor::zeros({static_cast<int64_t>(table_->shape(0)), heads()}, dtype_of<Real>);
+        parameters.dtable = dtable.data<Real>();
+      }
       if (bias_) {
         dbias = Tensor::zeros(Shape(std::span<const int64_t>(bias_dims_)), dtype_of<Real>);
         parameters.dbias =
@@ -112,6 +121,7 @@ class AttentionCall {
     keep("dalibi", dalibi);
     keep("dsinks", dsinks);
     keep("dscale", dscales);
+    keep("drelative", dtable);
     keep("dbias", dbias);
     return result;
   }
@@ -143,13 +153,14 @@ class AttentionCall {
     nb::class_<AttentionCall> bound(m, name);
     bound
         .def(nb::init<Heads, Heads, Heads, std::vector<int64_t>, std::vector<int64_t>, AttentionSpec,
-                      std::optional<double>, double, Row, Row, Row, Bias, std::array<int64_t, 4>, Mask,
-                      std::vector<BlockMask>, Override>(),
+                      std::optional<double>, double, Row, Row, Row, Table, const Relative&, Bias,
+                      std::array<int64_t, 4>, Mask, std::vector<BlockMask>, Override>(),
              nb::kw_only(), nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
              nb::arg("q_offsets"), nb::arg("k_offsets"), nb::arg("spec"), nb::arg("scale").none(),
              nb::arg("softcap"), nb::arg("alibi").none().noconvert(), nb::arg("sinks").none().noconvert(),
-             nb::arg("scales").none().noconvert(), nb::arg("bias").none().noconvert(), nb::arg("bias_dims"),
-             nb::arg("mask").none().noconvert(), nb::arg("blocks"), nb::arg("override_heads"))
+             nb::arg("scales").none().noconvert(), nb::arg("table").none().noconvert(), nb::arg("relative"),
+             nb::arg("bias").none().noconvert(), nb::arg("bias_dims"), nb::arg("mask").none().noconvert(),
+             nb::arg("blocks"), nb::arg("override_heads"))
         .def("forward", &AttentionCall::forward, nb::arg("observers"), nb::arg("key_sets").none().noconvert(),
              nb::arg("layout"))
         .def("backward", &AttentionCall::backward, nb::kw_only(), nb::arg("out").noconvert(),
@@ -166,6 +177,9 @@ class AttentionCall {
  private:
   int64_t rows() const { return inputs_.q.dim(0); }
   int64_t heads() const { return inputs_.q.dim(1); }
+  std::span<const Real> table_span() const {
+    return table_ ? std::span<const Real>(table_->data(), table_->size()) : std::span<const Real>();
+  }
 
   // Empty heads for the tokens of x, [B, L, H, D] or packed.
   static HeadsView<T> make(Tensor& made, const Heads& x, int64_t count, int64_t width, Layout layout) {
@@ -189,6 +203,7 @@ class AttentionCall {
 
   Heads q_, k_, v_;
   Row alibi_, sinks_, scales_;
+  Table table_;
   Bias bias_;
   std::array<int64_t, 4> bias_dims_;
   Mask mask_;
@@ -228,6 +243,12 @@ void bind_attention(nb::module_& m) {
             new (self) Override{std::move(heads), std::move(permutation), std::move(log_weights)};
           },
           nb::arg("heads"), nb::arg("permutation"), nb::arg("log_weights").none().noconvert());
+  nb::class_<Relative>(m, "Relative")
+      .def(nb::init<>())
+      .def_rw("buckets", &Relative::buckets)
+      .def_rw("bidirectional", &Relative::bidirectional)
+      .def_rw("rows", &Relative::rows)
+      .def_rw("max_distance", &Relative::max_distance);
   nb::class_<AttentionSpec>(m, "AttentionSpec")
       .def(nb::init<>())
       .def_rw("score", &AttentionSpec::score)

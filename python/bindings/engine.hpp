@@ -19,12 +19,12 @@ struct ScoreOptions {
 // Parameters of the real type that the call computes with.
 template <class Real>
 struct Parameters {
-  std::span<const Real> alibi, sinks, scales;
+  std::span<const Real> alibi, sinks, scales, table;
   ScoresView<const Real> bias;
 };
 template <class Real>
 struct ParameterGradients {
-  Real *dalibi = nullptr, *dsinks = nullptr, *dscales = nullptr;
+  Real *dalibi = nullptr, *dsinks = nullptr, *dscales = nullptr, *dtable = nullptr;
   ScoresView<Real> dbias{};
 };
 
@@ -33,6 +33,7 @@ void set_single(Inputs& rest, AttentionSpec& spec, const Parameters<float>& p, c
   rest.alibi_slopes = p.alibi;
   rest.sinks = p.sinks;
   rest.scales = p.scales;
+  rest.relative.table = p.table.data();
   rest.bias = p.bias;
   if (options.scale) spec.scale = static_cast<float>(*options.scale);
   spec.softcap = static_cast<float>(options.softcap);
@@ -41,6 +42,7 @@ inline void set_single(AttentionGradients& rest, const ParameterGradients<float>
   rest.dslopes = p.dalibi;
   rest.dsinks = p.dsinks;
   rest.dscales = p.dscales;
+  rest.dtable = p.dtable;
   rest.dbias = p.dbias;
 }
 
@@ -81,6 +83,7 @@ struct Engine<double> {
     x.alibi_slopes = p.alibi;
     x.sinks = p.sinks;
     x.scales = p.scales;
+    x.relative_table = p.table;
     x.bias = p.bias;
     x.scale = options.scale;
     x.softcap = options.softcap;
@@ -89,6 +92,7 @@ struct Engine<double> {
     x.dslopes = p.dalibi;
     x.dsinks = p.dsinks;
     x.dscales = p.dscales;
+    x.dtable = p.dtable;
     x.dbias = p.dbias;
   }
 };

@@ -20,6 +20,7 @@ from fovea._gradients import Gradients
 from fovea._insight import Insight, SampledMass, TopK
 from fovea._models import Explanation, Model, Prediction, load, train
 from fovea._override import Override
+from fovea._relative import Relative
 from fovea._rotary import Rotary
 
 __version__ = _version()
@@ -41,6 +42,7 @@ __all__ = [
     "Model",
     "Override",
     "Prediction",
+    "Relative",
     "Rotary",
     "SampledMass",
     "TopK",

@@ -12,6 +12,7 @@ from fovea._gradients import Gradients
 from fovea._insight import Insight
 from fovea._kinds import DTYPES, dtype_of, fail, from_numpy, kind_of, to_numpy
 from fovea._override import Override
+from fovea._relative import Relative
 from fovea._rotary import Rotary
 
 
@@ -36,6 +37,7 @@ def attention(
     seed: int = 0,
     q_offsets: Any = None,
     k_offsets: Any = None,
+    relative: Relative | None = None,
     rotary: Rotary | None = None,
     override: Override | None = None,
     key_sets: Any = None,
@@ -45,7 +47,7 @@ def attention(
     """Attention, fused: memory grows with the tokens, and what happened inside can be seen.
 
     For each query ``out_i = Σ_j w_ij·v_j``, with ``w_i`` the softmax of its scores; the order is score, × scale,
-    softcap, + bias and − slope·|i − j|, masks, top k, softmax (a sink enters its denominator), dropout, · V. A query without
+    softcap, + bias, − slope·|i − j| and + table[j − i], masks, top k, softmax (a sink enters its denominator), dropout, · V. A query without
     keys gives 0 and lse −inf.
 
     Parameters
@@ -74,6 +76,8 @@ def attention(
         A block-sparse pattern; what it skips costs nothing.
     alibi : ``[H]``
         Slopes: adds −slope·|i − j| (Press et al., 2022).
+    relative : :class:`fovea.Relative`
+        A trainable bias by distance: T5's buckets, or a row a distance.
     softcap : float
         c·tanh(s / c) bounds the scores; None or 0 does not.
     sinks : ``[H]``
@@ -91,7 +95,7 @@ def attention(
         Turns q and k by their positions, aligned to the last query and the last key. Not for float64.
     override : :class:`fovea.Override`
         A pattern from outside in place of some heads' own. Gradients are those through what was put in place; bias,
-        alibi, sinks and scale have none then. Not for float64, nor together with `top_k`.
+        alibi, relative, sinks and scale have none then. Not for float64, nor together with `top_k`.
     key_sets : int ``[Lk]`` or ``[B, Lk]``, packed ``[Tk]``
         The set of each key, 0 to 63, or −1 for none, of which ``observe=["key_sets"]`` tells the mass.
     precision : ``"strict"``, ``"high"`` or ``"fast"``
@@ -145,6 +149,7 @@ def attention(
         seed=seed,
         q_offsets=q_offsets,
         k_offsets=k_offsets,
+        relative=relative,
         rotary=rotary,
         override=override,
         key_sets=key_sets,
@@ -176,7 +181,7 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     Returns
     -------
     Gradients
-        dq, dk, dv and, where given, dbias, dalibi, dsinks, and dscale for a scale a head.
+        dq, dk, dv and, where given, dbias, dalibi, drelative, dsinks, and dscale for a scale a head.
 
     Examples
     --------

@@ -10,6 +10,7 @@ from fovea import _fovea
 from fovea import _options as options
 from fovea._kinds import aligned, fail, to_numpy
 from fovea._numbered import lookup
+from fovea._relative import for_call
 
 MAX_WIDTH = 1024
 TILE = 64  # of block masses
@@ -43,6 +44,7 @@ class Call:
         alibi: Any = None,
         sinks: Any = None,
         scale: Any = None,
+        relative: Any = None,
         mask: Any = None,
         q_offsets: Any = None,
         k_offsets: Any = None,
@@ -88,6 +90,8 @@ class Call:
         spec.dropout = given.dropout
         spec.precision = getattr(_fovea.Precision, given.precision)
         spec.seed = given.seed if seed is None else options.seed_of(seed)
+        about = (given.relative_kind, given.relative_distance, given.relative_both)
+        table, rows = for_call(relative, *about, heads=heads, real=real)
         self._inner = getattr(_fovea, f"AttentionCall_{dtype}")(
             q=self._turned(self._inside(q), 0),
             k=self._turned(self._inside(k), 1),
@@ -100,6 +104,8 @@ class Call:
             alibi=options.heads_row("alibi", alibi, heads, real),
             sinks=options.heads_row("sinks", sinks, heads, real),
             scales=options.heads_row("scale", scale, heads, real),
+            table=table,
+            relative=rows,
             bias=bias,
             bias_dims=bias_dims,
             mask=mask,
@@ -174,13 +180,10 @@ class Call:
 
     def block_maps(self, x: np.ndarray) -> Any:
         """[Σ ⌈Lq/64⌉·⌈Lk/64⌉, H] as [B, H, rows, columns], packed a list of [H, rows, columns]."""
-        shapes = [(-(-lq // TILE), -(-lk // TILE)) for lq, lk in self.lengths]
-        heads = self.q_shape[1]
-        if not self.packed:
-            rows, columns = -(-self.q_shape[2] // TILE), -(-self.k_shape[2] // TILE)
-            return x.reshape(self.q_shape[0], rows, columns, heads).transpose(0, 3, 1, 2)
-        begins = np.concatenate([[0], np.cumsum([r * c for r, c in shapes])]).astype(int)
-        return [x[a:b].reshape(*s, heads).transpose(2, 0, 1) for a, b, s in zip(begins, begins[1:], shapes)]
+        if self.packed:
+            return maps_of(x, self.lengths)
+        rows, columns = -(-self.q_shape[2] // TILE), -(-self.k_shape[2] // TILE)
+        return x.reshape(self.q_shape[0], rows, columns, self.q_shape[1]).transpose(0, 3, 1, 2)
 
     @property
     def query_count(self) -> int:
@@ -203,6 +206,13 @@ class Call:
         if self.dtype == "float64":
             fail("expected float32, bfloat16 or float16 arrays, got float64", "Insight.sampled_key_mass")
         return self._inner.sampled_key_mass(lse=np.ascontiguousarray(lse), samples=samples, seed=seed)
+
+
+def maps_of(x: np.ndarray, lengths: list[tuple[int, int]]) -> list[np.ndarray]:
+    """Block masses of packed sequences as a map [H, rows, columns] for each."""
+    shapes = [(-(-lq // TILE), -(-lk // TILE)) for lq, lk in lengths]
+    begins = np.concatenate([[0], np.cumsum([r * c for r, c in shapes])]).astype(int)
+    return [x[a:b].reshape(*s, x.shape[-1]).transpose(2, 0, 1) for a, b, s in zip(begins, begins[1:], shapes)]
 
 
 def check_shapes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from fovea._insight import FORMS, OBSERVERS
 from fovea._kinds import dtype_of, fail, to_numpy
 from fovea._numbered import number_of
 from fovea._override import Override
+from fovea._relative import Relative
 from fovea._rotary import Rotary
 
 SCORES = tuple(_fovea.Score.__members__)
@@ -40,6 +41,9 @@ class Options:
     dropout: float
     seed: int
     precision: str
+    relative_kind: str  # what the rows of the array `relative` are, as the next two
+    relative_distance: int
+    relative_both: bool
     blocks: int  # the number of a BlockMask, 0 for none, as of the next two
     rotary: int
     override: int
@@ -56,11 +60,14 @@ class Options:
         dropout: Any = 0.0,
         seed: Any = 0,
         precision: Any = "strict",
+        relative: Any = None,
         blocks: Any = None,
         rotary: Any = None,
         override: Any = None,
     ) -> Options:
         left, right = pair("window", window)
+        if relative is not None and not isinstance(relative, Relative):
+            fail(f"expected relative as a fovea.Relative, got {type(relative).__name__}")
         return Options(
             score=choice("score", score, SCORES),
             normalizer=choice("normalizer", normalizer, NORMALIZERS),
@@ -73,6 +80,9 @@ class Options:
             dropout=number("dropout", dropout, 0.0, 1.0),
             seed=integer("seed", seed, 0, 2**63 - 1),
             precision=choice("precision", precision, PRECISIONS),
+            relative_kind="" if relative is None else relative.kind,
+            relative_distance=0 if relative is None else relative.max_distance,
+            relative_both=relative is None or relative.bidirectional,
             blocks=number_of("blocks", blocks, BlockMask),
             rotary=number_of("rotary", rotary, Rotary),
             override=number_of("override", override, Override),
@@ -80,7 +90,7 @@ class Options:
 
 
 # Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient; scale and seed may be numbers.
-DIFFERENTIABLE = ("bias", "alibi", "sinks", "scale")
+DIFFERENTIABLE = ("bias", "alibi", "sinks", "scale", "relative")
 ARRAYS = (*DIFFERENTIABLE, "mask", "q_offsets", "k_offsets", "key_sets", "seed")
 
 
@@ -88,6 +98,11 @@ def split(keywords: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
     """(options, arrays that were given)."""
     arrays, rest = {}, {}
     for name, x in keywords.items():
+        if name == "relative":
+            rest[name] = x
+            if isinstance(x, Relative):
+                arrays[name] = x.table
+            continue
         either = name in ("scale", "seed")
         is_array = hasattr(x, "ndim") and x.ndim > 0 or isinstance(x, (list, tuple)) if either else name in ARRAYS
         if not is_array:

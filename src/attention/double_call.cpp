@@ -1,5 +1,6 @@
 #include "attention/double_call.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,8 +11,20 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+Buffer<float> float_table(const char* call, const DoubleAttentionInputs& in) {
+  const std::span<const double> table = in.relative_table;
+  if (table.empty()) return {};
+  const int64_t rows = in.rest.relative.buckets, heads = in.q.dim(1);
+  check_argument(rows >= 1 && heads >= 1 && static_cast<int64_t>(table.size()) / rows == heads &&
+                     static_cast<int64_t>(table.size()) % rows == 0,
+                 call, "expected a relative table [{}, {}], got {} numbers", rows, heads, table.size());
+  Buffer<float> copy(table.size());
+  std::transform(table.begin(), table.end(), copy.data(), [](double x) { return static_cast<float>(x); });
+  return copy;
+}
+
 // The call as the checks of the float32 one read it: addresses are only compared with null there.
-AttentionInputs shapes_of(const DoubleAttentionInputs& in) {
+AttentionInputs shapes_of(const DoubleAttentionInputs& in, const Buffer<float>& table) {
   AttentionInputs shapes = in.rest;
   const auto heads = [](const HeadsView<const double>& x) {
     return HeadsView<const float>(reinterpret_cast<const float*>(x.data), x.dims, x.strides,
@@ -28,6 +41,7 @@ AttentionInputs shapes_of(const DoubleAttentionInputs& in) {
   // Resolving would read these as float32: they are checked here.
   shapes.alibi_slopes = {};
   shapes.scales = {};
+  if (table.size() > 0) shapes.relative.table = table.data();
   return shapes;
 }
 
@@ -37,7 +51,8 @@ DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, co
     : in(inputs),
       operands{spec.score, inputs.q, inputs.k, inputs.rest.q_offsets, inputs.rest.k_offsets},
       softcap(inputs.softcap),
-      shapes_(shapes_of(inputs)) {
+      table_(float_table(call, inputs)),
+      shapes_(shapes_of(inputs, table_)) {
   AttentionSpec plain = spec;
   plain.scale.reset();
   plain.softcap = 0.0f;
@@ -69,8 +84,11 @@ double DoubleCall::bias(int64_t n, int64_t h, int64_t i, int64_t j) const {
   double sum = 0;
   if (!in.alibi_slopes.empty())
     sum -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<double>(std::abs(e));
-  if (in.rest.relative.table != nullptr)
-    sum += static_cast<double>(in.rest.relative.table[relative_row(in.rest.relative, -e) * in.q.dim(1) + h]);
+  if (has_table()) {
+    const auto at = static_cast<size_t>(relative_row(in.rest.relative, -e) * in.q.dim(1) + h);
+    sum +=
+        in.relative_table.empty() ? static_cast<double>(in.rest.relative.table[at]) : in.relative_table[at];
+  }
   if (const double* full = scores_of(in.bias, n, h))
     sum += full[i * in.bias.stride(2) + j * in.bias.stride(3)];
   return sum;

@@ -28,6 +28,7 @@ class DoubleCall {
   };
   Range keys(int64_t n, int64_t i) const;
   void row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const;
+  bool has_table() const { return shapes_.relative.table != nullptr; }
   // log Σ exp of the row's logits, the sink counted.
   double log_sum(int64_t h, Range keys, const double* logit) const;
   // 0, or what a kept weight is multiplied by.
@@ -41,6 +42,7 @@ class DoubleCall {
   void keep_strongest(Range range, double* logit) const;
   bool allowed(int64_t n, int64_t h, int64_t i, int64_t j) const;
 
+  Buffer<float> table_;  // relative_table, for the checks of the float32 call
   AttentionInputs shapes_;
   double scale_ = 1.0;
   bool zero_sink_ = false;

@@ -22,7 +22,7 @@ namespace {
 constexpr double kTolerance = 1e-9;
 
 struct DoubleRun {
-  Tensor q, k, v, slopes, sinks, dout;
+  Tensor q, k, v, slopes, sinks, table, dout;
   Tensor out, lse, dq, dk, dv, dslopes, dsinks, dtable;
   DoubleAttentionInputs inputs;
   Insight seen;
@@ -102,7 +102,11 @@ DoubleRun run(const Arrays& a, const Observers& observers = {}) {
     x.inputs.sinks = std::as_const(x.sinks).span<double>();
     g.dsinks = x.dsinks.data<double>();
   }
-  if (a.problem.relative) g.dtable = x.dtable.data<double>();
+  if (a.problem.relative) {
+    x.table = a.table.to(DType::kF64);
+    if (a.problem.alibi) x.inputs.relative_table = std::as_const(x.table).span<double>();
+    g.dtable = x.dtable.data<double>();
+  }
   x.out = Tensor::empty({x.q.dim(0), h, x.v.dim(2)}, DType::kF64);
   x.lse = Tensor::empty({x.q.dim(0), h}, DType::kF64);
   attention_forward(x.inputs, spec, heads(x.out), x.lse.data<double>(), observers, &x.seen);

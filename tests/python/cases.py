@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from fovea._options import SCORES
 
+import fovea
+
 LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130)
 WIDTHS = (1, 3, 8, 16, 24, 33, 64)
 
@@ -74,4 +76,15 @@ def random_keywords(rng: np.random.Generator, heads: int, lq: int, lk: int, batc
         keywords["mask"] = rng.random(size=shape[rng.integers(5)]) < 0.7
     if rng.random() < 0.15 and "scale" not in keywords:
         keywords["scale"] = rng.uniform(0.1, 0.3, size=heads).astype(np.float32)
+    if rng.random() < 0.2:
+        keywords["relative"] = random_relative(rng, heads)
     return keywords
+
+
+def random_relative(rng: np.random.Generator, heads: int) -> fovea.Relative:
+    both = bool(rng.integers(2))
+    if rng.random() < 0.5:
+        rows = int(rng.choice([1, 7, 33]))
+        return fovea.Relative(rng.normal(size=(rows, heads)).astype(np.float32), "distances", bidirectional=both)
+    rows = int(rng.choice([4, 8, 32]))
+    return fovea.Relative(rng.normal(size=(rows, heads)).astype(np.float32), max_distance=50, bidirectional=both)

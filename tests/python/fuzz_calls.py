@@ -89,6 +89,12 @@ class Draw:
             factor=self.value(2.0),
         )
 
+    def relative(self):
+        kind = str(self.rng.choice(["buckets", "distances"]))
+        table = self.array(self.value(int(self.rng.choice([5, 9, 33]))) if kind == "distances" else 8, self.heads)
+        both = self.value(bool(self.rng.integers(2)))
+        return fovea.Relative(table, self.value(kind), max_distance=self.value(20), bidirectional=both)
+
     def override(self):
         ways = self.rng.choice(["uniform", "off", "frozen", "permuted"], size=self.heads)
         chosen = {h: str(way) for h, way in enumerate(ways) if self.rng.random() < 0.6} or {0: "off"}
@@ -103,7 +109,7 @@ class Draw:
     def keywords(self):
         rng = self.rng
         choices = {
-            "score": lambda: self.value(str(rng.choice(["scaled_dot", "dot", "cosine", "neg_sq_l2"]))),
+            "score": lambda: self.value(str(rng.choice(["scaled_dot", "dot", "cosine", "neg_sq_l2", "neg_sq_lorentz"]))),
             "normalizer": lambda: self.value(str(rng.choice(["softmax", "softmax1"]))),
             "scale": lambda: self.value(float(rng.uniform(0.05, 0.5)) if rng.random() < 0.7 else rng.random(self.heads)),
             "causal": lambda: self.value(bool(rng.integers(2))),
@@ -117,6 +123,7 @@ class Draw:
             "top_k": lambda: self.value(int(rng.integers(1, 65))),
             "dropout": lambda: self.value(0.25),
             "seed": lambda: self.value(int(rng.integers(2**40))),
+            "relative": self.relative,
             "rotary": self.rotary,
             "override": self.override,
             "precision": lambda: self.value(str(rng.choice(["strict", "high", "fast"]))),
@@ -165,6 +172,9 @@ def attend(draw):
         assert guess.mass.shape == guess.standard_error.shape
 
 
+DECODES = ("normalizer", "scale", "window", "alibi", "relative", "softcap", "sinks")
+
+
 def decode(draw):
     rng = draw.rng
     caches = []
@@ -180,9 +190,10 @@ def decode(draw):
             cache.evict(draw.value(len(cache) // 2))
         caches.append(cache.fork() if rng.random() < 0.3 else cache)
     q = draw.array(draw.batch, draw.heads, int(rng.integers(0, 5)), draw.d)
-    keywords = {name: x for name, x in draw.keywords().items() if name in ("scale", "window", "alibi", "softcap", "sinks")}
+    keywords = {name: x for name, x in draw.keywords().items() if name in DECODES}
     out, seen = fovea.attention_decode(q, draw.value(caches), **keywords, observe=draw.value(draw.observe()))
     assert out.shape == (*q.shape[:-1], draw.dv) and out.dtype == q.dtype.newbyteorder("=") and seen.lse.shape == q.shape[:-1]
+    assert [len(x[0]) for x in seen.rows(draw.value([0] if q.shape[2] else []))] == [min(1, q.shape[2])] * len(q)
 
 
 def one_call(seed):

@@ -24,7 +24,7 @@ def places(lq: int, lk: int) -> tuple[np.ndarray, np.ndarray]:
 
 def attention(
     q, k, v, *, score="scaled_dot", scale=None, causal=False, window=None, alibi=None, softcap=None, sinks=None,
-    mask=None, bias=None, normalizer="softmax", keep=None,
+    mask=None, bias=None, normalizer="softmax", relative=None, keep=None,
 ) -> Reference:
     """[B, H, L, D] in any float type; `keep` [B, H, Lq, Lk] multiplies the weights (dropout, already scaled)."""
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
@@ -47,6 +47,8 @@ def attention(
     i, j = places(lq, lk)
     if alibi is not None:
         s = s - np.asarray(alibi, np.float64)[:, None, None] * np.abs(i - j)
+    if relative is not None:
+        s = s + np.asarray(relative.table, np.float64)[relative_rows(relative, j - i)].transpose(2, 0, 1)
     if bias is not None:
         s = s + np.asarray(bias, np.float64)
     seen = np.ones((lq, lk), bool)
@@ -78,6 +80,20 @@ def attention(
         lse = (finite + np.log(total))[..., 0]
     dropped = weights if keep is None else weights * keep
     return Reference(np.einsum("bhij,bhjd->bhid", dropped, v), lse, weights, np.where(seen & np.isfinite(s), s, 0))
+
+
+def relative_rows(relative, distance: np.ndarray) -> np.ndarray:
+    """The table's row for each distance j − i, as the papers have them."""
+    rows, both = len(relative.table), relative.bidirectional
+    if relative.kind == "distances":
+        most = (rows - 1) // 2 if both else rows - 1
+        return np.clip(distance, -most, most) + most if both else np.clip(-distance, 0, most)
+    side = rows // 2 if both else rows
+    start = side * (distance > 0) if both else 0
+    away = abs(distance) if both else np.maximum(-distance, 0)
+    exact = side // 2
+    growth = np.log(np.maximum(away, 1) / exact) / np.log(relative.max_distance / exact) * (side - exact)
+    return start + np.where(away < exact, away, np.minimum(exact + np.floor(growth + 1e-9).astype(int), side - 1))
 
 
 def strongest(scores: np.ndarray, k: int) -> np.ndarray:

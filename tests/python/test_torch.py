@@ -137,15 +137,16 @@ def test_the_operators_keep_pytorchs_contract():
     q, k, v = tensors((2, 4, 9, 16), (2, 2, 12, 16), (2, 2, 12, 8))
     sinks = torch.zeros(4, requires_grad=True)
     rotary = fovea.Rotary()
-    options = ("scaled_dot", "softmax", None, True, -1, -1, 0.0, 5, 0.0, 0, "strict", 0, rotary.number, 0)
+    options = ("scaled_dot", "softmax", None, True, -1, -1, 0.0, 5, 0.0, 0, "strict", "distances", 1, True, 0, rotary.number, 0)
     sets = torch.arange(12) % 3 - 1
     bias = torch.randn(4, 1, 12, requires_grad=True)
-    arrays = (bias, None, sinks, None, torch.ones(9, 12, dtype=torch.bool), None, None, sets, None)
+    table = torch.randn(5, 4, requires_grad=True)
+    arrays = (bias, None, sinks, None, table, torch.ones(9, 12, dtype=torch.bool), None, None, sets, None)
     observe = "entropy|max|key_mass|top_k:3|near:2,0|key_sets|block_mass"
     torch.library.opcheck(torch.ops.fovea.attention.default, (q, k, v, *arrays, *options, observe))
     packed = [x.transpose(1, 2).reshape(-1, *x.shape[1::2]).detach() for x in (q, k, v)]
     offsets = torch.tensor([0, 9, 18]), torch.tensor([0, 12, 24])
-    arrays = (*[None] * 5, *offsets, None, None)
+    arrays = (*[None] * 6, *offsets, None, None)
     torch.library.opcheck(torch.ops.fovea.attention.default, (*packed, *arrays, *options, "key_mass|distance"))
 
 

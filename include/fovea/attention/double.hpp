@@ -19,11 +19,13 @@ struct DoubleAttentionInputs {
   // In place of the float32 ones of `rest` and of AttentionSpec, which are not looked at.
   std::span<const double> alibi_slopes{};  // [H] or empty
   std::span<const double> sinks{};         // [H] or empty
-  std::span<const double> scales{};        // [H] or empty
-  ScoresView<const double> bias{};         // [N, H, Lq, Lk]
-  std::optional<double> scale{};           // unset: 1/√D for kScaledDot, else 1
-  double softcap = 0.0;                    // 0: none
-  AttentionInputs rest{};                  // offsets, masks and the relative bias
+  // [buckets, H], in place of the table of rest.relative, which says what its rows are; empty: that table
+  std::span<const double> relative_table{};
+  std::span<const double> scales{};  // [H] or empty
+  ScoresView<const double> bias{};   // [N, H, Lq, Lk]
+  std::optional<double> scale{};     // unset: 1/√D for kScaledDot, else 1
+  double softcap = 0.0;              // 0: none
+  AttentionInputs rest{};            // offsets, masks and the relative bias
 };
 
 // A view or pointer without data is not written.

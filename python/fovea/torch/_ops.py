@@ -147,6 +147,7 @@ def attention_op(
     alibi: Optional[Tensor],
     sinks: Optional[Tensor],
     scales: Optional[Tensor],
+    relative: Optional[Tensor],
     mask: Optional[Tensor],
     q_offsets: Optional[Tensor],
     k_offsets: Optional[Tensor],
@@ -163,15 +164,19 @@ def attention_op(
     dropout: float,
     seed: int,
     precision: str,
+    relative_kind: str,
+    relative_distance: int,
+    relative_both: bool,
     blocks: int,
     rotary: int,
     override: int,
     observe: str,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, blocks, rotary, override
-    )
-    arrays = arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, key_sets, drawn)
+        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
+        relative_distance, relative_both, blocks, rotary, override,
+    )  # fmt: skip
+    arrays = arrays_of(bias, alibi, sinks, scales, relative, mask, q_offsets, k_offsets, key_sets, drawn)
     call = make_call(q, k, v, given, arrays)
     wished = wished_of(observe)
     out, seen = call.forward(wished)
@@ -216,7 +221,7 @@ def _(q, k, v, *rest):
     results = [_like(q, (*rows, v.shape[-1])), statistic(rows, real)]
     for name in names_of(wished):
         if name == "block_mass":
-            results.append(torch.empty((_tiles(q, k, *rest[5:7]), q.shape[1]), dtype=real))
+            results.append(torch.empty((_tiles(q, k, *rest[6:8]), q.shape[1]), dtype=real))
             continue
         shape = keys if name == "key_mass" else rows
         if name.startswith("top_k"):
@@ -237,6 +242,7 @@ def backward_op(
     alibi: Optional[Tensor],
     sinks: Optional[Tensor],
     scales: Optional[Tensor],
+    relative: Optional[Tensor],
     mask: Optional[Tensor],
     q_offsets: Optional[Tensor],
     k_offsets: Optional[Tensor],
@@ -255,14 +261,18 @@ def backward_op(
     dropout: float,
     seed: int,
     precision: str,
+    relative_kind: str,
+    relative_distance: int,
+    relative_both: bool,
     blocks: int,
     rotary: int,
     override: int,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, blocks, rotary, override
-    )
-    arrays = arrays_of(bias, alibi, sinks, scales, mask, q_offsets, k_offsets, key_sets, drawn)
+        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
+        relative_distance, relative_both, blocks, rotary, override,
+    )  # fmt: skip
+    arrays = arrays_of(bias, alibi, sinks, scales, relative, mask, q_offsets, k_offsets, key_sets, drawn)
     call = make_call(q, k, v, given, arrays)
     raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
     gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"))
