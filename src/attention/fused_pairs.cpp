@@ -133,10 +133,9 @@ class PairBackward {
     Buffer<kernels::AttentionHead> heads(static_cast<size_t>(r_.group * get_num_threads()));
     plan.run([&](const Item& item) {
       kernels::AttentionHead* mine = heads.data() + thread_index() * r_.group;
-      const auto [first, last] = bias_.sequences(item.sequence);
-      const auto [first_head, last_head] = bias_.kv_heads(item.head);
-      for (int64_t n = first; n < last; ++n) {
-        for (int64_t h = first_head; h < last_head; ++h) run_item(item, n, h, mine, workspaces.mine());
+      const auto sequences = bias_.sequences(item.sequence), kv_heads = bias_.kv_heads(item.head);
+      for (int64_t n = sequences.begin; n < sequences.end; ++n) {
+        for (int64_t h = kv_heads.begin; h < kv_heads.end; ++h) run_item(item, n, h, mine, workspaces.mine());
       }
     });
     if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
@@ -172,11 +171,10 @@ class PairBackward {
           }
           continue;
         }
-        const auto [first, last] = bias_.sequences(a);
-        const auto [first_head, last_head] = bias_.kv_heads(b);
+        const auto sequences = bias_.sequences(a), kv_heads = bias_.kv_heads(b);
         int64_t total = 0;
-        for (int64_t n = first; n < last; ++n) total += work(n, in_.k_offsets.length(n));
-        plan.add({a, b, 0, 0}, total * (last_head - first_head));
+        for (int64_t n = sequences.begin; n < sequences.end; ++n) total += work(n, in_.k_offsets.length(n));
+        plan.add({a, b, 0, 0}, total * (kv_heads.end - kv_heads.begin));
       }
     }
   }
