@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #include "fovea/attention/decode.hpp"
@@ -135,7 +136,7 @@ void run(const Case& c, int threads, double bandwidth) {
 }  // namespace
 }  // namespace fovea
 
-// decode_bench [THREADS]
+// decode_bench [THREADS [TYPE]]
 int main(int argc, char** argv) {
   using namespace fovea;
   const int only = argc > 1 ? std::atoi(argv[1]) : 0;
@@ -146,6 +147,7 @@ int main(int argc, char** argv) {
     fmt::print("read bandwidth with {} thread{}: {:.1f} GB/s\n", threads, threads == 1 ? "" : "s",
                bandwidth * 1e-9);
     for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kF16, CacheType::kInt8}) {
+      if (argc > 2 && to_string(type) != std::string_view(argv[2])) continue;
       for (const int64_t keys : {4096, 131072}) run({1, keys, 8, 8, 128, type}, threads, bandwidth);
       run({1, 131072, 8, 8, 64, type}, threads, bandwidth);
       run({1, 131072, 8, 2, 128, type}, threads, bandwidth);

@@ -7,7 +7,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "fovea/tensor/dtype.hpp"
+#include "kernels/attention_decode_rows-inl.hpp"
+#include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
@@ -22,24 +23,6 @@ template <class T>
 HWY_INLINE int64_t tile_keys(int64_t width) {
   const int64_t keys = kTileBytes / (width * static_cast<int64_t>(sizeof(T)));
   return std::clamp<int64_t>(keys / 16 * 16, 16, kMostKeys);
-}
-
-HWY_INLINE V widen(const float* x) {
-  return hn::LoadU(F(), x);
-}
-HWY_INLINE V widen(const BFloat16* x) {
-  const hn::ScalableTag<uint32_t> du;
-  const hn::Rebind<uint16_t, F> d16;
-  return hn::BitCast(F(), hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, &x->bits))));
-}
-HWY_INLINE V widen(const Float16* x) {
-  const hn::Rebind<hwy::float16_t, F> d16;
-  const hn::Rebind<uint16_t, F> bits;
-  return hn::PromoteTo(F(), hn::BitCast(d16, hn::LoadU(bits, &x->bits)));
-}
-HWY_INLINE V widen(const int8_t* x) {
-  const hn::Rebind<int8_t, F> d8;
-  return hn::ConvertTo(F(), hn::PromoteTo(I(), hn::LoadU(d8, x)));
 }
 
 constexpr int64_t kKeys = kLanes >= 4 ? 4 : 1;  // whose sums are taken across lanes together
@@ -157,7 +140,7 @@ HWY_INLINE void value_tile(const float* p, const T* v, const T* next, int64_t ke
                            float* out) {
   const auto ahead = [next](int64_t c) { return c == 0 ? next : nullptr; };
   int64_t c = 0;
-  if constexpr (kLanes == 16 && kRows <= 2) {
+  if constexpr (kLanes == 16) {
     for (; c + 8 * kLanes <= width; c += 8 * kLanes) {
       value_columns<kRows, 8>(p, v + c, ahead(c), keys, width, out + c);
     }
@@ -245,24 +228,30 @@ HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64
   value_tile<kRows>(s, v, next_v, keys, t.value_width, t.state.out + r * t.value_width);
 }
 
+// As many rows as this cost less together, a vector of them being full enough.
+constexpr int64_t kTogether = 3;
+
 template <class T>
-void run_type(const DecodeTask& t, float* s) {
+void run_type(const DecodeTask& t, float* workspace) {
+#if HWY_TARGET != HWY_SCALAR
+  if (t.rows >= kTogether) return run_rows<T>(t, workspace);
+#endif
   const int64_t step = tile_keys<T>(t.width);
   for (int64_t tile = 0; tile < t.keys; tile += step) {
     int64_t r = 0;
-    for (; r + 4 <= t.rows; r += 4) rows_of_tile<4, T>(t, r, tile, step, s);
-    if (r + 2 <= t.rows) {
-      rows_of_tile<2, T>(t, r, tile, step, s);
-      r += 2;
-    }
-    if (r < t.rows) rows_of_tile<1, T>(t, r, tile, step, s);
+    for (; r + 2 <= t.rows; r += 2) rows_of_tile<2, T>(t, r, tile, step, workspace);
+    if (r < t.rows) rows_of_tile<1, T>(t, r, tile, step, workspace);
   }
 }
 
 }  // namespace
 
 int64_t decode_workspace(int64_t, int64_t) {
-  return 4 * kMostKeys;
+#if HWY_TARGET != HWY_SCALAR
+  return std::max(2 * kMostKeys, kRowsWorkspace);
+#else
+  return 2 * kMostKeys;
+#endif
 }
 
 void decode_run(const DecodeTask& t, float* workspace) {

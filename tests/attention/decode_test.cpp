@@ -258,6 +258,30 @@ TEST(Decode, EqualsFloat64OnEveryTypeAndLength) {
   });
 }
 
+// Kernels take rows (queries × grouped heads) by the vector, by two vectors, and what is left of them.
+TEST(Decode, EqualsFloat64ForEveryNumberOfRows) {
+  on_every_isa([] {
+    for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kF16, CacheType::kInt8}) {
+      for (const int64_t queries : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 17, 33}) {
+        DecodeCase c;
+        c.type = type;
+        c.q_lengths = {queries, queries};
+        c.k_lengths = {queries + 2, 150};
+        c.heads = c.kv_heads = 1;
+        c.d = 130;
+        c.dv = 72;
+        c.block = 64;
+        c.spec.causal = queries % 2 == 1;
+        Decoded x;
+        prepare(c, x);
+        decode(c, x);
+        SCOPED_TRACE(queries);
+        expect_near_reference(c, x);
+      }
+    }
+  });
+}
+
 TEST(Decode, EqualsFloat64WithEveryOption) {
   on_every_isa([] {
     const auto check = [](auto&& change) {
