@@ -6,6 +6,7 @@
 #include "arrays.hpp"
 #include "bindings.hpp"
 #include "engine.hpp"
+#include "fovea/attention/merge.hpp"
 #include "insight.hpp"
 #include "relative.hpp"
 
@@ -137,6 +138,18 @@ class AttentionCall {
     return nb::make_tuple(to_numpy(weights.tokens), std::vector<int64_t>(offsets.begin(), offsets.end()));
   }
 
+  // [Tk, H], for an lse that is known.
+  nb::object key_mass(const Array<const float, 2>& lse) const
+    requires std::is_same_v<Real, float>
+  {
+    Tensor mass;
+    {
+      const nb::gil_scoped_release release;
+      mass = attention_key_mass(inputs_, spec_, lse.data());
+    }
+    return to_numpy(mass);
+  }
+
   // (mass, standard error), [Tk, H] each.
   nb::tuple sampled_mass(const Array<const float, 2>& lse, int64_t samples, uint64_t seed) const
     requires std::is_same_v<Real, float>
@@ -170,7 +183,8 @@ class AttentionCall {
              nb::arg("queries"));
     if constexpr (std::is_same_v<Real, float>) {
       bound.def("sampled_key_mass", &AttentionCall::sampled_mass, nb::kw_only(), nb::arg("lse").noconvert(),
-                nb::arg("samples"), nb::arg("seed"));
+                nb::arg("samples"), nb::arg("seed"))
+          .def("key_mass", &AttentionCall::key_mass, nb::kw_only(), nb::arg("lse").noconvert());
     }
   }
 

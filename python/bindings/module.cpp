@@ -14,6 +14,7 @@ NB_MODULE(_fovea, m) {
   fovea::python::bind_block_mask(m);
   fovea::python::bind_attention(m);
   fovea::python::bind_decode(m);
+  fovea::python::bind_merge(m);
   fovea::python::bind_rotary(m);
   fovea::python::bind_models(m);
 }

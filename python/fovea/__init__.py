@@ -18,6 +18,7 @@ from fovea._fovea import DataError, get_num_threads, set_num_threads
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
 from fovea._insight import Insight, SampledMass, TopK
+from fovea._merge import merge
 from fovea._models import Explanation, Model, Prediction, load, train
 from fovea._override import Override
 from fovea._relative import Relative
@@ -51,6 +52,7 @@ __all__ = [
     "attention_vjp",
     "get_num_threads",
     "load",
+    "merge",
     "set_num_threads",
     "train",
 ]

@@ -202,6 +202,10 @@ class Call:
         weights, _ = self._inner.rows(lse=lse, queries=[n * length + i for n in range(batch) for i in queries])
         return weights.reshape(batch, len(queries), self.k_shape[2], heads).transpose(0, 3, 1, 2)
 
+    def key_mass_of(self, lse: np.ndarray) -> np.ndarray:
+        """[Tk, H], for an lse that is known."""
+        return self._inner.key_mass(lse=lse)
+
     def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if self.dtype == "float64":
             fail("expected float32, bfloat16 or float16 arrays, got float64", "Insight.sampled_key_mass")

@@ -179,7 +179,7 @@ class _Decoding:
         self, q: np.ndarray, caches: list[KvCache], dtype: str, given: options.Options, *,
         alibi: Any = None, sinks: Any = None, relative: Any = None, q_offsets: Any = None, key_sets: Any = None,
     ):  # fmt: skip
-        self.packed, self.q_shape = q.ndim == 3, q.shape
+        self.packed, self.q_shape, self.dtype = q.ndim == 3, q.shape, dtype
         self.q_offsets, _ = find_offsets(q, q, q_offsets, None)
         if len(caches) != len(self.q_offsets) - 1:
             fail(f"expected a cache for each of the {len(self.q_offsets) - 1} sequences, got {len(caches)}", CALL)
@@ -243,6 +243,14 @@ class _Decoding:
             np.stack(rows[n * count : (n + 1) * count], axis=1) if count else np.zeros((heads, 0, lk), np.float32)
             for n, (_, lk) in enumerate(self._lengths)
         ]
+
+    def key_mass_of(self, lse: np.ndarray) -> np.ndarray:
+        """[Σ cache lengths, H], for an lse that is known: the sum of the few queries' rows."""
+        mass = np.zeros((self.k_offsets[-1], self.q_shape[1]), np.float32)
+        for n, (begin, end) in enumerate(zip(self.q_offsets, self.q_offsets[1:])):
+            for row in self.token_rows(lse, list(range(begin, end))):
+                mass[self.k_offsets[n] : self.k_offsets[n + 1]] += row.T
+        return mass
 
     def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> Any:
         fail("expected a call of fovea.attention: on caches observe=['key_mass'] costs no more", "Insight.sampled_key_mass")

@@ -12,6 +12,7 @@
 #include "attention/widen.hpp"
 #include "base/check.hpp"
 #include "fovea/attention/half.hpp"
+#include "fovea/attention/merge.hpp"
 
 namespace fovea {
 namespace {
@@ -215,6 +216,12 @@ SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& in, const Attentio
   return sampled_key_mass(widen_inputs(in).inputs, spec, lse, samples, key);
 }
 
+template <class T>
+Tensor attention_key_mass(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const float* lse) {
+  resolve("attention_key_mass", shapes_of(in), spec);
+  return attention_key_mass(widen_inputs(in).inputs, spec, lse);
+}
+
 bool fast_forward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
                   HeadsView<float> out, float* lse, const Observers& observers, Insight* seen) {
   if (spec.precision == Precision::kStrict) return false;
@@ -256,6 +263,8 @@ template Ragged attention_rows(const HalfAttentionInputs<BFloat16>&, const Atten
                                std::span<const int64_t>);
 template Ragged attention_rows(const HalfAttentionInputs<Float16>&, const AttentionSpec&, const float*,
                                std::span<const int64_t>);
+template Tensor attention_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&, const float*);
+template Tensor attention_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&, const float*);
 template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,
                                          const float*, int64_t, RandomKey);
 template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&,

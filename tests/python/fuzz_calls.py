@@ -33,6 +33,8 @@ class Draw:
         self.lq, self.lk = (int(n) for n in rng.choice([0, 1, 3, 8, 17, 40, 70], size=2))
         self.d, self.dv = (int(n) for n in rng.choice([1, 2, 4, 8, 16, 33], size=2))
         self.dtype = str(rng.choice(["float32"] * 5 + ["float64", "float16"]))
+        names = ["entropy", "max", "key_mass", "top_k:3", "effective_keys", "distance"]
+        self.wishes = [str(x) for x in rng.choice(names, size=int(rng.integers(0, 3)), replace=False)]
         if self.packed:
             self.q_offsets, self.k_offsets = ([0, *np.sort(rng.integers(0, n + 1, 2)).tolist(), n] for n in (self.lq, self.lk))
 
@@ -91,7 +93,7 @@ class Draw:
 
     def relative(self):
         kind = str(self.rng.choice(["buckets", "distances"]))
-        table = self.array(self.value(int(self.rng.choice([5, 9, 33]))) if kind == "distances" else 8, self.heads)
+        table = self.array(int(self.rng.choice([5, 9, 33, 4])) if kind == "distances" else 8, self.heads)
         both = self.value(bool(self.rng.integers(2)))
         return fovea.Relative(table, self.value(kind), max_distance=self.value(20), bidirectional=both)
 
@@ -134,6 +136,10 @@ class Draw:
             found["k_offsets"] = self.value(self.k_offsets if self.packed else [0, 4])
         return found
 
+    def observed(self, names):
+        wishes = self.value(names)
+        return [] if wishes is None else wishes  # without there is an output alone
+
     def observe(self):
         return [str(x) for x in self.rng.choice(OBSERVERS, size=int(self.rng.integers(0, 4)), replace=False)]
 
@@ -161,7 +167,7 @@ def attend(draw):
     wishes = draw.observe()
     if "key_sets" in wishes or draw.maybe():
         keywords["key_sets"] = draw.value(draw.rng.integers(-1, 5, size=draw.lk))
-    out, seen = fovea.attention(q, k, v, **keywords, observe=draw.value(wishes))
+    out, seen = fovea.attention(q, k, v, **keywords, observe=draw.observed(wishes))
     check(out, q, v, tame)
     assert seen.lse.shape == q.shape[:-1]
     queries = draw.value([0, -1])
@@ -191,16 +197,30 @@ def decode(draw):
         caches.append(cache.fork() if rng.random() < 0.3 else cache)
     q = draw.array(draw.batch, draw.heads, int(rng.integers(0, 5)), draw.d)
     keywords = {name: x for name, x in draw.keywords().items() if name in DECODES}
-    out, seen = fovea.attention_decode(q, draw.value(caches), **keywords, observe=draw.value(draw.observe()))
+    out, seen = fovea.attention_decode(q, draw.value(caches), **keywords, observe=draw.observed(draw.observe()))
     assert out.shape == (*q.shape[:-1], draw.dv) and out.dtype == q.dtype.newbyteorder("=") and seen.lse.shape == q.shape[:-1]
-    assert [len(x[0]) for x in seen.rows(draw.value([0] if q.shape[2] else []))] == [min(1, q.shape[2])] * len(q)
+    queries = draw.value([0] if q.shape[2] else [])
+    assert len(seen.rows(queries)) == (len(q) if q.ndim == 4 else len(queries))
+
+
+def merge(draw):
+    q, *_ = draw.qkv()
+    parts = []
+    for _ in range(int(draw.rng.integers(0, 4))):
+        _, k, v = draw.qkv()
+        offsets = {n: x for n, x in draw.keywords().items() if n.endswith("offsets")}
+        parts.append(fovea.attention(q, k, v, **offsets, observe=draw.observed(draw.wishes)))
+    out, seen = fovea.merge(draw.value(parts), sinks=draw.value(None if draw.rng.random() < 0.5 else [0.0] * draw.heads))
+    assert out.shape[:-1] == seen.lse.shape == q.shape[:-1]
+    rows = seen.rows(draw.value([0]))
+    assert isinstance(rows, list) or rows.shape[:2] == q.shape[:2]
 
 
 def one_call(seed):
     """Whether the call was made (and not refused)."""
     draw = Draw(seed)
     try:
-        (decode if draw.rng.random() < 0.15 else attend)(draw)
+        [decode, merge, attend][int(np.searchsorted([0.15, 0.25], draw.rng.random()))](draw)
     except REFUSALS as error:
         assert not isinstance(error, ValueError) or "expected" in str(error), error
         return False

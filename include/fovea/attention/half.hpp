@@ -52,4 +52,8 @@ template <class T>
 SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec,
                                 const float* lse, int64_t samples, RandomKey key);
 
+// As attention_key_mass of merge.hpp; from the 16-bit inputs, in float32.
+template <class T>
+Tensor attention_key_mass(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec, const float* lse);
+
 }  // namespace fovea
