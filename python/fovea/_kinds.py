@@ -54,6 +54,8 @@ def _from_torch(x: Any, name: str) -> np.ndarray:
     x = x.detach()
     if x.is_conj() or x.is_neg():
         x = x.resolve_conj().resolve_neg()
+    if x.dtype == torch.float32 or x.dtype == torch.float64:
+        return x.numpy()  # 4 microseconds less than DLPack
     if x.dtype == torch.bfloat16:
         # The elements keep their size, so that any strides remain.
         return bits(x.view(torch.float16).numpy())

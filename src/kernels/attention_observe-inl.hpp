@@ -123,9 +123,50 @@ class RowObserver {
       found[count] = j;
       count += hn::AllFalse(d, hn::Gt(hn::Load(d, s + j * kPanel), least)) ? 0 : 1;
     }
+#if !FOVEA_ATTENTION_SHORT_TILES
+    if (top_k_ <= kInRegisters) return insert_all(s, found, count, block, c);
+#endif
     for (int64_t n = 0; n < count; ++n)
       insert(hn::Load(d, s + found[n] * kPanel), static_cast<int32_t>(block + found[n]), c);
   }
+
+#if !FOVEA_ATTENTION_SHORT_TILES
+  // Short lists stay in registers for a whole tile: as insert, at half the cost. Places above a list of less
+  // than kInRegisters hold what nothing is above of.
+  HWY_NOINLINE void insert_all(const float* s, const int64_t* found, int64_t count, int64_t block,
+                               int64_t c) {
+    const F d;
+    const int64_t unused = kInRegisters - top_k_;
+    float* scores = scores_ + c * kLanes;
+    float* keys = keys_ + c * kLanes;
+    V best[kInRegisters], key[kInRegisters];
+    FOVEA_UNROLL
+    for (int64_t n = 0; n < kInRegisters; ++n) {
+      best[n] = n < unused ? hn::Set(d, HUGE_VALF) : hn::Load(d, scores + (n - unused) * kPanel);
+      key[n] = n < unused ? hn::Zero(d) : hn::Load(d, keys + (n - unused) * kPanel);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const V score = hn::Load(d, s + found[i] * kPanel);
+      const V index = hn::BitCast(d, hn::Set(I(), static_cast<int32_t>(block + found[i])));
+      auto above = hn::Gt(score, best[kInRegisters - 1]);
+      FOVEA_UNROLL
+      for (int64_t n = kInRegisters - 1; n > 0; --n) {
+        const auto above_next = hn::Gt(score, best[n - 1]);
+        best[n] = hn::IfThenElse(above, hn::IfThenElse(above_next, best[n - 1], score), best[n]);
+        key[n] = hn::IfThenElse(above, hn::IfThenElse(above_next, key[n - 1], index), key[n]);
+        above = above_next;
+      }
+      best[0] = hn::IfThenElse(above, score, best[0]);
+      key[0] = hn::IfThenElse(above, index, key[0]);
+    }
+    FOVEA_UNROLL
+    for (int64_t n = 0; n < kInRegisters; ++n) {
+      if (n < unused) continue;
+      hn::Store(best[n], d, scores + (n - unused) * kPanel);
+      hn::Store(key[n], d, keys + (n - unused) * kPanel);
+    }
+  }
+#endif
 
   // Inserts a key into the descending lists of all queries of a column at once: where it belongs, the rest
   // moves down. Each place depends on itself and the one above alone.
@@ -151,6 +192,8 @@ class RowObserver {
     hn::Store(hn::IfThenElse(above, score, old_score), d, scores);
     hn::Store(hn::IfThenElse(above, key, hn::Load(d, keys)), d, keys);
   }
+
+  static constexpr int64_t kInRegisters = 8;
 
   bool any_ = false, keys_wanted_ = false;
   int64_t top_k_ = 0;
