@@ -182,6 +182,7 @@ Var TextClassifier::classify(Var x, const Offsets& offsets, nn::Context& context
   } else {
     x = transformer_.forward(context, x, offsets);
     std::vector<Var> parts;
+    parts.reserve(pooling_.size());
     for (const nn::Pooling& pooling : pooling_) parts.push_back(pooling.forward(context, x, offsets));
     features = autograd::concat_columns(parts);
   }
