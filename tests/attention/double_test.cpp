@@ -195,23 +195,39 @@ TEST(DoubleAttention, SameBitsForAnyNumberOfThreads) {
 
 TEST(DoubleAttention, ObserversSeeTheWeights) {
   const Arrays a = make_arrays(problem_of(3));
-  const DoubleRun x = run(a, {.entropy = true, .max = true, .key_mass = true, .top_k = 3});
+  std::vector<int32_t> sets;
+  for (int64_t j = 0; j < a.k_offsets.total(); ++j) sets.push_back(static_cast<int32_t>(j % 4) - 1);
+  const DoubleRun x = run(a, Observers{.entropy = true, .max = true, .key_mass = true, .top_k = 3} |
+                                 observe::effective_keys | observe::distance | observe::first_key |
+                                 observe::block_mass | observe::near(5, 2) | observe::key_sets(sets, 3));
   expect_same_bits(x.out, run(a).out, "out beside observers");
   const int64_t n = 3, h = 2;
-  std::vector<double> mass(65);
+  std::vector<double> mass(65), blocks(4);
   for (int64_t i = 0; i < 65; ++i) {
     const int64_t t = a.q_offsets.begin(n) + i, at = t * 4 + h;
     const Ragged row =
         attention_rows(x.inputs, a.problem.spec, x.lse.data<double>(), std::vector<int64_t>{t});
     std::vector<std::pair<double, int64_t>> weights;
-    double entropy = 0, left = 1;
+    double entropy = 0, left = 1, squares = 0, distance = 0, near = 0, of_sets[3] = {};
     for (int64_t j = 0; j < 65; ++j) {
       const double w = row.tokens.data<double>()[j * 4 + h];
       weights.emplace_back(-w, j);
       mass[static_cast<size_t>(j)] += w;
       entropy -= w * std::log(w);
       left -= w;
+      squares += w * w;
+      distance += w * static_cast<double>(std::abs(i - j));
+      if (j >= i - 5 && j <= i + 2) near += w;
+      const int32_t set = sets[static_cast<size_t>(a.k_offsets.begin(n) + j)];
+      if (set >= 0) of_sets[set] += w;
+      blocks[static_cast<size_t>(i / 64 * 2 + j / 64)] += w;
     }
+    ASSERT_NEAR(x.seen.effective_keys.data<double>()[at], (1 - left) * (1 - left) / squares, kTolerance) << i;
+    ASSERT_NEAR(x.seen.expected_distance.data<double>()[at], distance, 64 * kTolerance) << i;
+    ASSERT_EQ(x.seen.first_key_mass.data<double>()[at], row.tokens.data<double>()[h]) << i;
+    ASSERT_NEAR(x.seen.near_mass.data<double>()[at], near, kTolerance) << i;
+    for (int64_t s = 0; s < 3; ++s)
+      ASSERT_NEAR(x.seen.set_mass.data<double>()[at * 3 + s], of_sets[s], kTolerance) << i << ' ' << s;
     entropy -= left * std::log(left);  // the sink
     std::sort(weights.begin(), weights.end());
     ASSERT_NEAR(x.seen.entropy.data<double>()[at], entropy, kTolerance) << i;
@@ -221,6 +237,11 @@ TEST(DoubleAttention, ObserversSeeTheWeights) {
       ASSERT_EQ(x.seen.top_k_weights.data<double>()[at * 3 + c], -weights[static_cast<size_t>(c)].first) << i;
       ASSERT_EQ(x.seen.top_k_keys.data<int64_t>()[at * 3 + c], weights[static_cast<size_t>(c)].second) << i;
     }
+  }
+  for (int64_t b = 0; b < 4; ++b) {
+    ASSERT_NEAR(x.seen.block_mass.data<double>()[(x.seen.block_offsets.begin(n) + b) * 4 + h],
+                blocks[static_cast<size_t>(b)], 64 * kTolerance)
+        << b;
   }
   for (int64_t j = 0; j < 65; ++j) {
     ASSERT_NEAR(x.seen.key_mass.data<double>()[(a.k_offsets.begin(n) + j) * 4 + h],

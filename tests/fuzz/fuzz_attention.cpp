@@ -325,13 +325,7 @@ void call_attention(Bytes& bytes) {
   // A scale that may overflow, or scores of numbers far from 1, makes inputs as wild as they come.
   const bool tame = !wild && (!spec.scale || std::abs(*spec.scale) < 10) && spec.softcap < 100;
   std::vector<int32_t> sets;
-  Observers observers = observers_of(bytes, sets, tk);
-  if (std::is_same_v<T, double> && bytes.nearly(1) == 1)
-    observers = {.entropy = observers.entropy,
-                 .max = observers.max,
-                 .key_mass = observers.key_mass,
-                 .top_k = observers.top_k};
-
+  const Observers observers = observers_of(bytes, sets, tk);
   const int64_t h = in.q.dim(1), width = in.v.dim(2);
   if (tq * h > 100'000 || h < 0 || width < 0 || width > 2000) return;
   std::vector<T> out(static_cast<size_t>(tq * h * width), static_cast<T>(NAN));

@@ -81,11 +81,16 @@ def test_plots_show_heat_map_entropy_and_mass(watched, tmp_path):
         seen.plot(head=4)
 
 
-def test_observers_of_where_attention_goes():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_observers_of_where_attention_goes(dtype):
     rng = np.random.default_rng(7)
-    q, k, v = normal(rng, 2, 4, 70, 16), normal(rng, 2, 2, 90, 16), normal(rng, 2, 2, 90, 8)
+    q, k, v = (normal(rng, *shape, dtype=dtype) for shape in ((2, 4, 70, 16), (2, 2, 90, 16), (2, 2, 90, 8)))
+    sets = rng.integers(-1, 3, size=90)
     wishes = ["effective_keys", "distance", "first_key", "near:5,2", "block_mass"]
-    out, seen = fovea.attention(q, k, v, causal=True, observe=wishes)
+    out, seen = fovea.attention(q, k, v, causal=True, key_sets=sets, observe=[*wishes, "key_sets"])
+    of_sets = np.stack([(reference.attention(q, k, v, causal=True).weights * (sets == s)).sum(-1) for s in range(3)], -1)
+    np.testing.assert_allclose(seen.set_mass, of_sets, rtol=0, atol=1e-5)
+    assert seen.distance.dtype == dtype
     assert out.tobytes() == fovea.attention(q, k, v, causal=True).tobytes()
     ref = reference.attention(q, k, v, causal=True)
     w, bound = ref.weights, 2 * reference.tolerance(q, k, v, ref, 0.25)
