@@ -9,7 +9,7 @@ TARGET ?=
 # Test programs run side by side: their waiting threads sleep, or they would take each other's cores.
 test test-sanitize: export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup build demo test test-sanitize bench bench-peers evaluate python package format lint docs install clean
+.PHONY: help setup build demo test test-sanitize bench bench-peers evaluate proofs python package format lint docs install clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ bench-peers: build  ## time PyTorch and Fovea in alternation in one run and prin
 
 evaluate: build  ## the learning results of docs/RESULTS.md, on DATA_DIR (default ../shared/data)
 	@FOVEA_DATA="$(DATA_DIR)" tools/evaluate/run.sh
+
+proofs: python  ## 128k tokens looked into, 2^31 elements (18 GB), a million random calls: minutes each
+	@.venv/bin/python tools/bench_peers/long_attention.py
+	@.venv/bin/python tests/python/huge.py
+	@.venv/bin/python tests/python/fuzz_calls.py --calls 1000000
 
 python: build/build.ninja  ## make .venv with the Python package in it: .venv/bin/python -c "import fovea"
 	@tools/python.sh install

@@ -35,9 +35,17 @@ def test_random_calls_equal_the_onnx_operator(block):
         k, v = normal(rng, 2, heads, length, d), normal(rng, 2, heads, length, 8)
         causal, softcap = bool(rng.integers(2)), float(rng.choice([0.0, 2.5]))
         scale = None if rng.random() < 0.5 else 0.3
-        out = fovea.attention(q, k, v, causal=causal, softcap=softcap, scale=scale)
-        expected = reference.onnx_attention(q, k, v, is_causal=causal, softcap=softcap, scale=scale)
-        ref = reference.attention(q, k, v, causal=causal, softcap=softcap, scale=scale)
+        which = rng.integers(3)
+        shape = [(length, length), (2, 1, length, length), (heads * group, 1, length)][rng.integers(3)]
+        given = rng.random(shape) < 0.8 if which == 1 else normal(rng, *shape)
+        masks = [{}, {"mask": given}, {"bias": given}][which]
+        if which == 1:
+            given[..., 0] = True  # a row without keys is NaN there, and 0 here
+        out = fovea.attention(q, k, v, causal=causal, softcap=softcap, scale=scale, **masks)
+        expected = reference.onnx_attention(
+            q, k, v, given if masks else None, is_causal=causal, softcap=softcap, scale=scale
+        )
+        ref = reference.attention(q, k, v, causal=causal, softcap=softcap, scale=scale, **masks)
         np.testing.assert_allclose(
             out, expected, rtol=0, atol=reference.tolerance(q, k, v, ref, scale or d**-0.5), err_msg=f"seed {seed}"
         )
@@ -77,6 +85,27 @@ def test_any_number_of_threads_gives_the_same_bits():
         fovea.set_num_threads(before)
     assert results[0::2] == results[:1] * 4
     assert results[1::2] == results[1:2] * 4
+
+
+@pytest.mark.parametrize("width, value", [(96, 512), (127, 65), (128, 128), (160, 1), (256, 192), (257, 255), (512, 80), (1, 1024)])
+def test_heads_may_be_wide(width, value):
+    rng = np.random.default_rng(width)
+    q, k, v = normal(rng, 1, 2, 37, width), normal(rng, 1, 1, 70, width), normal(rng, 1, 1, 70, value)
+    ref = reference.attention(q, k, v, causal=True)
+    bound = reference.tolerance(q, k, v, ref, width**-0.5)
+    out, seen = fovea.attention(q, k, v, causal=True, observe=["key_mass"])
+    np.testing.assert_allclose(out, ref.out, rtol=0, atol=bound)
+    np.testing.assert_allclose(seen.key_mass, ref.weights.sum(-2), rtol=0, atol=37 * bound)
+    dout = normal(rng, *out.shape)
+    grads = fovea.attention_vjp(q, k, v, dout, causal=True)
+    exact = fovea.attention_vjp(*(x.astype(np.float64) for x in (q, k, v, dout)), causal=True)
+    for name, want in vars(exact).items():
+        # Sums over 37 queries or 70 keys of w·(dP − δ), dP a sum of Dv products that each lose a rounding.
+        size = 70 * value * np.abs(dout).max() * np.abs(v).max() * max(1, np.abs(q).max())
+        np.testing.assert_allclose(getattr(grads, name), want, rtol=0, atol=reference.EPS32 * size, err_msg=name)
+    cache = fovea.KvCache(1, width, value)
+    cache.append(k, v)
+    np.testing.assert_allclose(fovea.attention_decode(q, cache), out, rtol=0, atol=2 * bound)
 
 
 def test_strides_do_not_change_a_bit():
