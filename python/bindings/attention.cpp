@@ -1,7 +1,10 @@
 // One attention call: what was given, kept alive, and the three things to do with it.
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <algorithm>
 
 #include "arrays.hpp"
 #include "bindings.hpp"
@@ -87,8 +90,12 @@ class AttentionCall {
     return nb::make_tuple(to_numpy(out), to_dict(lse, seen));
   }
 
+  // `wanted`: which of alibi, sinks, scale, relative and bias, as far as they were given, need a gradient.
   nb::dict backward(const Heads& out, const Array<const Real, 2>& lse, const Heads& dout, Layout q_layout,
-                    Layout k_layout, Layout v_layout) const {
+                    Layout k_layout, Layout v_layout, const std::vector<std::string>& wanted) const {
+    const auto wants = [&wanted](const char* name) {
+      return std::ranges::find(wanted, name) != wanted.end();
+    };
     Tensor dq, dk, dv, dalibi, dsinks, dscales, dtable, dbias;
     {
       const nb::gil_scoped_release release;
@@ -97,14 +104,14 @@ class AttentionCall {
       gradients.dk = make(dk, k_, inputs_.k.dim(1), inputs_.k.dim(2), k_layout);
       gradients.dv = make(dv, v_, inputs_.v.dim(1), inputs_.v.dim(2), v_layout);
       ParameterGradients<Real> parameters;
-      if (alibi_) parameters.dalibi = head_row(dalibi);
-      if (sinks_) parameters.dsinks = head_row(dsinks);
-      if (scales_) parameters.dscales = head_row(dscales);
-      if (table_) {
+      if (alibi_ && wants("alibi")) parameters.dalibi = head_row(dalibi);
+      if (sinks_ && wants("sinks")) parameters.dsinks = head_row(dsinks);
+      if (scales_ && wants("scale")) parameters.dscales = head_row(dscales);
+      if (table_ && wants("relative")) {
         dtable = Tensor::zeros({static_cast<int64_t>(table_->shape(0)), heads()}, dtype_of<Real>);
         parameters.dtable = dtable.data<Real>();
       }
-      if (bias_) {
+      if (bias_ && wants("bias")) {
         dbias = Tensor::zeros(Shape(std::span<const int64_t>(bias_dims_)), dtype_of<Real>);
         parameters.dbias =
             broadcast_scores<Real>(dbias.data<Real>(), bias_dims_, scores_view<Real>(bias_).dims);
@@ -178,12 +185,13 @@ class AttentionCall {
              nb::arg("layout"))
         .def("backward", &AttentionCall::backward, nb::kw_only(), nb::arg("out").noconvert(),
              nb::arg("lse").noconvert(), nb::arg("dout").noconvert(), nb::arg("q_layout"),
-             nb::arg("k_layout"), nb::arg("v_layout"))
+             nb::arg("k_layout"), nb::arg("v_layout"), nb::arg("wanted"))
         .def("rows", &AttentionCall::weight_rows, nb::kw_only(), nb::arg("lse").noconvert(),
              nb::arg("queries"));
     if constexpr (std::is_same_v<Real, float>) {
-      bound.def("sampled_key_mass", &AttentionCall::sampled_mass, nb::kw_only(), nb::arg("lse").noconvert(),
-                nb::arg("samples"), nb::arg("seed"))
+      bound
+          .def("sampled_key_mass", &AttentionCall::sampled_mass, nb::kw_only(), nb::arg("lse").noconvert(),
+               nb::arg("samples"), nb::arg("seed"))
           .def("key_mass", &AttentionCall::key_mass, nb::kw_only(), nb::arg("lse").noconvert());
     }
   }

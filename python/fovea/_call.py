@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -142,8 +142,17 @@ class Call:
         )
         return self._outside(out, self._layouts[0]), seen
 
-    def backward(self, out: np.ndarray, lse: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:
-        """Gradients in the caller's layout; out as forward gave it, lse as it saw it."""
+    def backward(
+        self,
+        out: np.ndarray,
+        lse: np.ndarray,
+        dout: np.ndarray,
+        wanted: Sequence[str] = options.DIFFERENTIABLE,
+    ) -> dict[str, np.ndarray]:
+        """Gradients in the caller's layout; out as forward gave it, lse as it saw it.
+
+        Beside those of q, k and v, of the arrays named in `wanted`, as far as they were given.
+        """
         expected = (*self.q_shape[:-1], self.v_shape[-1])
         if dout.shape != expected:
             fail(f"expected dout [{', '.join(map(str, expected))}] like the output, got {shown(dout)}", "attention_vjp")
@@ -154,6 +163,7 @@ class Call:
             q_layout=self._layouts[0],
             k_layout=self._layouts[1],
             v_layout=self._layouts[2],
+            wanted=list(wanted),
         )
         for name, place in zip(("dq", "dk", "dv"), self._layouts):
             grads[name] = self._outside(grads[name], place)

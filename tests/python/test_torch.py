@@ -62,6 +62,23 @@ def test_only_what_requires_a_gradient_gets_one():
         assert not fovea.attention(q, k, v, sinks=sinks).requires_grad
 
 
+@pytest.mark.parametrize("trained", [(), ("bias",), ("alibi", "scale"), ("sinks", "bias"), ("relative",)])
+def test_arrays_that_need_no_gradient_change_none(trained):
+    q, k, v, bias = tensors(*[(2, 3, 40, 16)] * 3, (40, 40), seed=5)
+    alibi, sinks, scale, table = tensors((3,), (3,), (3,), (5, 3), seed=6)
+    arrays = {"bias": bias, "alibi": alibi, "sinks": sinks, "scale": scale, "relative": table}
+
+    def gradients_of(names):
+        made = {name: x if name in names else x.detach() for name, x in arrays.items()}
+        made["relative"] = fovea.Relative(made["relative"], "distances")
+        out = fovea.attention(q, k, v, **made)
+        return dict(zip(("q", "k", "v", *names), gradients(out, q, k, v, *(arrays[name] for name in names))))
+
+    whole = gradients_of(tuple(arrays))
+    for name, x in gradients_of(trained).items():
+        assert_near(x, whole[name], atol=1e-5 * whole[name].abs().max().item() + 1e-6)
+
+
 def test_packed_gradients_and_interleaved_heads():
     qkv = tensors((40, 3, 4, 16))[0]
     q, k, v = qkv.unbind(1)

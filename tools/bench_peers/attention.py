@@ -184,7 +184,9 @@ def options(seconds):
     tensors = heads(1, 8, 2048, 64, torch.float32)
     dout = torch.randn_like(tensors[0])
     slopes = torch.tensor([2.0 ** -(h + 1) for h in range(8)])
+    bias = torch.randn(2048, 2048)
     cases = [("causal, of half the work", dict(causal=True)), ("dropout 0.1", dict(dropout=0.1)),
+             ("bias [L, L]", dict(bias=bias)), ("bias [L, L], trained", dict(bias=bias.clone().requires_grad_())),
              ("ALiBi", dict(alibi=slopes)), ("softcap 30", dict(softcap=30.0)), ("sinks", dict(sinks=torch.zeros(8))),
              ("entropy, max", dict(observe=["entropy", "max"])), ("key mass", dict(observe=["key_mass"])),
              ("top 8", dict(observe=["top_k:8"])), ("keep the 8 strongest", dict(top_k=8))]

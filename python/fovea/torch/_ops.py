@@ -87,11 +87,12 @@ class EagerAttention(torch.autograd.Function):
             rest = iter(results[3:])
             of_arrays = {name: next(rest) for name in options.DIFFERENTIABLE if name in named}
             return None, None, None, None, *results[:3], *(of_arrays.get(name) for name in ctx.names)
-        gradients = call.backward(to_numpy(out, "out"), ctx.lse, to_numpy(dout, "dout"))
+        needed = ctx.needs_input_grad[-len(named) :] if named else ()
+        wanted = [name for name, need in zip(named, needed) if need and name in options.DIFFERENTIABLE]
+        gradients = call.backward(to_numpy(out, "out"), ctx.lse, to_numpy(dout, "dout"), wanted)
         results = [from_numpy(gradients[name], "torch", call.dtype) for name in ("dq", "dk", "dv")]
         for name, x in named.items():
-            differentiable = name in options.DIFFERENTIABLE
-            results.append(from_numpy(gradients["d" + name], "torch").to(x.dtype) if differentiable else None)
+            results.append(from_numpy(gradients["d" + name], "torch").to(x.dtype) if name in wanted else None)
         return None, None, None, None, *results
 
 
