@@ -232,21 +232,24 @@ def maps_of(x: np.ndarray, lengths: list[tuple[int, int]]) -> list[np.ndarray]:
 def check_shapes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
     if q.ndim not in (3, 4) or k.ndim != q.ndim or v.ndim != q.ndim:
         fail(f"expected q, k and v all as [B, H, L, D] or all as [T, H, D], got {shown(q)}, {shown(k)} and {shown(v)}")
-    got = f"got q {shown(q)}, k {shown(k)} and v {shown(v)}"
+
+    def got() -> str:  # made only when something is wrong: it costs as much as the checks
+        return f"got q {shown(q)}, k {shown(k)} and v {shown(v)}"
+
     if q.ndim == 4 and not q.shape[0] == k.shape[0] == v.shape[0]:
-        fail(f"expected q, k and v of equal batch, {got}")
+        fail(f"expected q, k and v of equal batch, {got()}")
     tokens = -2 if q.ndim == 4 else 0
     if k.shape[tokens] != v.shape[tokens]:
-        fail(f"expected k and v of equal length, {got}")
+        fail(f"expected k and v of equal length, {got()}")
     if k.shape[1] != v.shape[1]:
-        fail(f"expected k and v with equal heads, {got}")
+        fail(f"expected k and v with equal heads, {got()}")
     if q.shape[1] < 1 or k.shape[1] < 1 or q.shape[1] % k.shape[1] != 0:
-        fail(f"expected a number of key heads that divides the query heads, {got}")
+        fail(f"expected a number of key heads that divides the query heads, {got()}")
     if q.shape[-1] != k.shape[-1]:
-        fail(f"expected q and k of equal width, {got}")
+        fail(f"expected q and k of equal width, {got()}")
     for width in (q.shape[-1], v.shape[-1]):
         if not 1 <= width <= MAX_WIDTH:
-            fail(f"expected widths in [1, {MAX_WIDTH}], {got}")
+            fail(f"expected widths in [1, {MAX_WIDTH}], {got()}")
 
 
 def find_offsets(q: np.ndarray, k: np.ndarray, q_offsets: Any, k_offsets: Any) -> tuple[list[int], list[int]]:

@@ -46,9 +46,8 @@ def to_numpy(x: Any, name: str) -> np.ndarray:
 
 
 def _from_torch(x: Any, name: str) -> np.ndarray:
-    import torch
-
-    if x.device.type != "cpu" or x.layout != torch.strided or x.is_quantized or x.is_nested:
+    torch = sys.modules["torch"]
+    if not x.is_cpu or x.layout != torch.strided or x.is_quantized or x.is_nested:
         what = "nested" if x.is_nested else f"{x.layout} on {x.device}"
         fail(f"expected {name} as a dense tensor on the CPU, got one that is {what}")
     x = x.detach()
