@@ -8,8 +8,6 @@
 #define FOVEA_ATTENTION_DECODE_ROWS_INL
 #endif
 
-#include <array>
-
 #include "kernels/attention_decode.hpp"
 #include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
@@ -62,7 +60,7 @@ class TileAhead {
     at_ += end == all ? 1 : 0;
     done_ = end == all ? 0 : end;
   }
-  std::array<Part, 2> part_{};
+  Part part_[2] = {};
   int64_t parts_ = 0, at_ = 0, done_ = 0, step_ = 0;
 };
 
