@@ -1,6 +1,6 @@
-// Several rows (queries × grouped heads) on the same cached keys. Four keys meet as many rows as a vector has
-// blocks of 128 bits, so that a key is read and widened once for them, and their sums across lanes end as one
-// vector of scores, [row][four keys]: softmax then works on several rows at a time.
+// Several rows (queries × grouped heads) on the same cached keys. Four keys meet four rows (two on AVX2), so
+// that a key is read and widened once for them; the sums across lanes of as many rows as a vector has blocks
+// of 128 bits end as one vector of scores, [row][four keys]: softmax then works on several rows at a time.
 #if defined(FOVEA_ATTENTION_DECODE_ROWS_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_ATTENTION_DECODE_ROWS_INL
 #undef FOVEA_ATTENTION_DECODE_ROWS_INL
@@ -18,8 +18,10 @@ namespace fovea::kernels::HWY_NAMESPACE {
 
 #if HWY_TARGET != HWY_SCALAR
 inline constexpr int64_t kRowsOfVector = kLanes / 4;
-inline constexpr int64_t kMostVectors = 2;   // of rows, worked on together
-inline constexpr int64_t kRowKeys = 128;     // keys of a tile, at most …
+// Rows whose scores are summed together: 4 × 4 accumulators, 2 × 4 among AVX2's 16 registers.
+inline constexpr int64_t kScoreRows = kRowsOfVector == 2 ? 2 : 4;
+inline constexpr int64_t kMostVectors = kRowsOfVector == 1 ? 4 : 2;  // of rows, worked on together
+inline constexpr int64_t kRowKeys = 128;                             // keys of a tile, at most …
 inline constexpr int64_t kRowBytes = 16384;  // … and bytes of its keys: a third of the first-level cache
 inline constexpr int64_t kWeights = kRowKeys / 4 * kLanes;  // floats of a vector of rows: [key / 4][row][4]
 
@@ -65,7 +67,7 @@ class TileAhead {
 };
 
 // [row][key] of the sums of the lanes of kRowsOfVector rows' vectors for four keys each.
-HWY_INLINE V sum_rows_of_keys(V (&acc)[kRowsOfVector][4]) {
+HWY_INLINE V sum_rows_of_keys(V (*acc)[4]) {
   const F d;
   const hn::Repartition<double, F> d2;
   V row[kRowsOfVector];
@@ -91,20 +93,21 @@ HWY_INLINE V sum_rows_of_keys(V (&acc)[kRowsOfVector][4]) {
 #endif
 }
 
-// s[(j / 4)·kLanes + row·4 + j % 4] = q_row·k_j for `rows` rows; what stands elsewhere is of no row or key.
-template <class T>
+// s[row / kRowsOfVector·kWeights + (j / 4)·kLanes + row % kRowsOfVector·4 + j % 4] = q_row·k_j for `rows`
+// rows; what stands elsewhere is of no row or key.
+template <int64_t kRows, class T>
 HWY_NOINLINE void score_rows(const float* q, int64_t rows, const T* k, int64_t keys, int64_t width, float* s,
                              TileAhead& ahead) {
   const F d;
-  const float* query[kRowsOfVector];
-  for (int64_t b = 0; b < kRowsOfVector; ++b) query[b] = q + std::min(b, rows - 1) * width;
+  const float* query[kRows];
+  for (int64_t b = 0; b < kRows; ++b) query[b] = q + std::min(b, rows - 1) * width;
   for (int64_t j = 0; j < keys; j += 4) {
     ahead.step();
     const T* key[4];
     for (int64_t n = 0; n < 4; ++n) key[n] = k + std::min(j + n, keys - 1) * width;
-    V acc[kRowsOfVector][4];
+    V acc[kRows][4];
     FOVEA_UNROLL
-    for (int64_t b = 0; b < kRowsOfVector; ++b) {
+    for (int64_t b = 0; b < kRows; ++b) {
       FOVEA_UNROLL
       for (int n = 0; n < 4; ++n) acc[b][n] = hn::Zero(d);
     }
@@ -113,13 +116,15 @@ HWY_NOINLINE void score_rows(const float* q, int64_t rows, const T* k, int64_t k
       FOVEA_UNROLL
       for (int n = 0; n < 4; ++n) x[n] = widen(key[n] + c);
       FOVEA_UNROLL
-      for (int64_t b = 0; b < kRowsOfVector; ++b) {
+      for (int64_t b = 0; b < kRows; ++b) {
         const V y = hn::LoadU(d, query[b] + c);
         FOVEA_UNROLL
         for (int n = 0; n < 4; ++n) acc[b][n] = hn::MulAdd(x[n], y, acc[b][n]);
       }
     }
-    hn::Store(sum_rows_of_keys(acc), d, s + j / 4 * kLanes);
+    FOVEA_UNROLL
+    for (int64_t b = 0; b < kRows; b += kRowsOfVector)
+      hn::Store(sum_rows_of_keys(acc + b), d, s + b / kRowsOfVector * kWeights + j / 4 * kLanes);
   }
 }
 
@@ -342,12 +347,15 @@ void run_rows(const DecodeTask& t, float* s) {
     ahead.spread(keys / 4 * (vectors + value_steps(t)));
     for (int64_t r = 0; r < t.rows; r += kRowsTogether) {
       const int64_t rows = std::min(kRowsTogether, t.rows - r);
-      for (int64_t i = 0; i < rows; i += kRowsOfVector) {
-        float* scores = s + i / kRowsOfVector * kWeights;
-        const int64_t count = std::min(kRowsOfVector, rows - i);
-        score_rows(t.q + (r + i) * t.width, count, k, keys, t.width, scores, ahead);
-        weigh_rows(t, r + i, count, tile, keys, scores);
-      }
+      int64_t i = 0;
+      for (; i + kScoreRows <= rows; i += kScoreRows)
+        score_rows<kScoreRows>(t.q + (r + i) * t.width, kScoreRows, k, keys, t.width,
+                               s + i / kRowsOfVector * kWeights, ahead);
+      for (; i < rows; i += kRowsOfVector)
+        score_rows<kRowsOfVector>(t.q + (r + i) * t.width, std::min(kRowsOfVector, rows - i), k, keys,
+                                  t.width, s + i / kRowsOfVector * kWeights, ahead);
+      for (i = 0; i < rows; i += kRowsOfVector)
+        weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, keys, s + i / kRowsOfVector * kWeights);
       values_of_rows(t, s, r, rows, v, keys, ahead);
     }
     ahead.finish();
