@@ -60,14 +60,14 @@ class Part {
 };
 
 // (out [T, H, Dv], what was seen) over the keys of all parts; the first one becomes it.
-nb::tuple merged(const std::vector<Part*>& parts, std::vector<int64_t> q_offsets, const Row& sinks, DType type) {
+nb::tuple merged(const std::vector<Part*>& parts, std::vector<int64_t> q_offsets, const Row& sinks,
+                 DType type) {
   AttentionResult& into = parts.front()->result();
   Tensor out;
   {
     const nb::gil_scoped_release release;
     const Offsets offsets(std::move(q_offsets));
-    for (size_t i = 1; i < parts.size(); ++i)
-      merge(into, parts[i]->result(), offsets, parts[i]->first_key());
+    for (size_t i = 1; i < parts.size(); ++i) merge(into, parts[i]->result(), offsets, parts[i]->first_key());
     if (sinks) merge_sinks(into, row_span(sinks));
     out = into.out.to(type);
   }
@@ -81,9 +81,9 @@ void bind_merge(nb::module_& m) {
       .value("float32", DType::kF32)
       .value("bfloat16", DType::kBF16)
       .value("float16", DType::kF16);
-  nb::class_<Part>(m, "Part").def(
-      nb::init<const Rows&, const nb::dict&, std::vector<int64_t>, DType>(), nb::kw_only(), nb::arg("out"),
-      nb::arg("seen"), nb::arg("first_key"), nb::arg("type"));
+  nb::class_<Part>(m, "Part").def(nb::init<const Rows&, const nb::dict&, std::vector<int64_t>, DType>(),
+                                  nb::kw_only(), nb::arg("out"), nb::arg("seen"), nb::arg("first_key"),
+                                  nb::arg("type"));
   m.def("merge", &merged, nb::arg("parts"), nb::arg("q_offsets"), nb::arg("sinks").none().noconvert(),
         nb::arg("type"));
 }
