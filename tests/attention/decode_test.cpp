@@ -452,7 +452,8 @@ TEST(Decode, RowsAreTheWeightsOfWhatTheCacheHolds) {
           const double got = static_cast<double>(
               rows.tokens.data()[(rows.offsets.begin(static_cast<int64_t>(row)) + j) * c.heads + h]);
           // Weights from an lse below 8 that is off by a few rounding errors of its size: 64ε.
-          EXPECT_NEAR(got, want.weights[static_cast<size_t>((h * want.lq + i) * want.lk + j)], 64 * kEps) << row << ' ' << h << ' ' << j;
+          EXPECT_NEAR(got, want.weights[static_cast<size_t>((h * want.lq + i) * want.lk + j)], 64 * kEps)
+              << row << ' ' << h << ' ' << j;
         }
       }
     }
