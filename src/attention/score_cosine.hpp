@@ -25,10 +25,7 @@ struct CosineScore {
   template <class T>
   static void pull_back(const ScoreSide<T>& side, const T* from, const HeadsView<T>& gradient) {
     const int64_t width = side.width();
-    for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
-      const T* x = row_of(side.x, side.offsets, n, i, h);
-      const T* g = from + row * width;
-      T* to = row_of(gradient, side.offsets, n, i, h);
+    pull_rows(side, kExtra, from, gradient, [&](const T* x, const T* g, T* to) {
       const T factor = inverse_norm(x, width);
       double along = 0;
       for (int64_t c = 0; c < width; ++c)

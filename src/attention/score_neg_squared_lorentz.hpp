@@ -29,12 +29,9 @@ struct NegSquaredLorentzScore {
   template <class T>
   static void pull_back(const ScoreSide<T>& side, const T* from, const HeadsView<T>& gradient) {
     const int64_t width = side.width();
-    for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
-      const T* x = row_of(side.x, side.offsets, n, i, h);
+    pull_rows(side, kExtra, from, gradient, [&](const T* x, const T* g, T* to) {
       const auto t = static_cast<T>(std::sqrt(1.0 + squared_norm(x, width)));
-      const T* g = from + row * (width + kExtra);
       const T factor = side.query ? T{2} : T{1}, along = (side.query ? T{-2} : T{1}) * g[width] / t;
-      T* to = row_of(gradient, side.offsets, n, i, h);
       for (int64_t c = 0; c < width; ++c) to[c] = factor * g[c] + along * x[c];
     });
   }

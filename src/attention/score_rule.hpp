@@ -2,11 +2,16 @@
 // one kernel serves all: a rule makes the rows before, and pulls the gradient back after.
 //
 // A rule is a struct of
-//   kExtra                    how many columns its rows have more than q's and k's
-//   kQuery, kKey              whether it makes rows of its own of q, and of k; else they are taken as they
-//   are scale(width)              the scale when the caller gives none make<T>(side, rows)       the rows of
-//   one side, [T, heads, width + kExtra] contiguous pull_back<T>(side, from, gradient)   the gradient of the
-//   side's rows from that of the made ones
+//
+//   kExtra:         how many columns its rows have more than q's and k's
+//
+//   kQuery, kKey:   whether it makes rows of its own of q, and of k; else they are taken as they are
+//
+//   scale(width):   the scale when the caller gives none
+//
+//   make<T>(side, rows):   the rows of one side, [T, heads, width + kExtra] contiguous
+//
+//   pull_back<T>(side, from, gradient):   the gradient of the side's rows from that of the made ones
 #pragma once
 
 #include <algorithm>
@@ -37,6 +42,23 @@ void for_rows(const ScoreSide<T>& side, Use use) {
     for_tokens(side.offsets, begin, end, [&](int64_t n, int64_t i, int64_t t) {
       for (int64_t h = 0; h < heads; ++h) use(n, i, h, t * heads + h);
     });
+  });
+}
+
+// Calls use(x, g, to) for every row x of a side, g the gradient of the made row and `to` the place of x's
+// own. Where g is 0, so is that, whatever x holds: a NaN that nobody sees has no gradient.
+template <class T, class Use>
+void pull_rows(const ScoreSide<T>& side, int64_t extra, const T* from, const HeadsView<T>& gradient,
+               Use use) {
+  const int64_t width = side.width() + extra;
+  for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
+    const T* g = from + row * width;
+    T* to = row_of(gradient, side.offsets, n, i, h);
+    if (std::all_of(g, g + width, [](T x) { return x == T{0}; })) {
+      std::fill_n(to, side.width(), T{0});
+    } else {
+      use(row_of(side.x, side.offsets, n, i, h), g, to);
+    }
   });
 }
 

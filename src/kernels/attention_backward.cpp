@@ -12,7 +12,9 @@
 #include <hwy/highway.h>
 
 #include "kernels/attention_bias_gradient-inl.hpp"
+#include "kernels/attention_gradient_columns-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_spoilt-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -30,6 +32,8 @@ struct Workspace {
   float *q, *d_o;          // [kBlock][padded width]
   float *p, *ds, *factor;  // [kKeyBlock][kBlock]
   float *lse, *delta;      // [kBlock]
+  Spoilt queries, keys;    // [kBlock], [keys]
+  float* spoilt;           // [kKeyBlock][kBlock]: what weigh_seen adds to dS
 };
 
 int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
@@ -55,78 +59,19 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   take(w->factor, kKeyBlock * kBlock);
   take(w->lse, kBlock);
   take(w->delta, kBlock);
+  take(w->queries.weight, kBlock);
+  take(w->queries.score, kBlock);
+  take(w->keys.weight, keys);
+  take(w->keys.score, keys);
+  take(w->spoilt, kKeyBlock * kBlock);
   return used;
-}
-
-// P := 2^(S − lse).
-HWY_NOINLINE void exp_column(float* s, KeyRun run, const float* lse) {
-  const F d;
-  const V minus = hn::Load(d, lse);
-  int64_t j = run.begin;
-  for (; j + 4 <= run.end; j += 4) {
-    float* row = s + j * kBlock;
-    const V p0 = exp2_of(hn::Sub(hn::Load(d, row), minus));
-    const V p1 = exp2_of(hn::Sub(hn::Load(d, row + kBlock), minus));
-    const V p2 = exp2_of(hn::Sub(hn::Load(d, row + 2 * kBlock), minus));
-    const V p3 = exp2_of(hn::Sub(hn::Load(d, row + 3 * kBlock), minus));
-    hn::Store(p0, d, row);
-    hn::Store(p1, d, row + kBlock);
-    hn::Store(p2, d, row + 2 * kBlock);
-    hn::Store(p3, d, row + 3 * kBlock);
-  }
-  for (; j < run.end; ++j) hn::Store(exp2_of(hn::Sub(hn::Load(d, s + j * kBlock), minus)), d, s + j * kBlock);
-}
-
-// dS := scale·P∘(dP − δ), in place of dP.
-HWY_NOINLINE void score_gradient_column(const float* p, float* dp, KeyRun run, const float* delta,
-                                        float scale) {
-  const F d;
-  const V minus = hn::Load(d, delta), factor = hn::Set(d, scale);
-  for (int64_t j = run.begin; j < run.end; ++j) {
-    const V weight = hn::Mul(hn::Load(d, p + j * kBlock), factor);
-    hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kBlock), minus)), d, dp + j * kBlock);
-  }
-}
-
-// The same under dropout, where dP counts only for kept weights; P loses the dropped ones, the rest grow.
-HWY_NOINLINE void dropped_gradient_column(float* p, float* dp, KeyRun run, const float* delta, float scale,
-                                          const AttentionHead& h, QueryColumn q, int64_t block) {
-  const F d;
-  const V minus = hn::Load(d, delta), factor = hn::Set(d, scale), keep = hn::Set(d, h.keep_scale);
-  for_kept(h, q, block, run, [=](int64_t j, auto kept) HWY_ATTR {
-    const V weight = hn::Load(d, p + j * kBlock);
-    const V kept_dp = hn::IfThenElseZero(kept, hn::Load(d, dp + j * kBlock));
-    hn::Store(hn::Mul(hn::Mul(weight, factor), hn::Sub(kept_dp, minus)), d, dp + j * kBlock);
-    hn::Store(hn::IfThenElseZero(kept, hn::Mul(weight, keep)), d, p + j * kBlock);
-  });
-}
-
-HWY_NOINLINE void scale_column(float* ds, KeyRun run, float scale) {
-  const F d;
-  for (int64_t j = run.begin; j < run.end; ++j) {
-    hn::Store(hn::Mul(hn::Load(d, ds + j * kBlock), hn::Set(d, scale)), d, ds + j * kBlock);
-  }
-}
-
-HWY_NOINLINE void multiply_column(float* ds, const float* factor, KeyRun run) {
-  const F d;
-  for (int64_t j = run.begin; j < run.end; ++j) {
-    hn::Store(hn::Mul(hn::Load(d, ds + j * kBlock), hn::Load(d, factor + j * kBlock)), d, ds + j * kBlock);
-  }
-}
-
-// What lies outside a column's run may lie inside its neighbours', once masks cut it: it counts as 0 there.
-HWY_NOINLINE void zero_outside(float* x, KeyRun run, int64_t keys) {
-  const F d;
-  const int64_t begin = run.begin == run.end ? keys : run.begin;
-  for (int64_t j = 0; j < begin; ++j) hn::Store(hn::Zero(d), d, x + j * kBlock);
-  for (int64_t j = std::max(begin, run.end); j < keys; ++j) hn::Store(hn::Zero(d), d, x + j * kBlock);
 }
 
 // One query head and one block of its queries.
 struct QueryBlock {
   QueryColumn column[kColumns];
   int64_t columns = 0, rows = 0;
+  bool spoilt = false;                                    // a query holds NaN or ∞
   bool fresh[kPanels][2] = {{true, true}, {true, true}};  // nothing in the column of dqt yet
   const float *q = nullptr, *d_o = nullptr;               // as rows, readable in whole vectors
   int64_t ldq = 0, ldo = 0;
@@ -204,9 +149,25 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
     const float lse = i < block.rows ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
     w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
   }
-  const bool once = task.k_end - task.k_begin <= kKeyBlock;
-  borrow_rows(h.q + row * h.q_stride, h.q_stride, block.rows, h.width, once, w.q, block.q, block.ldq);
+  const float* queries = h.q + row * h.q_stride;
+  block.spoilt = !finite_statistics(w.lse, w.delta, block.rows) ||
+                 !finite_rows(queries, h.q_stride, block.rows, h.width);
+  const bool once = task.k_end - task.k_begin <= kKeyBlock && !block.spoilt;
+  borrow_rows(queries, h.q_stride, block.rows, h.width, once, w.q, block.q, block.ldq);
   borrow_rows(dout, task.dout_stride, block.rows, h.value_width, once, w.d_o, block.d_o, block.ldo);
+  zero_floats(w.queries.weight, kBlock);
+  zero_floats(w.queries.score, kBlock);
+  if (!block.spoilt) return;
+  mark_queries(queries, h.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows, w.lse,
+               w.delta, w.queries, [&](int64_t i) {
+                 std::fill_n(w.q + i * block.ldq, block.ldq, 0.0f);
+                 std::fill_n(w.d_o + i * block.ldo, block.ldo, 0.0f);
+                 const int64_t lane = i % kPanel;
+                 for (int64_t c = 0; c < h.width; ++c)
+                   w.qt[i / kPanel * h.width * kPanel + c * kPanel + lane] = 0.0f;
+                 for (int64_t c = 0; c < h.value_width; ++c)
+                   w.dot[i / kPanel * h.value_width * kPanel + c * kPanel + lane] = 0.0f;
+               });
 }
 
 // to[key][width] (+)= X[key][queries] · rows[queries][width], for the columns that see each key; width in
@@ -253,12 +214,15 @@ struct KeyRows {
   int64_t ldk, ldv;
   float *dk, *dv;
   int64_t ld_dk, ld_dv;
+  Spoilt spoilt;
+  bool finite;  // none of the task's keys is spoilt
   bool direct;  // dk and dv are the results themselves, and each key is written once
 };
 
 void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
                 int64_t first, int64_t end, const KeyRows& keys, const Workspace& w, Ahead& ahead) {
   const int64_t padded = round_up(h.width, kLanes), padded_value = round_up(h.value_width, kLanes);
+  const bool careful = block.spoilt || !keys.finite;
   KeyRun run[kColumns] = {};
   bool any = false;
   for (int64_t panel = 0; panel * 2 < block.columns; ++panel) {
@@ -288,15 +252,22 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       any = true;
       const QueryColumn q = block.column[c];
       modify_column(w.p + at, kBlock, view, i, h, q, first, w.factor + at);
-      exp_column(w.p + at, run[c], w.lse + at);
+      if (careful) {
+        weigh_seen<kBlock>(w.p + at, run[c], q.rows, w.lse + at,
+                           {w.queries.weight + at, w.queries.score + at}, keys.spoilt, w.spoilt + at,
+                           [](V x) HWY_ATTR { return exp2_of(x); });
+      } else {
+        exp_column<kBlock>(w.p + at, run[c], w.lse + at);
+      }
       // Biases take the gradient before the scale.
       const bool biases = task.ddistance != nullptr || task.dbias != nullptr;
       const float scale = biases ? 1.0f : h.gradient_scale;
       if (h.drop_below != 0) {
-        dropped_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, scale, h, q, first);
+        dropped_gradient_column<kBlock>(w.p + at, w.ds + at, run[c], w.delta + at, scale, h, q, first);
       } else {
-        score_gradient_column(w.p + at, w.ds + at, run[c], w.delta + at, scale);
+        score_gradient_column<kBlock>(w.p + at, w.ds + at, run[c], w.delta + at, scale);
       }
+      if (careful) spoil_scores<kBlock>(w.ds + at, run[c], w.spoilt + at);
       if (task.ddistance != nullptr) {
         add_distance_column<kBlock>(
             w.ds + at, run[c],
@@ -306,8 +277,8 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         add_bias_column<kBlock>(w.ds + at, run[c], q, first, task.dbias + head * task.dbias_head_stride,
                                 task.dbias_query_stride, task.dbias_key_stride);
       }
-      if (biases) scale_column(w.ds + at, run[c], h.gradient_scale);
-      if (h.softcap > 0.0f) multiply_column(w.ds + at, w.factor + at, run[c]);
+      if (biases) scale_column<kBlock>(w.ds + at, run[c], h.gradient_scale);
+      if (h.softcap > 0.0f) multiply_column<kBlock>(w.ds + at, w.factor + at, run[c]);
     }
     if (task.dq != nullptr) {
       columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel,
@@ -317,8 +288,8 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
   const int64_t count = end - first;
   if (any && (h.mask != nullptr || h.tile_rows != nullptr)) {
     for (int64_t c = 0; c < block.columns; ++c) {
-      zero_outside(w.p + c * kLanes, run[c], count);
-      zero_outside(w.ds + c * kLanes, run[c], count);
+      zero_outside<kBlock>(w.p + c * kLanes, run[c], count);
+      zero_outside<kBlock>(w.ds + c * kLanes, run[c], count);
     }
   }
   if (keys.direct) {
@@ -426,6 +397,9 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
                w.dv,
                padded,
                padded_value,
+               w.keys,
+               finite_rows(all.k + task.k_begin * all.k_stride, all.k_stride, keys, all.width) &&
+                   finite_rows(all.v + task.k_begin * all.v_stride, all.v_stride, keys, all.value_width),
                one_block && padded == all.width && padded_value == all.value_width && task.dk != nullptr &&
                    task.dv != nullptr};
   if (rows.direct) {
@@ -437,16 +411,19 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     zero_floats(w.dk, keys * padded);
     zero_floats(w.dv, keys * padded_value);
   }
-  if (!one_block && rows.ldk != all.width) {
+  if (!rows.finite || (!one_block && rows.ldk != all.width)) {
     copy_rows(rows.k, rows.ldk, keys, all.width, w.k, all.width);
     rows.k = w.k;
     rows.ldk = all.width;
   }
-  if (!one_block && rows.ldv != all.value_width) {
+  if (!rows.finite || (!one_block && rows.ldv != all.value_width)) {
     copy_rows(rows.v, rows.ldv, keys, all.value_width, w.v, all.value_width);
     rows.v = w.v;
     rows.ldv = all.value_width;
   }
+  zero_floats(w.keys.weight, keys);
+  zero_floats(w.keys.score, keys);
+  if (!rows.finite) mark_keys(w.k, rows.ldk, all.width, w.v, rows.ldv, all.value_width, keys, w.keys);
   Ahead ahead;
   for (int64_t head = 0; head < task.group; ++head) {
     const AttentionHead& h = task.heads[head];
@@ -472,6 +449,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
         here.v += at * rows.ldv;
         here.dk += at * rows.ld_dk;
         here.dv += at * rows.ld_dv;
+        here.spoilt = {w.keys.weight + at, w.keys.score + at};
         block_pair(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), here, w, ahead);
       }
       ahead.finish();

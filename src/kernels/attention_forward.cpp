@@ -199,8 +199,8 @@ bool end_panel(const AttentionForwardTask& task, Panel& panel) {
     const V factor = hn::IfThenZeroElse(empty, hn::Div(hn::Set(d, h.keep_scale), sum));
     finite &= unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width,
                                    task.out + q.row * task.out_stride, task.out_stride);
-    const V log_sum = hn::Log(d, hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
-    const V natural = hn::MulAdd(max, hn::Set(d, kLn2), log_sum);
+    const V natural =
+        hn::MulAdd(max, hn::Set(d, kLn2), log_of_sum(hn::IfThenElse(empty, hn::Set(d, 1.0f), sum)));
     hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
     if (task.lse != nullptr) {
       for (int64_t i = 0; i < q.rows; ++i) task.lse[(q.row + i) * task.row_stride] = lse[i];

@@ -21,6 +21,7 @@ constexpr int64_t kMassPanels = 8;  // whose masses are added in lanes before th
 struct MassPanel {
   QueryColumn column[2];
   int64_t columns = 0, row = 0, rows = 0;
+  bool spoilt = false;    // a log-sum-exp is NaN or ∞
   float* qt = nullptr;    // [width][kPanel]
   float* lse2 = nullptr;  // [kPanel], in units of log2
   WeightObserver weights;
@@ -47,6 +48,18 @@ HWY_NOINLINE void weigh(float* s, KeyRun run, const float* lse2, float* sums) {
   for (; j < run.end; ++j) one(j);
 }
 
+// P := 2^(S − lse), 0 out of sight whatever the log-sum-exp: NaN reaches no key that a query does not see.
+HWY_NOINLINE void weigh_spoilt(float* s, KeyRun run, const float* lse2, float* sums) {
+  const F d;
+  const V minus = hn::Load(d, lse2);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V x = hn::Load(d, s + j * kPanel);
+    const V p = hn::IfThenZeroElse(hn::Eq(x, hn::Set(d, kMasked)), exp2_of(hn::Sub(x, minus)));
+    hn::Store(p, d, s + j * kPanel);
+    hn::Store(hn::Add(hn::Load(d, sums + j * kLanes), p), d, sums + j * kLanes);
+  }
+}
+
 void begin_panel(const AttentionMassTask& task, MassPanel& panel, int64_t row, int64_t rows) {
   const AttentionHead& h = task.head;
   panel.row = row;
@@ -59,6 +72,7 @@ void begin_panel(const AttentionMassTask& task, MassPanel& panel, int64_t row, i
     for (int64_t i = 0; i < kLanes; ++i) {
       const float lse = i < q.rows ? task.lse[(q.row + i) * task.row_stride] : -HUGE_VALF;
       panel.lse2[c * kLanes + i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+      panel.spoilt = panel.spoilt || !(std::abs(panel.lse2[c * kLanes + i]) < HUGE_VALF);
     }
   }
 }
@@ -74,12 +88,14 @@ void panel_block(const AttentionHead& h, MassPanel& panel, int64_t block, int64_
     if (run.begin == run.end) continue;
     float* p = s + c * kLanes;
     modify_column(p, kPanel, view, c, h, panel.column[c], block, nullptr);
-    if (panel.weights.any()) {
+    if (panel.spoilt) {
+      weigh_spoilt(p, run, panel.lse2 + c * kLanes, sums);
+    } else if (panel.weights.any()) {
       weigh<true>(p, run, panel.lse2 + c * kLanes, sums);
-      panel.weights.see(p, run, h, panel.column[c], block, c, one, zero);
     } else {
       weigh<false>(p, run, panel.lse2 + c * kLanes, sums);
     }
+    if (panel.weights.any()) panel.weights.see(p, run, h, panel.column[c], block, c, one, zero);
   }
 }
 

@@ -44,6 +44,12 @@ HWY_INLINE V tanh_of(V x) {
 #endif
 }
 
+// ln x of a sum of weights; NaN where that is not finite, which Highway's logarithm takes for a number.
+HWY_INLINE V log_of_sum(V x) {
+  const F d;
+  return hn::Add(hn::Log(d, x), hn::Sub(x, x));
+}
+
 // s := c·tanh(s / c) in units of log2; `factor` (null: not wanted) receives the derivative, 1 − tanh².
 inline HWY_NOINLINE void softcap_column(float* s, int64_t ld, KeyRun run, float cap, float* factor) {
   const F d;

@@ -15,6 +15,7 @@
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pair_softmax-inl.hpp"
 #include "kernels/attention_pair_tiles-inl.hpp"
+#include "kernels/attention_spoilt-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
@@ -33,6 +34,8 @@ struct Workspace {
   float *s, *dp, *factor;        // [kKeyBlock][kPanel]
   float *p_rows, *ds_rows, *ds;  // [kKeyBlock][kBlockPairs] twice, [kPairBlock][kPanel]
   float *lse, *delta, *scratch;  // [kBlock], [kBlock]
+  Spoilt queries, keys;          // [kBlock], [keys]
+  float* spoilt;                 // [kKeyBlock][kPanel]: what weigh_seen adds to dS
 };
 
 int64_t pairs_of(int64_t width) {
@@ -67,6 +70,11 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   take(w->lse, kBlock);
   take(w->delta, kBlock);
   take(w->scratch, std::max(kLanes * pairs_of(std::max(width, value_width)), kPairBlock * width));
+  take(w->queries.weight, kBlock);
+  take(w->queries.score, kBlock);
+  take(w->keys.weight, keys);
+  take(w->keys.score, keys);
+  take(w->spoilt, kKeyBlock * kPanel);
   return used;
 }
 
@@ -102,25 +110,32 @@ HWY_NOINLINE void gradient_column(const float* s, const float* dp, KeyRun run, f
   }
 }
 
-// P and dS in the places of S, in units of log2, and dP. Under dropout dP counts only for kept weights; P
-// loses the dropped ones, the rest grow.
-HWY_NOINLINE void score_gradient_column(const AttentionHead& h, QueryColumn q, int64_t block, float* s,
-                                        float* dp, KeyRun run, const float* lse, const float* delta) {
+// P := 2^(S − lse).
+HWY_NOINLINE void weigh_column(float* s, KeyRun run, const float* lse) {
   const F d;
-  const V log_sum = hn::Load(d, lse), minus = hn::Load(d, delta), keep = hn::Set(d, h.keep_scale);
+  const V log_sum = hn::Load(d, lse);
+  for (int64_t j = run.begin; j < run.end; ++j)
+    hn::Store(coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum)), d, s + j * kPanel);
+}
+
+// dS in the place of dP. Under dropout dP counts only for kept weights; P loses the dropped ones, the rest
+// grow.
+HWY_NOINLINE void score_gradient_column(const AttentionHead& h, QueryColumn q, int64_t block, float* p,
+                                        float* dp, KeyRun run, const float* delta) {
+  const F d;
+  const V minus = hn::Load(d, delta), keep = hn::Set(d, h.keep_scale);
   if (h.drop_below != 0) {
     for_kept(h, q, block, run, [=](int64_t j, auto kept) HWY_ATTR {
-      const V weight = coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum));
+      const V weight = hn::Load(d, p + j * kPanel);
       const V kept_dp = hn::IfThenElseZero(kept, hn::Mul(hn::Load(d, dp + j * kPanel), keep));
       hn::Store(hn::Mul(weight, hn::Sub(kept_dp, minus)), d, dp + j * kPanel);
-      hn::Store(hn::IfThenElseZero(kept, hn::Mul(weight, keep)), d, s + j * kPanel);
+      hn::Store(hn::IfThenElseZero(kept, hn::Mul(weight, keep)), d, p + j * kPanel);
     });
     return;
   }
   for (int64_t j = run.begin; j < run.end; ++j) {
-    const V weight = coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum));
+    const V weight = hn::Load(d, p + j * kPanel);
     hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dp + j * kPanel), minus)), d, dp + j * kPanel);
-    hn::Store(weight, d, s + j * kPanel);
   }
 }
 
@@ -155,6 +170,7 @@ HWY_NOINLINE void zero_outside(float* rows, KeyRun run, int64_t keys) {
 struct QueryBlock {
   QueryColumn column[kColumns];
   int64_t columns = 0, rows = 0;
+  bool spoilt = false;       // a query holds NaN or ∞
   bool fresh[kPanels] = {};  // nothing in dqt yet
 };
 
@@ -197,6 +213,22 @@ void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t h
     w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
     w.delta[i] = exists ? task.delta[(row + i) * task.lse_stride + head] : 0.0f;
   }
+  zero_floats(w.queries.weight, kBlock);
+  zero_floats(w.queries.score, kBlock);
+  block.spoilt =
+      !finite_statistics(w.lse, w.delta, block.rows) || !finite_rows(q, task.q_stride, block.rows, h.width);
+  if (!block.spoilt) return;
+  mark_queries(q, task.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows, w.lse, w.delta,
+               w.queries, [&](int64_t i) {
+                 const auto clear = [i](int64_t width, int64_t ld, float* columns, float* pairs) {
+                   for (int64_t p = 0; p < pairs_of(width); ++p)
+                     columns[i / kPanel * kPanel * pairs_of(width) + p * kPanel + i % kPanel] = 0.0f;
+                   auto* halves = reinterpret_cast<BFloat16*>(pairs + i / 2 * ld) + i % 2;
+                   for (int64_t c = 0; c < width; ++c) halves[2 * c] = BFloat16();
+                 };
+                 clear(h.width, padded, w.qt, w.q);
+                 clear(h.value_width, padded_value, w.dot, w.d_o);
+               });
 }
 
 // to[key][width] += X[key][query pairs] · rows[query pairs][width], for the columns that see each key; width
@@ -229,17 +261,27 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
 
 // P and dS of column i of a panel, which is column c of the block, from S and dP.
 void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryColumn q,
-                      int64_t first, const PanelView& view, int64_t i, int64_t c, const Workspace& w) {
+                      int64_t first, const PanelView& view, int64_t i, int64_t c, bool careful,
+                      const Workspace& w) {
   const float unit = std::abs(h.scale) * kLog2E;
   const KeyRun run = view.runs.column[i];
   const int64_t lane = i * kLanes;
   float *s = w.s + lane, *dp = w.dp + lane;
   const float *lse = w.lse + c * kLanes, *delta = w.delta + c * kLanes;
   const GradientPlaces to{w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane};
-  if (modifies(h) || h.drop_below != 0) {
+  if (modifies(h) || h.drop_below != 0 || careful) {
     scale_scores(s, run, unit);
     modify_column(s, kPanel, view, i, h, q, first, w.factor + lane);
-    score_gradient_column(h, q, first, s, dp, run, lse, delta);
+    if (careful) {
+      const int64_t at = first - task.k_begin;
+      weigh_seen<kPanel>(s, run, q.rows, lse, {w.queries.weight + c * kLanes, w.queries.score + c * kLanes},
+                         {w.keys.weight + at, w.keys.score + at}, w.spoilt + lane,
+                         [](V x) HWY_ATTR { return coarse_exp2(x); });
+    } else {
+      weigh_column(s, run, lse);
+    }
+    score_gradient_column(h, q, first, s, dp, run, delta);
+    if (careful) spoil_scores<kPanel>(dp, run, w.spoilt + lane);
     if (task.ddistance != nullptr) {
       add_distance_column<kPanel>(
           dp, run,
@@ -264,7 +306,7 @@ void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int6
 
 template <class Products>
 void block_pair(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
-                int64_t first, int64_t end, const Workspace& w) {
+                int64_t first, int64_t end, bool careful, const Workspace& w) {
   const int64_t padded = round_up(h.width, kPanel), padded_value = round_up(h.value_width, kPanel);
   const int64_t at = first - task.k_begin;  // of this block within the task's keys
   KeyRun run[kColumns] = {};
@@ -284,7 +326,7 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, int64_t he
       run[c] = runs.column[i];
       if (run[c].begin == run[c].end) continue;
       seen = true;
-      column_gradients(task, h, head, block.column[c], first, view, i, c, w);
+      column_gradients(task, h, head, block.column[c], first, view, i, c, careful, w);
     }
     any = any || seen;
     if (task.dq != nullptr && seen) {
@@ -355,13 +397,20 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
   lay_out(all.width, all.value_width, keys, workspace, &w);
   zero_floats(w.dk, keys * padded);
   zero_floats(w.dv, keys * padded_value);
-  const BFloat16* k = task.k + task.k_begin * task.k_stride;
-  copy_pairs(k, task.k_stride, keys, all.width, w.k, pairs_of(all.width));
+  copy_pairs(task.k + task.k_begin * task.k_stride, task.k_stride, keys, all.width, w.k, pairs_of(all.width));
   copy_pairs(task.v + task.k_begin * task.v_stride, task.v_stride, keys, all.value_width, w.v,
              pairs_of(all.value_width));
+  zero_floats(w.keys.weight, keys);
+  zero_floats(w.keys.score, keys);
+  auto* k_copy = reinterpret_cast<BFloat16*>(w.k);
+  auto* v_copy = reinterpret_cast<BFloat16*>(w.v);
+  const int64_t ldk = 2 * pairs_of(all.width), ldv = 2 * pairs_of(all.value_width);
+  const bool finite =
+      finite_rows(k_copy, ldk, keys, all.width) && finite_rows(v_copy, ldv, keys, all.value_width);
+  if (!finite) mark_keys(k_copy, ldk, all.width, v_copy, ldv, all.value_width, keys, w.keys);
   for (int64_t block = 0; block < keys && task.dq != nullptr; block += kKeyBlock) {
-    transpose_key_block(k + block * task.k_stride, task.k_stride, std::min(kKeyBlock, keys - block),
-                        all.width, w.scratch, w.kt + block / kKeyBlock * all.width * kPairBlock);
+    transpose_key_block(k_copy + block * ldk, ldk, std::min(kKeyBlock, keys - block), all.width, w.scratch,
+                        w.kt + block / kKeyBlock * all.width * kPairBlock);
   }
   for (int64_t head = 0; head < task.group; ++head) {
     const AttentionHead& h = task.heads[head];
@@ -374,7 +423,8 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
       if (begin < end) begin_block(task, h, head, row, w, block);
       for (int64_t first = begin; first < end;
            first = next_block(h, row, row + block.rows, first + kKeyBlock)) {
-        block_pair<Products>(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end), w);
+        block_pair<Products>(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end),
+                             block.spoilt || !finite, w);
       }
       end_block(task, h, head, block, w);
     }

@@ -157,8 +157,8 @@ bool end_panel(const PairForwardTask& task, PairPanel& panel, float* scratch) {
     finite &= unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width, rows, ld);
     if (!wide)
       round_rows(scratch, ld, q.rows, h.value_width, task.out + q.row * task.out_stride, task.out_stride);
-    const V log_sum = hn::Log(d, hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
-    const V natural = hn::MulAdd(max, hn::Set(d, kLn2), log_sum);
+    const V natural =
+        hn::MulAdd(max, hn::Set(d, kLn2), log_of_sum(hn::IfThenElse(empty, hn::Set(d, 1.0f), sum)));
     hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
     if (task.lse != nullptr) {
       for (int64_t i = 0; i < q.rows; ++i) task.lse[(q.row + i) * task.row_stride] = lse[i];

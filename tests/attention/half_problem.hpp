@@ -17,7 +17,7 @@ struct HalfArrays {
 
 template <class T>
 HeadsView<const T> same_place(const Tensor& half, const Tensor& wide, const HeadsView<const float>& x) {
-  return {half.data<T>() + (x.data - wide.data()), x.dims, x.strides};
+  return {half.data<T>() + (x.data - wide.data()), x.dims, x.strides, x.sequence_stride};
 }
 
 template <class T>

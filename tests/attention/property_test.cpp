@@ -10,6 +10,7 @@
 #include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
 #include "tests/attention/problem.hpp"
+#include "tests/support/use_isa.hpp"
 
 namespace fovea::testing {
 namespace {
@@ -21,15 +22,6 @@ class Threads {
 
  private:
   int before_;
-};
-
-class UseIsa {
- public:
-  explicit UseIsa(Isa isa) : before_(current_isa()) { set_isa(isa); }
-  ~UseIsa() { set_isa(before_); }
-
- private:
-  Isa before_;
 };
 
 void expect_same_results(const Results& a, const Results& b, const std::string& what) {

@@ -15,20 +15,12 @@
 #include "fovea/base/parallel.hpp"
 #include "tests/attention/problem.hpp"
 #include "tests/support/expect_error.hpp"
+#include "tests/support/use_isa.hpp"
 
 namespace fovea::testing {
 namespace {
 
 constexpr double kEps = 0x1p-23;
-
-class UseIsa {
- public:
-  explicit UseIsa(Isa isa) : before_(current_isa()) { set_isa(isa); }
-  ~UseIsa() { set_isa(before_); }
-
- private:
-  Isa before_;
-};
 
 HeadsView<float> heads_of(Tensor& x) {
   return contiguous_view<float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});

@@ -1,0 +1,129 @@
+// NaN and ∞ in what backward reads. There a hidden pair is a product with 0, and 0·NaN would reach rows and
+// keys that do not see each other. So a row that holds one counts as 0, and what it should reach is made NaN:
+// the weights and the score gradients of the pairs that do see each other.
+#if defined(FOVEA_ATTENTION_SPOILT_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOVEA_ATTENTION_SPOILT_INL
+#undef FOVEA_ATTENTION_SPOILT_INL
+#else
+#define FOVEA_ATTENTION_SPOILT_INL
+#endif
+
+#include <limits>
+
+#include "fovea/tensor/dtype.hpp"
+#include "kernels/attention_tile-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels::HWY_NAMESPACE {
+
+// What queries, or keys, add to the weights and to the score gradients that they have a part in: 0 or NaN.
+struct Spoilt {
+  float *weight = nullptr, *score = nullptr;
+};
+
+HWY_INLINE bool is_finite(float x) {
+  return x - x == 0.0f;
+}
+
+inline HWY_NOINLINE bool finite_rows(const float* x, int64_t stride, int64_t rows, int64_t width) {
+  const F d;
+  const V zero = hn::Zero(d);
+  V poison[4] = {zero, zero, zero, zero};  // 0·x is NaN for what is not finite
+  float rest = 0.0f;
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* row = x + i * stride;
+    int64_t c = 0;
+    for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
+      FOVEA_UNROLL
+      for (int n = 0; n < 4; ++n) poison[n] = hn::MulAdd(hn::LoadU(d, row + c + n * kLanes), zero, poison[n]);
+    }
+    for (; c + kLanes <= width; c += kLanes)
+      poison[i % 4] = hn::MulAdd(hn::LoadU(d, row + c), zero, poison[i % 4]);
+    for (; c < width; ++c) rest += row[c] * 0.0f;
+  }
+  const V all = hn::Add(hn::Add(poison[0], poison[1]), hn::Add(poison[2], poison[3]));
+  return hn::AllTrue(d, hn::Eq(hn::Add(all, hn::Set(d, rest)), zero));
+}
+
+inline HWY_NOINLINE bool finite_rows(const BFloat16* x, int64_t stride, int64_t rows, int64_t width) {
+  bool finite = true;
+  for (int64_t i = 0; i < rows; ++i) {
+    uint16_t most = 0;
+    for (int64_t c = 0; c < width; ++c)
+      most = std::max<uint16_t>(most, static_cast<uint16_t>(x[i * stride + c].bits & 0x7FFF));
+    finite &= most < 0x7F80;
+  }
+  return finite;
+}
+
+// Marks the keys that are not finite, by what they spoil; those become 0 in the copies k and v.
+template <class T>
+void mark_keys(T* k, int64_t ldk, int64_t width, T* v, int64_t ldv, int64_t value_width, int64_t keys,
+               Spoilt spoilt) {
+  for (int64_t j = 0; j < keys; ++j) {
+    const bool in_key = !finite_rows(k + j * ldk, 0, 1, width);
+    const bool in_value = !finite_rows(v + j * ldv, 0, 1, value_width);
+    if (in_key) {
+      std::fill_n(k + j * ldk, width, T());
+      spoilt.weight[j] = std::numeric_limits<float>::quiet_NaN();
+    }
+    if (in_value) std::fill_n(v + j * ldv, value_width, T());
+    if (in_key || in_value) spoilt.score[j] = std::numeric_limits<float>::quiet_NaN();
+  }
+}
+
+// Whether lse (in units of log2) and δ of a block's queries are finite. A δ is not where dO or O is not.
+HWY_INLINE bool finite_statistics(const float* lse, const float* delta, int64_t rows) {
+  bool finite = true;
+  for (int64_t i = 0; i < rows; ++i) finite &= is_finite(lse[i]) && is_finite(delta[i]);
+  return finite;
+}
+
+// Marks the queries of a block that are not finite, and puts finite numbers in place of their lse and δ.
+// clear(i): q and dO of query i are to be 0.
+template <class T, class Clear>
+void mark_queries(const T* q, int64_t q_stride, int64_t width, const T* dout, int64_t dout_stride,
+                  int64_t value_width, int64_t rows, float* lse, float* delta, Spoilt spoilt, Clear clear) {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  for (int64_t i = 0; i < rows; ++i) {
+    if (!is_finite(delta[i])) {
+      delta[i] = 0.0f;
+      spoilt.score[i] = kNaN;
+    }
+    if (is_finite(lse[i]) && finite_rows(q + i * q_stride, 0, 1, width) &&
+        finite_rows(dout + i * dout_stride, 0, 1, value_width))
+      continue;
+    lse[i] = 1e30f;
+    spoilt.weight[i] = spoilt.score[i] = kNaN;
+    clear(i);
+  }
+}
+
+// P := 2^(S − lse) of a column of `rows` queries, by power(x) = 2^x, and `score` what is to be added to its
+// dS; 0 where a query does not see a key. `queries` is of the column, `keys` of the key block.
+template <int64_t kLd, class Power>
+HWY_INLINE void weigh_seen(float* s, KeyRun run, int64_t rows, const float* lse, Spoilt queries, Spoilt keys,
+                           float* score, Power power) {
+  const F d;
+  const auto exist = hn::FirstN(d, static_cast<size_t>(rows));
+  const V minus = hn::Load(d, lse), weight = hn::LoadU(d, queries.weight), add = hn::LoadU(d, queries.score);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V x = hn::Load(d, s + j * kLd);
+    const auto seen = hn::AndNot(hn::Eq(x, hn::Set(d, kMasked)), exist);
+    const V p = hn::Add(power(hn::Sub(x, minus)), hn::Add(weight, hn::Set(d, keys.weight[j])));
+    hn::Store(hn::IfThenElseZero(seen, p), d, s + j * kLd);
+    hn::Store(hn::IfThenElseZero(seen, hn::Add(add, hn::Set(d, keys.score[j]))), d, score + j * kLd);
+  }
+}
+
+// dS += what weigh_seen has said.
+template <int64_t kLd>
+HWY_NOINLINE void spoil_scores(float* ds, KeyRun run, const float* score) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j)
+    hn::Store(hn::Add(hn::Load(d, ds + j * kLd), hn::Load(d, score + j * kLd)), d, ds + j * kLd);
+}
+
+}  // namespace fovea::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
