@@ -129,9 +129,10 @@ void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
     block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
 }
 
-// Packs the block's queries and output gradients both ways, and fetches lse and δ.
+// Packs the block's queries and output gradients both ways, and fetches lse and δ. `hides`: some key is out
+// of some query's sight.
 void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
-                 const Workspace& w, QueryBlock& block) {
+                 bool hides, const Workspace& w, QueryBlock& block) {
   const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
   const float* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
   for (int64_t c = 0; c < block.columns; ++c) {
@@ -147,27 +148,28 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
   }
   for (int64_t i = 0; i < block.columns * kLanes; ++i) {
     const float lse = i < block.rows ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
-    w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+    w.lse[i] = lse == -HUGE_VALF ? kNoKeys : lse * kLog2E;
   }
   const float* queries = h.q + row * h.q_stride;
-  block.spoilt = !finite_statistics(w.lse, w.delta, block.rows) ||
-                 !finite_rows(queries, h.q_stride, block.rows, h.width);
-  const bool once = task.k_end - task.k_begin <= kKeyBlock && !block.spoilt;
+  const bool sound = !hides || (sound_statistics(w.lse, w.delta, block.rows) &&
+                                (h.sink == nullptr || finite_rows(queries, h.q_stride, block.rows, h.width)));
+  const bool once = task.k_end - task.k_begin <= kKeyBlock && sound;
   borrow_rows(queries, h.q_stride, block.rows, h.width, once, w.q, block.q, block.ldq);
   borrow_rows(dout, task.dout_stride, block.rows, h.value_width, once, w.d_o, block.d_o, block.ldo);
+  if (!hides) return;
   zero_floats(w.queries.weight, kBlock);
   zero_floats(w.queries.score, kBlock);
-  if (!block.spoilt) return;
-  mark_queries(queries, h.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows, w.lse,
-               w.delta, w.queries, [&](int64_t i) {
-                 std::fill_n(w.q + i * block.ldq, block.ldq, 0.0f);
-                 std::fill_n(w.d_o + i * block.ldo, block.ldo, 0.0f);
-                 const int64_t lane = i % kPanel;
-                 for (int64_t c = 0; c < h.width; ++c)
-                   w.qt[i / kPanel * h.width * kPanel + c * kPanel + lane] = 0.0f;
-                 for (int64_t c = 0; c < h.value_width; ++c)
-                   w.dot[i / kPanel * h.value_width * kPanel + c * kPanel + lane] = 0.0f;
-               });
+  if (sound) return;
+  block.spoilt = mark_queries(queries, h.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows,
+                              w.lse, w.delta, w.queries, [&](int64_t i) {
+                                std::fill_n(w.q + i * block.ldq, block.ldq, 0.0f);
+                                std::fill_n(w.d_o + i * block.ldo, block.ldo, 0.0f);
+                                const int64_t lane = i % kPanel;
+                                for (int64_t c = 0; c < h.width; ++c)
+                                  w.qt[i / kPanel * h.width * kPanel + c * kPanel + lane] = 0.0f;
+                                for (int64_t c = 0; c < h.value_width; ++c)
+                                  w.dot[i / kPanel * h.value_width * kPanel + c * kPanel + lane] = 0.0f;
+                              });
 }
 
 // to[key][width] (+)= X[key][queries] · rows[queries][width], for the columns that see each key; width in
@@ -215,7 +217,7 @@ struct KeyRows {
   float *dk, *dv;
   int64_t ld_dk, ld_dv;
   Spoilt spoilt;
-  bool finite;  // none of the task's keys is spoilt
+  bool finite;  // no key is known to be spoilt
   bool direct;  // dk and dv are the results themselves, and each key is written once
 };
 
@@ -364,6 +366,32 @@ void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_
   }
 }
 
+// Keys and values side by side, where they are not.
+void copy_keys(const AttentionHead& h, int64_t keys, const Workspace& w, KeyRows& rows) {
+  if (rows.ldk != h.width) copy_rows(rows.k, rows.ldk, keys, h.width, w.k, h.width);
+  if (rows.ldv != h.value_width) copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
+  if (rows.ldk != h.width) rows.k = w.k;
+  if (rows.ldv != h.value_width) rows.v = w.v;
+  rows.ldk = h.width;
+  rows.ldv = h.value_width;
+}
+
+// Looks for keys, and values if wanted, that are not finite; they become 0, in a copy.
+void check_keys(const AttentionHead& h, int64_t keys, bool values, const Workspace& w, KeyRows& rows) {
+  zero_floats(w.keys.weight, keys);
+  zero_floats(w.keys.score, keys);
+  rows.finite = finite_rows(rows.k, rows.ldk, keys, h.width) &&
+                (!values || finite_rows(rows.v, rows.ldv, keys, h.value_width));
+  if (rows.finite) return;
+  if (rows.k != w.k) copy_rows(rows.k, rows.ldk, keys, h.width, w.k, h.width);
+  if (rows.v != w.v) copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
+  rows.k = w.k;
+  rows.v = w.v;
+  rows.ldk = h.width;
+  rows.ldv = h.value_width;
+  mark_keys(w.k, rows.ldk, h.width, w.v, rows.ldv, h.value_width, keys, w.keys);
+}
+
 void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float* to, int64_t stride) {
   const F d;
   for (int64_t i = 0; i < rows; ++i) {
@@ -398,8 +426,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
                padded,
                padded_value,
                w.keys,
-               finite_rows(all.k + task.k_begin * all.k_stride, all.k_stride, keys, all.width) &&
-                   finite_rows(all.v + task.k_begin * all.v_stride, all.v_stride, keys, all.value_width),
+               true,
                one_block && padded == all.width && padded_value == all.value_width && task.dk != nullptr &&
                    task.dv != nullptr};
   if (rows.direct) {
@@ -411,19 +438,9 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     zero_floats(w.dk, keys * padded);
     zero_floats(w.dv, keys * padded_value);
   }
-  if (!rows.finite || (!one_block && rows.ldk != all.width)) {
-    copy_rows(rows.k, rows.ldk, keys, all.width, w.k, all.width);
-    rows.k = w.k;
-    rows.ldk = all.width;
-  }
-  if (!rows.finite || (!one_block && rows.ldv != all.value_width)) {
-    copy_rows(rows.v, rows.ldv, keys, all.value_width, w.v, all.value_width);
-    rows.v = w.v;
-    rows.ldv = all.value_width;
-  }
-  zero_floats(w.keys.weight, keys);
-  zero_floats(w.keys.score, keys);
-  if (!rows.finite) mark_keys(w.k, rows.ldk, all.width, w.v, rows.ldv, all.value_width, keys, w.keys);
+  if (!one_block) copy_keys(all, keys, w, rows);
+  const bool hides = hides_pairs(all), told = one_block && sees_every_key(all);
+  if (hides) check_keys(all, keys, !told, w, rows);
   Ahead ahead;
   for (int64_t head = 0; head < task.group; ++head) {
     const AttentionHead& h = task.heads[head];
@@ -440,7 +457,8 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
         return rows.direct ? first : next_block(h, row, row + block.rows, first);
       };
       begin = next(begin);
-      if (begin < end) begin_block(task, h, head, row, w, block);
+      if (begin < end) begin_block(task, h, head, row, hides, w, block);
+      if (block.spoilt && told) check_keys(all, keys, true, w, rows);
       look_ahead(task, head, row, block, (end - begin + kKeyBlock - 1) / kKeyBlock, ahead);
       for (int64_t first = begin; first < end; first = next(first + kKeyBlock)) {
         const int64_t at = first - task.k_begin;

@@ -8,6 +8,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/attention_decode_rows-inl.hpp"
+#include "kernels/attention_decode_seen-inl.hpp"
 #include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
@@ -225,6 +226,13 @@ HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64
   const T* next_v = r > 0 ? nullptr : within ? v + step * t.value_width : static_cast<const T*>(t.next_v);
   score_tile<kRows>(t.q + r * t.width, k, next_k, keys, t.width, s);
   for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, keys, s + i * kMostKeys);
+  if (needs_seen_values(t, r, kRows, v, tile, keys)) {
+    for (int64_t i = 0; i < kRows; ++i) {
+      const float* weights = s + i * kMostKeys;
+      add_seen_values(t, r + i, v, tile, keys, [weights](int64_t j) { return weights[j]; });
+    }
+    return;
+  }
   value_tile<kRows>(s, v, next_v, keys, t.value_width, t.state.out + r * t.value_width);
 }
 
@@ -276,8 +284,9 @@ float decode_weigh(const DecodeWeights& w) {
     const int64_t count = std::min(kLanes, w.keys - j);
     std::fill(rest, rest + kLanes, kMaskedScore);
     std::copy_n(w.scores + j, count, rest);
-    const V x = hn::Sub(hn::Load(d, rest), lse);
-    const V weight = exp2_of(x);
+    const V score = hn::Load(d, rest), x = hn::Sub(score, lse);
+    // Out of sight 0, though the log-sum-exp be NaN.
+    const V weight = hn::IfThenZeroElse(hn::Eq(score, hn::Set(d, kMaskedScore)), exp2_of(x));
     entropy = hn::NegMulAdd(weight, hn::Max(least, x), entropy);
     hn::Store(weight, d, rest);
     std::copy_n(rest, count, w.scores + j);

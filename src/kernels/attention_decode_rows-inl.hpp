@@ -9,6 +9,7 @@
 #endif
 
 #include "kernels/attention_decode.hpp"
+#include "kernels/attention_decode_seen-inl.hpp"
 #include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
@@ -356,7 +357,15 @@ void run_rows(const DecodeTask& t, float* s) {
                                   t.width, s + i / kRowsOfVector * kWeights, ahead);
       for (i = 0; i < rows; i += kRowsOfVector)
         weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, keys, s + i / kRowsOfVector * kWeights);
-      values_of_rows(t, s, r, rows, v, keys, ahead);
+      if (needs_seen_values(t, r, rows, v, tile, keys)) {
+        for (i = 0; i < rows; ++i) {
+          const float* weights = s + i / kRowsOfVector * kWeights + i % kRowsOfVector * 4;
+          add_seen_values(t, r + i, v, tile, keys,
+                          [weights](int64_t j) { return weights[j / 4 * kLanes + j % 4]; });
+        }
+      } else {
+        values_of_rows(t, s, r, rows, v, keys, ahead);
+      }
     }
     ahead.finish();
   }

@@ -182,8 +182,9 @@ void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
     block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
 }
 
-// Packs the block's queries and output gradients both ways, and fetches lse and δ.
-void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
+// Packs the block's queries and output gradients both ways, and fetches lse and δ. `hides`: some key is out
+// of some query's sight.
+void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row, bool hides,
                  const Workspace& w, QueryBlock& block) {
   const BFloat16* q = task.q + head * task.q_head_stride + row * task.q_stride;
   const BFloat16* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
@@ -210,25 +211,27 @@ void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t h
   for (int64_t i = 0; i < block.columns * kLanes; ++i) {
     const bool exists = i < block.rows;
     const float lse = exists ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
-    w.lse[i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
+    w.lse[i] = lse == -HUGE_VALF ? kNoKeys : lse * kLog2E;
     w.delta[i] = exists ? task.delta[(row + i) * task.lse_stride + head] : 0.0f;
   }
+  if (!hides) return;
   zero_floats(w.queries.weight, kBlock);
   zero_floats(w.queries.score, kBlock);
+  if (sound_statistics(w.lse, w.delta, block.rows) &&
+      (h.sink == nullptr || finite_rows(q, task.q_stride, block.rows, h.width)))
+    return;
   block.spoilt =
-      !finite_statistics(w.lse, w.delta, block.rows) || !finite_rows(q, task.q_stride, block.rows, h.width);
-  if (!block.spoilt) return;
-  mark_queries(q, task.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows, w.lse, w.delta,
-               w.queries, [&](int64_t i) {
-                 const auto clear = [i](int64_t width, int64_t ld, float* columns, float* pairs) {
-                   for (int64_t p = 0; p < pairs_of(width); ++p)
-                     columns[i / kPanel * kPanel * pairs_of(width) + p * kPanel + i % kPanel] = 0.0f;
-                   auto* halves = reinterpret_cast<BFloat16*>(pairs + i / 2 * ld) + i % 2;
-                   for (int64_t c = 0; c < width; ++c) halves[2 * c] = BFloat16();
-                 };
-                 clear(h.width, padded, w.qt, w.q);
-                 clear(h.value_width, padded_value, w.dot, w.d_o);
-               });
+      mark_queries(q, task.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows, w.lse,
+                   w.delta, w.queries, [&](int64_t i) {
+                     const auto clear = [i](int64_t width, int64_t ld, float* columns, float* pairs) {
+                       for (int64_t p = 0; p < pairs_of(width); ++p)
+                         columns[i / kPanel * kPanel * pairs_of(width) + p * kPanel + i % kPanel] = 0.0f;
+                       auto* halves = reinterpret_cast<BFloat16*>(pairs + i / 2 * ld) + i % 2;
+                       for (int64_t c = 0; c < width; ++c) halves[2 * c] = BFloat16();
+                     };
+                     clear(h.width, padded, w.qt, w.q);
+                     clear(h.value_width, padded_value, w.dot, w.d_o);
+                   });
 }
 
 // to[key][width] += X[key][query pairs] · rows[query pairs][width], for the columns that see each key; width
@@ -405,8 +408,9 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
   auto* k_copy = reinterpret_cast<BFloat16*>(w.k);
   auto* v_copy = reinterpret_cast<BFloat16*>(w.v);
   const int64_t ldk = 2 * pairs_of(all.width), ldv = 2 * pairs_of(all.value_width);
-  const bool finite =
-      finite_rows(k_copy, ldk, keys, all.width) && finite_rows(v_copy, ldv, keys, all.value_width);
+  const bool hides = hides_pairs(all);
+  const bool finite = !hides || (finite_rows(k_copy, ldk, keys, all.width) &&
+                                 finite_rows(v_copy, ldv, keys, all.value_width));
   if (!finite) mark_keys(k_copy, ldk, all.width, v_copy, ldv, all.value_width, keys, w.keys);
   for (int64_t block = 0; block < keys && task.dq != nullptr; block += kKeyBlock) {
     transpose_key_block(k_copy + block * ldk, ldk, std::min(kKeyBlock, keys - block), all.width, w.scratch,
@@ -420,7 +424,7 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
       const int64_t least = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
       const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
       const int64_t begin = next_block(h, row, row + block.rows, least);
-      if (begin < end) begin_block(task, h, head, row, w, block);
+      if (begin < end) begin_block(task, h, head, row, hides, w, block);
       for (int64_t first = begin; first < end;
            first = next_block(h, row, row + block.rows, first + kKeyBlock)) {
         block_pair<Products>(task, h, head, block, first, std::min(first + kKeyBlock, task.k_end),

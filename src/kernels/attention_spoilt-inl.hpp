@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "fovea/tensor/dtype.hpp"
+#include "kernels/attention_mask-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,6 +21,18 @@ namespace fovea::kernels::HWY_NAMESPACE {
 struct Spoilt {
   float *weight = nullptr, *score = nullptr;
 };
+
+// Whether some key is out of some query's sight. If not, nothing here is needed.
+HWY_INLINE bool hides_pairs(const AttentionHead& h) {
+  return h.mask != nullptr || h.tile_rows != nullptr || h.bias != nullptr ||
+         first_key(h, h.q_length - 1) > 0 || end_key(h, 0) < h.k_length;
+}
+// Whether some query sees each key. Then a value that is not finite spoils a δ. (So may a key; but its scores
+// may all be −∞, and weigh 0.)
+HWY_INLINE bool sees_every_key(const AttentionHead& h) {
+  return h.mask == nullptr && h.tile_rows == nullptr && h.bias == nullptr && first_key(h, 0) == 0 &&
+         end_key(h, h.q_length - 1) == h.k_length;
+}
 
 HWY_INLINE bool is_finite(float x) {
   return x - x == 0.0f;
@@ -72,31 +85,39 @@ void mark_keys(T* k, int64_t ldk, int64_t width, T* v, int64_t ldv, int64_t valu
   }
 }
 
-// Whether lse (in units of log2) and δ of a block's queries are finite. A δ is not where dO or O is not.
-HWY_INLINE bool finite_statistics(const float* lse, const float* delta, int64_t rows) {
-  bool finite = true;
-  for (int64_t i = 0; i < rows; ++i) finite &= is_finite(lse[i]) && is_finite(delta[i]);
-  return finite;
+// What stands for the lse of a query that sees no key.
+inline constexpr float kNoKeys = 1e30f;
+
+// Whether lse (in units of log2) and δ of a block's queries say that all is well: where q is not finite, lse
+// is not, or says that there are no keys (but for sinks); where dO or O is not, δ is not.
+HWY_INLINE bool sound_statistics(const float* lse, const float* delta, int64_t rows) {
+  bool sound = true;
+  for (int64_t i = 0; i < rows; ++i) sound &= is_finite(lse[i]) && lse[i] != kNoKeys && is_finite(delta[i]);
+  return sound;
 }
 
-// Marks the queries of a block that are not finite, and puts finite numbers in place of their lse and δ.
-// clear(i): q and dO of query i are to be 0.
+// Marks the queries of a block that are not finite, puts finite numbers in place of their lse and δ, and says
+// whether there are any. clear(i): q and dO of query i are to be 0.
 template <class T, class Clear>
-void mark_queries(const T* q, int64_t q_stride, int64_t width, const T* dout, int64_t dout_stride,
+bool mark_queries(const T* q, int64_t q_stride, int64_t width, const T* dout, int64_t dout_stride,
                   int64_t value_width, int64_t rows, float* lse, float* delta, Spoilt spoilt, Clear clear) {
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  bool any = false;
   for (int64_t i = 0; i < rows; ++i) {
     if (!is_finite(delta[i])) {
       delta[i] = 0.0f;
       spoilt.score[i] = kNaN;
+      any = true;
     }
     if (is_finite(lse[i]) && finite_rows(q + i * q_stride, 0, 1, width) &&
         finite_rows(dout + i * dout_stride, 0, 1, value_width))
       continue;
-    lse[i] = 1e30f;
+    lse[i] = kNoKeys;
     spoilt.weight[i] = spoilt.score[i] = kNaN;
     clear(i);
+    any = true;
   }
+  return any;
 }
 
 // P := 2^(S − lse) of a column of `rows` queries, by power(x) = 2^x, and `score` what is to be added to its
