@@ -25,7 +25,7 @@ void product(const MatmulLayout& s, int64_t m, int64_t n, const float* a, const 
 constexpr int64_t kRowsWorthTransposing = 192;
 
 void blocks(const MatmulLayout& s, const float* a, const float* b, float* c) {
-  for_blocks(s, 16, [&](const MatmulBlock& block) {
+  for_blocks(s, 16, 1, [&](const MatmulBlock& block) {
     product(s, block.m, block.n, a + s.offset_a(block.row), b + s.offset_b(block.col),
             s.bias == nullptr ? nullptr : s.bias + block.col, c + block.row * s.ldc + block.col);
   });

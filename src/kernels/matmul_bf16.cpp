@@ -132,9 +132,13 @@ void native_block(const MatmulLayout& s, const MatmulBlock& block, const BFloat1
 // at each step, and would otherwise compile anew each time.
 constexpr int64_t kRowUnit = 64;
 
+// Each block turns its operands into pairs anew, which takes longer beside products twice as fast as
+// float32's: blocks of 64 rows run 10 % slower than those of 128.
+constexpr int64_t kLeastRows = 128;
+
 template <class T>
 void native_product(const MatmulLayout& s, const BFloat16* a, const BFloat16* b, T* c) {
-  for_blocks(s, kRowUnit, [&](const MatmulBlock& block) {
+  for_blocks(s, kRowUnit, kLeastRows, [&](const MatmulBlock& block) {
     const int64_t whole = block.m / kRowUnit * kRowUnit;
     if (whole > 0) native_block(s, {block.row, block.col, whole, block.n}, a, b, c);
     if (whole < block.m) native_block(s, {block.row + whole, block.col, block.m - whole, block.n}, a, b, c);

@@ -48,12 +48,13 @@ struct MatmulBlock {
 
 // C is cut into rows × cols blocks: powers of two, at most 16 in all, of at least 2.5 million operations (10
 // us) each. Rows first. Each block packs its operands anew; measured, that costs nothing down to 16 rows when
-// neither operand is transposed, and 10 % when either is, below these sizes.
+// neither operand is transposed, and 10 % when either is, below these sizes. No block has fewer than `worth`
+// rows but where there are no more.
 struct MatmulCut {
   int64_t rows = 1;
   int64_t cols = 1;
-  explicit MatmulCut(const Matmul& s) {
-    const int64_t least_rows = s.transpose_b ? 96 : s.transpose_a ? 64 : 16;
+  MatmulCut(const Matmul& s, int64_t worth) {
+    const int64_t least_rows = std::max<int64_t>(worth, s.transpose_b ? 96 : s.transpose_a ? 64 : 16);
     const int64_t least_cols = s.transpose_a || s.transpose_b ? 128 : 64;
     const double operations =
         2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
@@ -95,11 +96,12 @@ inline void empty_product(const MatmulLayout& s, float* c) {
 }
 
 // Calls body(block) for every block, on the threads that the work is worth, with oneDNN held to one thread
-// each. Rows are cut on multiples of row_unit. None where the product has no terms.
+// each. Rows are cut on multiples of row_unit, into blocks of at least `worth`. None where the product has no
+// terms.
 template <class Body>
-void for_blocks(const MatmulLayout& s, int64_t row_unit, Body&& body) {
+void for_blocks(const MatmulLayout& s, int64_t row_unit, int64_t worth, Body&& body) {
   if (s.m <= 0 || s.n <= 0 || s.k <= 0) return;
-  const MatmulCut cut(s);
+  const MatmulCut cut(s, worth);
   parallel_tasks(cut.rows * cut.cols, true, [&](int64_t task) {
     const OneThread alone;
     const int64_t i = task / cut.cols;
