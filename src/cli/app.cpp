@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cli/interrupt.hpp"
+#include "cli/run.hpp"
 #include "fovea/base/error.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/version.hpp"

@@ -18,9 +18,6 @@ struct Invocation {
   std::function<int(const CommonOptions&, Console&)> command;
 };
 
-// Runs `fovea` with the arguments of main(); the exit code. Never throws.
-int run(int argc, const char* const* argv);
-
 // Makes a subcommand whose help ends with examples (lines without the leading "  ") and the options that hold
 // everywhere.
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,

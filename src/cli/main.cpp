@@ -1,4 +1,4 @@
-#include "cli/app.hpp"
+#include "cli/run.hpp"
 
 int main(int argc, char** argv) {
   return fovea::cli::run(argc, argv);
