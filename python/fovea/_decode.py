@@ -108,6 +108,7 @@ def attention_decode(
     q: Any,
     caches: KvCache | Sequence[KvCache],
     *,
+    score: str = "scaled_dot",
     normalizer: str = "softmax",
     scale: float | None = None,
     causal: bool = True,
@@ -159,7 +160,7 @@ def attention_decode(
         fail(f"expected caches as a KvCache or a list of them, got {type(caches).__name__}", CALL)
     chosen, arrays = options.split(
         dict(
-            normalizer=normalizer, scale=scale, causal=causal, window=window, alibi=alibi, relative=relative,
+            score=score, normalizer=normalizer, scale=scale, causal=causal, window=window, alibi=alibi, relative=relative,
             softcap=softcap, sinks=sinks, q_offsets=q_offsets, key_sets=key_sets,
         )
     )  # fmt: skip
@@ -190,6 +191,7 @@ class _Decoding:
         self._key_sets = options.key_sets(key_sets, lengths)
         heads = q.shape[1]
         spec = _fovea.AttentionSpec()
+        spec.score = getattr(_fovea.Score, given.score)
         spec.normalizer = getattr(_fovea.Normalizer, given.normalizer)
         spec.causal = given.causal
         spec.window_left, spec.window_right = given.left, given.right

@@ -55,6 +55,9 @@ struct Call {
   const DecodeInputs& in;
   const AttentionInputs& shapes;
   const Resolved& r;
+  Score score;
+  HeadsView<const float> q;       // the rows that the score makes of the queries
+  int64_t d;                      // of a key
   int64_t width, value_width;     // padded
   Buffer<float> partial;          // of each part: [rows] maxima, [rows] sums, [rows][value_width] outputs
   Buffer<int64_t> partial_begin;  // of a sequence's first part
@@ -75,6 +78,19 @@ struct Call {
   }
 };
 
+// Puts what the score makes of a run's keys into the task: a factor, and terms beside q·k.
+void add_key_terms(const Call& call, kernels::DecodeTask& task, Buffer<float>& memory) {
+  const int64_t keys = task.keys, extras = extra_width(call.score);
+  if (static_cast<int64_t>(memory.size()) < (2 + extras) * keys)
+    memory = Buffer<float>(static_cast<size_t>((2 + extras) * keys));
+  float *squared = memory.data(), *factor = squared + keys, *extra = factor + keys;
+  kernels::decode_kernels().squares(task, squared);
+  key_terms(call.score, keys, squared, factor, extra);
+  for (int64_t j = 0; task.k_scale != nullptr && j < keys; ++j) factor[j] *= task.k_scale[j];
+  task.k_scale = factor;
+  task.key_extra = extra;
+}
+
 // Row g·Lq + i is query i of the group's head g.
 void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end) {
   const Resolved& r = call.r;
@@ -82,7 +98,10 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
   const kernels::DecodeKernels& kernel = kernels::decode_kernels();
   const int64_t lq = call.in.q_offsets.length(n), lk = cache.length(), rows = call.rows(n);
   const int64_t width = call.width;
-  Buffer<float> workspace(static_cast<size_t>(kernel.workspace(rows, width) + rows * width));
+  const bool made = !reads_as_given(call.score);
+  const int64_t extras = extra_width(call.score);
+  Buffer<float> workspace(static_cast<size_t>(kernel.workspace(rows, width) + rows * (width + extras)));
+  Buffer<float> terms;
   Buffer<int64_t> ranges(static_cast<size_t>(2 * rows));
   Buffer<const float*> distances(static_cast<size_t>(r.has_distance() ? rows : 0));
   float* q = workspace.data() + kernel.workspace(rows, width);
@@ -98,6 +117,9 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
   task.end = ranges.data() + rows;
   task.softcap = r.softcap;
   if (r.has_distance()) task.distance = distances.data();
+  float* row_extra = q + rows * width;
+  task.row_extra = row_extra;
+  task.extras = extras;
   task.scores_stride = lk;
   task.state = {state, state + rows, state + 2 * rows};
   std::fill_n(task.state.max, rows, -1e29f);
@@ -106,8 +128,9 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
   int64_t least = lk, most = 0;  // keys that any row sees
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t i = row % lq, head = kv_head * r.group + row / lq;
-    const float* from = row_of(call.in.q, call.in.q_offsets, n, i, head);
-    for (int64_t c = 0; c < width; ++c) q[row * width + c] = c < r.d ? from[c] * (r.scale * kLog2E) : 0.0f;
+    const float* from = row_of(call.q, call.in.q_offsets, n, i, head);
+    for (int64_t c = 0; c < width; ++c) q[row * width + c] = c < call.d ? from[c] * (r.scale * kLog2E) : 0.0f;
+    for (int64_t e = 0; e < extras; ++e) row_extra[e * rows + row] = from[call.d + e] * (r.scale * kLog2E);
     least = std::min(least, r.first_key(i, lq, lk));
     most = std::max(most, r.end_key(i, lq, lk));
   }
@@ -125,6 +148,7 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
     task.v = static_cast<const std::byte*>(run.v) + kv_head * block * call.value_width * element;
     task.k_scale = run.k_scale == nullptr ? nullptr : run.k_scale + kv_head * block;
     task.v_scale = run.v_scale == nullptr ? nullptr : run.v_scale + kv_head * block;
+    if (made) add_key_terms(call, task, terms);
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t i = row % lq, head = kv_head * r.group + row / lq;
       ranges[static_cast<size_t>(row)] = std::clamp<int64_t>(r.first_key(i, lq, lk) - token, 0, task.keys);
@@ -267,9 +291,6 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
   const Resolved r = resolve(kCall, shapes, spec);
   check_argument(spec.top_k == 0, kCall, "expected no top_k, got {}", spec.top_k);
   check_argument(spec.dropout == 0, kCall, "expected no dropout, got {}", spec.dropout);
-  check_argument(reads_as_given(spec.score), kCall,
-                 "expected the score scaled_dot or dot, which reads keys as a cache holds them, got {}",
-                 name_of(spec.score));
   check_argument(
       out.dim(0) == in.q.dim(0) && out.dim(1) == r.heads && out.dim(2) == r.dv && out.stride(2) == 1, kCall,
       "expected out [{}, {}, {}] with an innermost stride of 1, got [{}, {}, {}]", in.q.dim(0), r.heads, r.dv,
@@ -277,8 +298,19 @@ void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsVi
   check_observers(kCall, observers, shapes.k_offsets.total(), seen);
   if (seen != nullptr) prepare_insight(shapes, observers, *seen);
 
-  Call call{in, shapes, r, in.caches.front()->padded_width(), in.caches.front()->padded_value_width(), {},
-            {}, {},     {}};
+  const ScoreRows<float> made = make_rows<float>({spec.score, in.q, {}, in.q_offsets, shapes.k_offsets});
+  Call call{in,
+            shapes,
+            r,
+            spec.score,
+            made.q,
+            in.q.dim(2),
+            in.caches.front()->padded_width(),
+            in.caches.front()->padded_value_width(),
+            {},
+            {},
+            {},
+            {}};
   call.partial_begin = Buffer<int64_t>(static_cast<size_t>(r.sequences));
   call.scores_begin = Buffer<int64_t>(static_cast<size_t>(r.sequences));
   int64_t tasks = 0, partial = 0, scores = 0;

@@ -34,8 +34,7 @@ Ragged attention_decode_rows(const DecodeInputs& in, const AttentionSpec& spec, 
   std::vector<int64_t> lengths;
   const AttentionInputs shapes = decode_shapes(kCall, in, lengths);
   const Resolved r = resolve(kCall, shapes, spec);
-  check_argument(spec.top_k == 0 && spec.dropout == 0 && reads_as_given(spec.score), kCall,
-                 "expected the options of attention_decode");
+  check_argument(spec.top_k == 0 && spec.dropout == 0, kCall, "expected the options of attention_decode");
   check_argument(lse != nullptr || in.q.dim(0) == 0, kCall,
                  "expected the lse that attention_decode wrote, got none");
   const auto starts = in.q_offsets.values();
@@ -57,10 +56,11 @@ Ragged attention_decode_rows(const DecodeInputs& in, const AttentionSpec& spec, 
     }
     if (chosen.empty()) continue;
     const int64_t lq = in.q_offsets.length(n), lk = lengths[static_cast<size_t>(n)];
-    Tensor q = Tensor::empty({lq, r.heads, r.d});
+    Tensor q = Tensor::empty({lq, r.heads, in.q.dim(2)});
     for (int64_t i = 0; i < lq; ++i) {
       for (int64_t h = 0; h < r.heads; ++h)
-        std::copy_n(row_of(in.q, in.q_offsets, n, i, h), r.d, q.data() + (i * r.heads + h) * r.d);
+        std::copy_n(row_of(in.q, in.q_offsets, n, i, h), in.q.dim(2),
+                    q.data() + (i * r.heads + h) * in.q.dim(2));
     }
     const Tensor k = keys_of(*in.caches[static_cast<size_t>(n)]);
     AttentionInputs one = shapes;

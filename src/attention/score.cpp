@@ -58,27 +58,40 @@ double usual_scale(Score score, int64_t width) {
 }
 
 bool reads_as_given(Score score) {
-  return with_rule(score, [](auto rule) { return !rule.kQuery && !rule.kKey; });
+  return with_rule(score, [](auto rule) { return !rule.kMakes; });
 }
 
 template <class T>
 ScoreRows<T> make_rows(const ScoreOperands<T>& in) {
   ScoreRows<T> rows{in.q, in.k, Tensor(), Tensor()};
   with_rule(in.score, [&](auto rule) {
-    if (rule.kQuery) rows.q = empty_rows(in.q, rule.kExtra, rows.made_q);
-    if (rule.kKey) rows.k = empty_rows(in.k, rule.kExtra, rows.made_k);
-    if (rule.kQuery) rule.make(query_side(in), rows.made_q.template data<T>());
-    if (rule.kKey) rule.make(key_side(in), rows.made_k.template data<T>());
+    if (!rule.kMakes) return;
+    using Rule = decltype(rule);
+    rows.q = empty_rows(in.q, rule.kExtra, rows.made_q);
+    make_side<Rule>(query_side(in), rows.made_q.template data<T>());
+    if (in.k.data == nullptr) return;
+    rows.k = empty_rows(in.k, rule.kExtra, rows.made_k);
+    make_side<Rule>(key_side(in), rows.made_k.template data<T>());
   });
   return rows;
+}
+
+void key_terms(Score score, int64_t keys, const float* squared, float* factor, float* extra) {
+  with_rule(score, [&](auto rule) {
+    for (int64_t j = 0; j < keys; ++j) {
+      const RowTerms<float> terms = rule.template terms<float>(false, static_cast<double>(squared[j]));
+      factor[j] = terms.factor;
+      for (int64_t e = 0; e < rule.kExtra; ++e) extra[e * keys + j] = terms.extra[e];
+    }
+  });
 }
 
 template <class T>
 RowGradients<T>::RowGradients(const ScoreOperands<T>& in, const HeadsView<T>& to_q, const HeadsView<T>& to_k)
     : dq(to_q), dk(to_k), in_(in), wanted_q_(to_q), wanted_k_(to_k) {
   with_rule(in.score, [&](auto rule) {
-    if (rule.kQuery && to_q.data != nullptr) dq = empty_rows(in.q, rule.kExtra, made_q_);
-    if (rule.kKey && to_k.data != nullptr) dk = empty_rows(in.k, rule.kExtra, made_k_);
+    if (rule.kMakes && to_q.data != nullptr) dq = empty_rows(in.q, rule.kExtra, made_q_);
+    if (rule.kMakes && to_k.data != nullptr) dk = empty_rows(in.k, rule.kExtra, made_k_);
   });
 }
 

@@ -30,8 +30,12 @@ struct ScoreRows {
   HeadsView<const T> q, k;
   Tensor made_q, made_k;  // their memory, where they were made
 };
+// Without data in k, of q alone.
 template <class T>
 ScoreRows<T> make_rows(const ScoreOperands<T>& in);
+
+// What the row made of a key k consists of, from |k|²: [factor·k, extra …], extra [extra_width][keys].
+void key_terms(Score score, int64_t keys, const float* squared, float* factor, float* extra);
 
 inline ScoreOperands<float> operands_of(const AttentionInputs& in, Score score) {
   return {score, in.q, in.k, in.q_offsets, in.k_offsets};

@@ -6,21 +6,14 @@
 namespace fovea {
 
 struct NegSquaredL2Score {
+  static constexpr bool kMakes = true;
   static constexpr int64_t kExtra = 2;
-  static constexpr bool kQuery = true, kKey = true;
   static double scale(int64_t) { return 1.0; }
 
   template <class T>
-  static void make(const ScoreSide<T>& side, T* rows) {
-    const int64_t width = side.width();
-    for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
-      const T* x = row_of(side.x, side.offsets, n, i, h);
-      const auto norm = static_cast<T>(squared_norm(x, width));
-      T* to = rows + row * (width + kExtra);
-      for (int64_t c = 0; c < width; ++c) to[c] = side.query ? T{2} * x[c] : x[c];
-      to[width] = side.query ? -norm : T{1};
-      to[width + 1] = side.query ? T{-1} : norm;
-    });
+  static RowTerms<T> terms(bool query, double squared) {
+    const auto norm = static_cast<T>(squared);
+    return query ? RowTerms<T>{T{2}, {-norm, T{-1}}} : RowTerms<T>{T{1}, {T{1}, norm}};
   }
 
   // dq = 2·dq'[…D] − 2q·dq'[D];   dk = dk'[…D] + 2k·dk'[D + 1]

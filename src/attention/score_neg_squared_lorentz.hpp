@@ -7,22 +7,14 @@
 namespace fovea {
 
 struct NegSquaredLorentzScore {
+  static constexpr bool kMakes = true;
   static constexpr int64_t kExtra = 2;
-  static constexpr bool kQuery = true, kKey = true;
   static double scale(int64_t) { return 1.0; }
 
   template <class T>
-  static void make(const ScoreSide<T>& side, T* rows) {
-    const int64_t width = side.width();
-    for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
-      const T* x = row_of(side.x, side.offsets, n, i, h);
-      const auto t = static_cast<T>(std::sqrt(1.0 + squared_norm(x, width)));
-      const T factor = side.query ? T{2} : T{1};
-      T* to = rows + row * (width + kExtra);
-      for (int64_t c = 0; c < width; ++c) to[c] = factor * x[c];
-      to[width] = side.query ? T{-2} * t : t;
-      to[width + 1] = factor;
-    });
+  static RowTerms<T> terms(bool query, double squared) {
+    const auto t = static_cast<T>(std::sqrt(1.0 + squared));
+    return query ? RowTerms<T>{T{2}, {T{-2} * t, T{2}}} : RowTerms<T>{T{1}, {t, T{1}}};
   }
 
   // dq = 2·dq'[…D] − 2·dq'[D]·q/t(q);   dk = dk'[…D] + dk'[D]·k/t(k)

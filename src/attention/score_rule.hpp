@@ -1,15 +1,15 @@
 // What a score is made of. Every score is a dot product of rows that are made from those of q and k, so that
-// one kernel serves all: a rule makes the rows before, and pulls the gradient back after.
+// one kernel serves all: a rule says how they are made, and pulls the gradient back.
 //
 // A rule is a struct of
 //
-//   kExtra:         how many columns its rows have more than q's and k's
+//   kMakes:        whether it makes rows of its own; else q and k are taken as they are
 //
-//   kQuery, kKey:   whether it makes rows of its own of q, and of k; else they are taken as they are
+//   kExtra:        how many columns its rows have more than q's and k's, at most 2
 //
-//   scale(width):   the scale when the caller gives none
+//   scale(width):  the scale when the caller gives none
 //
-//   make<T>(side, rows):   the rows of one side, [T, heads, width + kExtra] contiguous
+//   terms<T>(query, squared):   what the row made of a row x of q, or of k, with |x|² = squared, consists of
 //
 //   pull_back<T>(side, from, gradient):   the gradient of the side's rows from that of the made ones
 #pragma once
@@ -22,6 +22,13 @@
 #include "fovea/base/parallel.hpp"
 
 namespace fovea {
+
+// The row made of x is [factor·x, extra …].
+template <class T>
+struct RowTerms {
+  T factor{1};
+  T extra[2]{};
+};
 
 // q or k of a call.
 template <class T>
@@ -69,13 +76,28 @@ double squared_norm(const T* x, int64_t width) {
   return sum;
 }
 
+// The rows of one side, [T, heads, width + kExtra] contiguous.
+template <class Rule, class T>
+void make_side(const ScoreSide<T>& side, T* rows) {
+  const int64_t width = side.width();
+  for_rows(side, [&](int64_t n, int64_t i, int64_t h, int64_t row) {
+    const T* x = row_of(side.x, side.offsets, n, i, h);
+    const RowTerms<T> terms = Rule::template terms<T>(side.query, squared_norm(x, width));
+    T* to = rows + row * (width + Rule::kExtra);
+    for (int64_t c = 0; c < width; ++c) to[c] = terms.factor * x[c];
+    for (int64_t e = 0; e < Rule::kExtra; ++e) to[width + e] = terms.extra[e];
+  });
+}
+
 // q·k of the rows as they are.
 struct DotScore {
+  static constexpr bool kMakes = false;
   static constexpr int64_t kExtra = 0;
-  static constexpr bool kQuery = false, kKey = false;
   static double scale(int64_t) { return 1.0; }
   template <class T>
-  static void make(const ScoreSide<T>&, T*) {}
+  static RowTerms<T> terms(bool, double) {
+    return {};
+  }
   template <class T>
   static void pull_back(const ScoreSide<T>&, const T*, const HeadsView<T>&) {}
 };

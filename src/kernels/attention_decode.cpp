@@ -174,6 +174,8 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_
       return hn::Load(d, rest);
     };
     if (t.k_scale != nullptr) x = hn::Mul(x, load(t.k_scale + tile + j));
+    for (int64_t e = 0; e < t.extras; ++e)
+      x = hn::MulAdd(hn::Set(d, t.row_extra[e * t.rows + r]), load(t.key_extra + e * t.keys + tile + j), x);
     hn::Store(x, d, s + j);
     if (t.softcap > 0.0f) {
       softcap_column(s + j, kLanes, {0, 1}, t.softcap, nullptr);
@@ -252,6 +254,21 @@ void run_type(const DecodeTask& t, float* workspace) {
   }
 }
 
+template <class T>
+void squares_of(const DecodeTask& t, float* squared) {
+  const F d;
+  for (int64_t j = 0; j < t.keys; ++j) {
+    const T* k = static_cast<const T*>(t.k) + j * t.width;
+    V sum = hn::Zero(d);
+    for (int64_t c = 0; c < t.width; c += kLanes) {
+      const V x = widen(k + c);
+      sum = hn::MulAdd(x, x, sum);
+    }
+    const float scale = t.k_scale == nullptr ? 1.0f : t.k_scale[j];
+    squared[j] = hn::GetLane(hn::SumOfLanes(d, sum)) * scale * scale;
+  }
+}
+
 }  // namespace
 
 int64_t decode_workspace(int64_t, int64_t) {
@@ -272,6 +289,19 @@ void decode_run(const DecodeTask& t, float* workspace) {
       return run_type<Float16>(t, workspace);
     case DecodeType::kInt8:
       return run_type<int8_t>(t, workspace);
+  }
+}
+
+void decode_squares(const DecodeTask& t, float* squared) {
+  switch (t.type) {
+    case DecodeType::kF32:
+      return squares_of<float>(t, squared);
+    case DecodeType::kBF16:
+      return squares_of<BFloat16>(t, squared);
+    case DecodeType::kF16:
+      return squares_of<Float16>(t, squared);
+    case DecodeType::kInt8:
+      return squares_of<int8_t>(t, squared);
   }
 }
 
@@ -304,7 +334,7 @@ namespace {
 
 DecodeKernels kernels_of(Isa isa) {
   return {FOVEA_ATTENTION_PICK(isa, decode_run), FOVEA_ATTENTION_PICK(isa, decode_workspace),
-          FOVEA_ATTENTION_PICK(isa, decode_weigh)};
+          FOVEA_ATTENTION_PICK(isa, decode_squares), FOVEA_ATTENTION_PICK(isa, decode_weigh)};
 }
 
 }  // namespace

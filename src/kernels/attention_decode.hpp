@@ -22,7 +22,7 @@ struct DecodeTask {
   DecodeType type = DecodeType::kF32;
   const void* k = nullptr;         // [keys][width]
   const void* v = nullptr;         // [keys][value_width]
-  const float* k_scale = nullptr;  // [keys]; int8
+  const float* k_scale = nullptr;  // [keys]; int8, and scores that need it
   const float* v_scale = nullptr;
   int64_t keys = 0, width = 0, value_width = 0;  // widths multiples of 16
   const void* next_k = nullptr;  // what will be read after this run, to be fetched ahead; null: nothing
@@ -32,6 +32,10 @@ struct DecodeTask {
   // Row r sees the keys [first[r], end[r]) of the run.
   const int64_t* first = nullptr;
   const int64_t* end = nullptr;
+  // Σ_e row_extra[e·rows + r]·key_extra[e·keys + j] is added to a score, after k_scale; null, 0: nothing.
+  const float* row_extra = nullptr;
+  const float* key_extra = nullptr;
+  int64_t extras = 0;  // at most 2
   float softcap = 0.0f;
   const float* const* distance = nullptr;  // row r and key j add distance[r][−j]; null: none
   float* scores = nullptr;  // row r and key j at r·scores_stride + j, kMaskedScore out of sight; may be null
@@ -51,6 +55,8 @@ struct DecodeWeights {
 struct DecodeKernels {
   void (*run)(const DecodeTask&, float* workspace);
   int64_t (*workspace)(int64_t rows, int64_t width);  // floats
+  // squared[j] = |k_j|² for the keys of a task.
+  void (*squares)(const DecodeTask&, float* squared);
   // Σ −w·ln w of the row's keys.
   float (*weigh)(const DecodeWeights&);
 };

@@ -216,11 +216,30 @@ HWY_INLINE void scale_keys(const float* scale, int64_t keys, float* s) {
   hn::Store(hn::Mul(hn::Load(d, s + j / 4 * kLanes), hn::LoadDup128(d, rest)), d, s + j / 4 * kLanes);
 }
 
+// s += Σ_e row_extra·key_extra.
+HWY_NOINLINE inline void add_extras(const DecodeTask& t, int64_t r, int64_t rows, int64_t tile, int64_t keys,
+                                    float* s) {
+  const F d;
+  for (int64_t e = 0; e < t.extras; ++e) {
+    alignas(64) float of_rows[kLanes] = {};
+    for (int64_t b = 0; b < rows; ++b) std::fill_n(of_rows + b * 4, 4, t.row_extra[e * t.rows + r + b]);
+    const V row = hn::Load(d, of_rows);
+    const float* key = t.key_extra + e * t.keys + tile;
+    for (int64_t j = 0; j < keys; j += 4) {
+      alignas(16) float four[4] = {};
+      std::copy_n(key + j, std::min<int64_t>(4, keys - j), four);
+      float* at = s + j / 4 * kLanes;
+      hn::Store(hn::MulAdd(row, hn::LoadDup128(d, four), hn::Load(d, at)), d, at);
+    }
+  }
+}
+
 // Scores of a vector of rows, from row r on, to weights: scale, softcap, bias, mask, running maximum and sum.
 HWY_NOINLINE inline void weigh_rows(const DecodeTask& t, int64_t r, int64_t rows, int64_t tile, int64_t keys,
                                     float* s) {
   const F d;
   if (t.k_scale != nullptr) scale_keys(t.k_scale + tile, keys, s);
+  if (t.extras > 0) add_extras(t, r, rows, tile, keys, s);
   RowsSee sees;
   see_rows(t, r, rows, tile, keys, sees);
   if (sees.partial || t.softcap > 0.0f || t.distance != nullptr || t.scores != nullptr)

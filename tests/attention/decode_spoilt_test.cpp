@@ -6,26 +6,10 @@
 #include <limits>
 
 #include "fovea/attention/decode.hpp"
-#include "fovea/base/cpu.hpp"
-#include "tests/attention/problem.hpp"
-#include "tests/support/use_isa.hpp"
+#include "tests/attention/decode_problem.hpp"
 
 namespace fovea::testing {
 namespace {
-
-HeadsView<const float> view_of(const Tensor& x) {
-  return contiguous_view<const float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
-}
-HeadsView<float> out_view(Tensor& x) {
-  return contiguous_view<float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
-}
-
-Tensor random_tensor(uint64_t seed, const Shape& shape, double magnitude = 1.0) {
-  Tensor x = Tensor::empty(shape);
-  Random random(seed);
-  for (float& value : x.span()) value = static_cast<float>(magnitude * random.normal());
-  return x;
-}
 
 // A NaN or ∞ in the last key or value of a cache reaches the last query only, in its bits.
 TEST(Decode, SpoiltNumbersReachOnlyTheQueriesThatSeeThem) {

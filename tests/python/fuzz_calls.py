@@ -178,7 +178,7 @@ def attend(draw):
         assert guess.mass.shape == guess.standard_error.shape
 
 
-DECODES = ("normalizer", "scale", "window", "alibi", "relative", "softcap", "sinks")
+DECODES = ("score", "normalizer", "scale", "window", "alibi", "relative", "softcap", "sinks")
 
 
 def decode(draw):

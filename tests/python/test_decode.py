@@ -18,7 +18,18 @@ def filled(k, v, **keywords):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("keywords", [{}, dict(softcap=2.0, sinks=[0.5] * 4), dict(alibi=[0.1] * 4, window=(20, 0))])
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {},
+        dict(softcap=2.0, sinks=[0.5] * 4),
+        dict(alibi=[0.1] * 4, window=(20, 0)),
+        dict(score="dot", scale=0.2),
+        dict(score="cosine", scale=4.0),
+        dict(score="neg_sq_l2", scale=0.05),
+        dict(score="neg_sq_lorentz", scale=0.05),
+    ],
+)
 def test_decoding_equals_attention(dtype, keywords):
     rng = np.random.default_rng(1)
     k, v = normal(rng, 50, 2, 16), normal(rng, 50, 2, 24)

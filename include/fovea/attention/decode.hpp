@@ -27,9 +27,9 @@ struct DecodeInputs {
 
 // out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j over the cache of query i's sequence, the last query standing
 // at the last token. out [Tq, H, Dv]; lse [Tq, H], natural, null when not wanted; the options of
-// AttentionSpec hold, but for dropout, top_k, cosine scores (append normalised keys, and normalise q) and
-// negative squared L2. Insight as in attention_forward, key_mass [Σ cache lengths, H] in the order of the
-// caches. ArgumentError for shapes that do not fit and for those options.
+// AttentionSpec hold, but for dropout and top_k. Scores other than dot products take |k|² of each cached key,
+// which costs as much as one query more. Insight as in attention_forward, key_mass [Σ cache lengths, H] in
+// the order of the caches. ArgumentError for shapes that do not fit and for those options.
 void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
                       const Observers& observers = {}, Insight* seen = nullptr);
 
