@@ -409,7 +409,6 @@ void call_decode(Bytes& bytes) {
   if (bytes.nearly(1) == 1) {  // what decoding takes
     spec.top_k = 0;
     spec.dropout = 0;
-    spec.score = Score::kDot;
     if (!sinks.empty()) spec.normalizer = Normalizer::kSoftmax;
   }
   std::vector<int32_t> sets;
