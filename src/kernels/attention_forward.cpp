@@ -105,21 +105,24 @@ HWY_NOINLINE void drop_column(float* p, KeyRun run, const AttentionHead& h, Quer
 }
 
 // Oᵀ += Vᵀ·P key by key, only where a query sees the key: where V holds NaN or ∞, 0·NaN must not reach the
-// others. `scores` are those before the softmax.
+// others, whose bits stay: keys come in the order of columns_over_runs. `scores` are those before the
+// softmax.
 HWY_NOINLINE void add_seen_values(const AttentionHead& h, Panel& panel, const PanelRuns& runs, const float* v,
                                   int64_t ldv, const float* p, const float* scores) {
   const F d;
   for (int64_t c = 0; c < panel.columns; ++c) {
     if (panel.fresh[c]) zero_column(panel.ot + c * kLanes, h.value_width);
     panel.fresh[c] = false;
-    for (int64_t j = runs.column[c].begin; j < runs.column[c].end; ++j) {
-      const int64_t at = j * kPanel + c * kLanes;
-      const auto hidden = hn::Eq(hn::Load(d, scores + at), hn::Set(d, kMasked));
-      const V weight = hn::Load(d, p + at);
-      for (int64_t e = 0; e < h.value_width; ++e) {
-        float* to = panel.ot + e * kPanel + c * kLanes;
-        const V sum = hn::Load(d, to);
-        hn::Store(hn::IfThenElse(hidden, sum, hn::MulAdd(hn::Set(d, v[j * ldv + e]), weight, sum)), d, to);
+    for (const KeyRun& run : {runs.both, c == 0 ? runs.first : runs.second}) {
+      for (int64_t j = run.begin; j < run.end; ++j) {
+        const int64_t at = j * kPanel + c * kLanes;
+        const auto hidden = hn::Eq(hn::Load(d, scores + at), hn::Set(d, kMasked));
+        const V weight = hn::Load(d, p + at);
+        for (int64_t e = 0; e < h.value_width; ++e) {
+          float* to = panel.ot + e * kPanel + c * kLanes;
+          const V sum = hn::Load(d, to);
+          hn::Store(hn::IfThenElse(hidden, sum, hn::MulAdd(hn::Set(d, v[j * ldv + e]), weight, sum)), d, to);
+        }
       }
     }
   }

@@ -44,7 +44,8 @@ HWY_NOINLINE void rescale_column(float* ot, int64_t width, const float* alpha) {
 }
 
 // Oᵀ += Vᵀ·P key by key, only where a query sees the key: where V holds NaN or ∞, 0·NaN must not reach the
-// others. `scores` are those before the softmax.
+// others, whose bits stay: keys come in the order of add_runs, of a pair the upper first. `scores` are those
+// before the softmax.
 HWY_NOINLINE void add_seen_values(const AttentionHead& h, PairPanel& panel, const PanelRuns& runs,
                                   const float* v, const float* p, const float* scores) {
   if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);
@@ -52,7 +53,10 @@ HWY_NOINLINE void add_seen_values(const AttentionHead& h, PairPanel& panel, cons
   const F d;
   const U32 du;
   for (int64_t c = 0; c < panel.columns; ++c) {
-    for (int64_t j = runs.column[c].begin; j < runs.column[c].end; ++j) {
+    const KeyRun run = runs.column[c];  // begins with a pair
+    for (int64_t i = run.begin; i < round_up(run.end, 2); ++i) {
+      const int64_t j = i ^ 1;
+      if (j >= run.end) continue;
       const auto hidden = hn::Eq(hn::Load(d, scores + j * kPanel + c * kLanes), hn::Set(d, kMasked));
       const auto pair = hn::BitCast(du, hn::Load(d, p + j / 2 * kPanel + c * kLanes));
       const V weight =

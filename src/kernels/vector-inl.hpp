@@ -121,22 +121,22 @@ HWY_INLINE float sum_vectors(int64_t n, F&& f) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
 }
 
-// max(low, x) and min(high, x), where x that is NaN stays NaN: x86's instructions return their second operand
-// then, NEON's a NaN, but the portable fall-back has no rule.
+// max(low, x) and min(high, x), where x that is NaN stays NaN. x86's instructions return their second operand
+// then; Highway's on NEON (fmaxnm, fminnm) the number, and the portable fall-back has no rule.
 HWY_INLINE VF at_least(float low, VF x) {
   const VF l = hn::Set(F32(), low);
-#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-  return hn::IfThenElse(hn::Lt(x, l), l, x);
-#else
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   return hn::Max(l, x);
+#else
+  return hn::IfThenElse(hn::Lt(x, l), l, x);
 #endif
 }
 HWY_INLINE VF at_most(float high, VF x) {
   const VF h = hn::Set(F32(), high);
-#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-  return hn::IfThenElse(hn::Gt(x, h), h, x);
-#else
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   return hn::Min(h, x);
+#else
+  return hn::IfThenElse(hn::Gt(x, h), h, x);
 #endif
 }
 
