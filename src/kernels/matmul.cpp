@@ -1,23 +1,29 @@
 #include "fovea/kernels/matmul.hpp"
 
+#if defined(__x86_64__)
 #include <dnnl.h>
+#endif
 
 #include "fovea/base/memory.hpp"
 #include "fovea/kernels/transpose.hpp"
-#include "kernels/matmul_blocks.hpp"
+#include "kernels/matmul_tiles.hpp"
 
 namespace fovea::kernels {
 namespace {
 
 // oneDNN's sgemm takes any strides and transposes, looks nothing up and reaches 80-86 % of the peak from 16
 // rows on; its primitives with packed weights gain 2-8 % more and would have to be packed again after each
-// training step.
+// training step. It has such code for x86-64 only.
 void product(const MatmulLayout& s, int64_t m, int64_t n, const float* a, const float* b, const float* bias,
              float* c) {
   prepare_block(s, m, n, bias, c);
-  const float beta = s.accumulate || bias != nullptr ? 1.0f : 0.0f;
-  dnnl_sgemm(s.transpose_a ? 'T' : 'N', s.transpose_b ? 'T' : 'N', m, n, s.k, 1.0f, a, s.lda, b, s.ldb, beta,
-             c, s.ldc);
+  const bool add = s.accumulate || bias != nullptr;
+#if defined(__x86_64__)
+  dnnl_sgemm(s.transpose_a ? 'T' : 'N', s.transpose_b ? 'T' : 'N', m, n, s.k, 1.0f, a, s.lda, b, s.ldb,
+             add ? 1.0f : 0.0f, c, s.ldc);
+#else
+  tile_product(s, m, n, a, b, add, c);
+#endif
 }
 
 // From this many rows on, a transposed B is turned round once (0.1 ns an element) rather than by every block

@@ -1,7 +1,10 @@
 #include "fovea/kernels/matmul.hpp"
 
+#include <utility>
+
 #include "fovea/kernels/convert.hpp"
 #include "fovea/kernels/transpose.hpp"
+#include "kernels/matmul_tiles.hpp"
 #include "tests/kernels/kernel_test.hpp"
 #include "tests/reference/products.hpp"
 
@@ -103,6 +106,56 @@ TEST(Matmul, SameBitsForAnyNumberOfThreads) {
         name(t));
     if (HasFatalFailure()) return;
   }
+}
+
+// What other processors than x86-64 have for a product, against float64: one chain of k + 1 roundings.
+TEST(MatmulTiles, AgreeWithFloat64AndTouchNothingElse) {
+  on_every_isa([](const std::string& isa) {
+    for (const int64_t m : {1, 3, 8, 17, 65}) {
+      for (const int64_t n : {1, 7, 16, 31, 32, 64, 127}) {
+        for (const int64_t k : {1, 9, 32, 600}) {
+          for (int options = 0; options < 8; ++options) {
+            const Case t{m, n, k, (options & 1) != 0, (options & 2) != 0, 5, false, (options & 4) != 0};
+            Operands o = make(t);
+            std::vector<double> want(o.c.begin(), o.c.end());
+            std::vector<double> bound(o.c.size(), 0.0);
+            reference::matmul(m, n, k, o.a.data(), t.ta, o.spec.lda, o.b.data(), t.tb, o.spec.ldb, nullptr,
+                              t.accumulate, want.data(), bound.data(), o.spec.ldc);
+            tile_product(MatmulLayout(o.spec), m, n, o.a.data(), o.b.data(), t.accumulate, o.c.data());
+            for (size_t i = 0; i < want.size(); ++i) {
+              ASSERT_LE(std::abs(static_cast<double>(o.c[i]) - want[i]),
+                        bound[i] * static_cast<double>(k + 2) * 0x1p-24)
+                  << isa << ", " << name(t) << ", index " << i;
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(MatmulTiles, ABlockHasTheBitsOfTheWhole) {
+  on_every_isa([](const std::string& isa) {
+    for (int options = 0; options < 8; ++options) {
+      const Case t{70, 90, 300, (options & 1) != 0, (options & 2) != 0, 3, false, (options & 4) != 0};
+      Operands o = make(t);
+      const MatmulLayout s(o.spec);
+      std::vector<float> whole = o.c;
+      tile_product(s, t.m, t.n, o.a.data(), o.b.data(), t.accumulate, whole.data());
+      for (const auto& [row, rows] : {std::pair<int64_t, int64_t>{0, 1}, {5, 13}, {33, 37}}) {
+        for (const auto& [col, cols] : {std::pair<int64_t, int64_t>{0, 3}, {16, 64}, {50, 40}}) {
+          std::vector<float> part = o.c;
+          tile_product(s, rows, cols, o.a.data() + s.offset_a(row), o.b.data() + s.offset_b(col),
+                       t.accumulate, part.data() + row * s.ldc + col);
+          for (int64_t i = row; i < row + rows; ++i) {
+            const auto at = static_cast<size_t>(i * s.ldc + col);
+            ASSERT_EQ(std::memcmp(&part[at], &whole[at], static_cast<size_t>(cols) * sizeof(float)), 0)
+                << isa << ", " << name(t) << ", row " << i << " of a block at " << row << ", " << col;
+          }
+        }
+      }
+    }
+  });
 }
 
 TEST(Transpose, MovesEveryElement) {

@@ -1,5 +1,6 @@
-// Matrix products, row-major, float32. Through oneDNN, cut into blocks by the shape alone and each block
-// computed on one thread, so that a product has the same bits for any number of threads. Thread-safe.
+// Matrix products, row-major, float32. Through oneDNN on x86-64 and in tiles of our own elsewhere, cut into
+// blocks by the shape alone and each block computed on one thread, so that a product has the same bits for
+// any number of threads. Thread-safe.
 #pragma once
 
 #include <cstdint>
