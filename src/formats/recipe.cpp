@@ -168,8 +168,14 @@ Recipe::Recipe() : state_(std::make_unique<State>()) {}
 Recipe::~Recipe() = default;
 Recipe::Recipe(const Recipe& other) : state_(std::make_unique<State>(*other.state_)) {}
 Recipe::Recipe(Recipe&& other) noexcept : state_(std::move(other.state_)) {}
-Recipe& Recipe::operator=(Recipe other) noexcept {
-  std::swap(state_, other.state_);
+Recipe& Recipe::operator=(const Recipe& other) {
+  Recipe copy(other);
+  std::swap(state_, copy.state_);
+  return *this;
+}
+Recipe& Recipe::operator=(Recipe&& other) noexcept {
+  Recipe taken(std::move(other));
+  std::swap(state_, taken.state_);
   return *this;
 }
 

@@ -65,8 +65,14 @@ class NodePtr {
     if (node_ != nullptr) ++node_->references_;
   }
   NodePtr(NodePtr&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
-  NodePtr& operator=(NodePtr other) noexcept {
-    std::swap(node_, other.node_);
+  NodePtr& operator=(const NodePtr& other) noexcept {
+    NodePtr copy(other);
+    std::swap(node_, copy.node_);
+    return *this;
+  }
+  NodePtr& operator=(NodePtr&& other) noexcept {
+    NodePtr taken(std::move(other));
+    std::swap(node_, taken.node_);
     return *this;
   }
   ~NodePtr();

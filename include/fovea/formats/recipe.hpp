@@ -20,7 +20,8 @@ class Recipe {
   ~Recipe();
   Recipe(const Recipe& other);
   Recipe(Recipe&& other) noexcept;
-  Recipe& operator=(Recipe other) noexcept;
+  Recipe& operator=(const Recipe& other);
+  Recipe& operator=(Recipe&& other) noexcept;
 
   // DataError "recipe.toml:12: …" for text that is not TOML, and for a file of more than 1 MB.
   static Recipe load(const std::filesystem::path& path);

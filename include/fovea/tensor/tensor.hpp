@@ -19,8 +19,15 @@ class Tensor {
   Tensor() = default;  // undefined: no shape, no elements
   Tensor(const Tensor& other) noexcept;
   Tensor(Tensor&& other) noexcept : Tensor() { swap(other); }
-  Tensor& operator=(Tensor other) noexcept {
-    swap(other);
+  // Two, not one that takes its argument by value: in templates clang 16 never destroys that of `x = {}`.
+  Tensor& operator=(const Tensor& other) noexcept {
+    Tensor copy(other);
+    swap(copy);
+    return *this;
+  }
+  Tensor& operator=(Tensor&& other) noexcept {
+    Tensor taken(std::move(other));
+    swap(taken);
     return *this;
   }
   ~Tensor();
