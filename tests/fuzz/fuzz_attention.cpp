@@ -157,7 +157,7 @@ struct Extras {
   ScoresView<const Real> bias_view{};
   bool wild = false;
 
-  Extras(Bytes& bytes, AttentionInputs& in, int64_t heads, bool wild_) : wild(wild_) {
+  Extras(Bytes& bytes, AttentionInputs& in, int64_t heads, int64_t q_heads, bool wild_) : wild(wild_) {
     const uint32_t which = bytes.byte();
     const int64_t n = in.q_offsets.count(), lq = in.q_offsets.max_length(), lk = in.k_offsets.max_length();
     const std::array<int64_t, 4> wanted{n, bytes.nearly(heads), bytes.nearly(lq), bytes.nearly(lk)};
@@ -205,8 +205,10 @@ struct Extras {
       in.relative.buckets = bytes.nearly(in.relative.kind == RelativeKind::kBuckets ? 16
                                          : in.relative.bidirectional                ? 41
                                                                                     : 21);
-      table = elements<float>(std::max<int64_t>(1, in.relative.buckets) * std::max<int64_t>(1, heads), bytes,
-                              wild);
+      // Given by a pointer: as large as the heads of q ask, be they as many as the other arguments say or
+      // not.
+      table = elements<float>(std::max<int64_t>(1, in.relative.buckets) * std::max<int64_t>(1, q_heads),
+                              bytes, wild);
       in.relative.table = table.data();
     }
     if ((which & 128) && bytes.byte() % 4 == 0) {
@@ -310,7 +312,7 @@ void call_attention(Bytes& bytes) {
   in.q = q.read();
   in.k = k.read();
   in.v = v.read();
-  const Extras<Real> extras(bytes, rest, heads, wild);
+  const Extras<Real> extras(bytes, rest, heads, in.q.dim(1), wild);
   auto& parameters = Types<T>::parameters(in);
   parameters.alibi_slopes = extras.slopes;
   parameters.sinks = extras.sinks;
