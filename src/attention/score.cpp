@@ -42,13 +42,6 @@ ScoreSide<T> key_side(const ScoreOperands<T>& in) {
 
 }  // namespace
 
-std::string_view name_of(Score score) {
-  for (const ScoreName& known : kScoreNames) {
-    if (known.score == score) return known.name;
-  }
-  return "unknown";
-}
-
 int64_t extra_width(Score score) {
   return with_rule(score, [](auto rule) { return rule.kExtra; });
 }

@@ -8,7 +8,6 @@
 
 namespace fovea {
 
-std::string_view name_of(Score score);
 // How many columns the rows of a score have more than q and k.
 int64_t extra_width(Score score);
 // The scale when the caller gives none, for q and k of this width.

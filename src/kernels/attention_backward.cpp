@@ -14,6 +14,7 @@
 #include "kernels/attention_bias_gradient-inl.hpp"
 #include "kernels/attention_gradient_columns-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_spoilt-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 

@@ -7,6 +7,7 @@
 #endif
 
 #include "kernels/attention_mask-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();

@@ -11,6 +11,7 @@
 #include "kernels/attention_decode_seen-inl.hpp"
 #include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();

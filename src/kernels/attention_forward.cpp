@@ -14,6 +14,7 @@
 
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_observe-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 #include "kernels/attention_weigh-inl.hpp"
 

@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 #include "kernels/attention_weigh-inl.hpp"
 

@@ -12,6 +12,7 @@
 #include <hwy/contrib/math/math-inl.h>
 
 #include "kernels/attention_mask-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();

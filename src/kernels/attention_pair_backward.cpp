@@ -13,6 +13,7 @@
 
 #include "kernels/attention_bias_gradient-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_pair_softmax-inl.hpp"
 #include "kernels/attention_pair_tiles-inl.hpp"
 #include "kernels/attention_spoilt-inl.hpp"

@@ -11,6 +11,7 @@
 
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_observe-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_pair_softmax-inl.hpp"
 #include "kernels/attention_pair_tiles-inl.hpp"
 

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "fovea/tensor/dtype.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();

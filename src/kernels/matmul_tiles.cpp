@@ -10,6 +10,7 @@
 
 #include <cstring>
 
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
