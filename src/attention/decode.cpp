@@ -6,6 +6,7 @@
 
 #include "attention/decode_shapes.hpp"
 #include "attention/fused.hpp"
+#include "attention/kv_cache_layout.hpp"
 #include "attention/merge.hpp"
 #include "attention/schedule.hpp"
 #include "attention/score.hpp"
@@ -30,24 +31,6 @@ int64_t part_length(int64_t keys) {
 int64_t parts_of(int64_t keys) {
   const int64_t length = part_length(keys);
   return (keys + length - 1) / length;
-}
-
-kernels::DecodeType decode_type(CacheType type) {
-  switch (type) {
-    case CacheType::kF32:
-      return kernels::DecodeType::kF32;
-    case CacheType::kBF16:
-      return kernels::DecodeType::kBF16;
-    case CacheType::kF16:
-      return kernels::DecodeType::kF16;
-    case CacheType::kInt8:
-      return kernels::DecodeType::kInt8;
-  }
-  return kernels::DecodeType::kF32;
-}
-
-int64_t bytes_of(CacheType type) {
-  return type == CacheType::kF32 ? 4 : type == CacheType::kInt8 ? 1 : 2;
 }
 
 // What the tasks of a call share.
@@ -86,8 +69,7 @@ void add_key_terms(const Call& call, kernels::DecodeTask& task, Buffer<float>& m
   float *squared = memory.data(), *factor = squared + keys, *extra = factor + keys;
   kernels::decode_kernels().squares(task, squared);
   key_terms(call.score, keys, squared, factor, extra);
-  for (int64_t j = 0; task.k_scale != nullptr && j < keys; ++j) factor[j] *= task.k_scale[j];
-  task.k_scale = factor;
+  task.key_factor = factor;
   task.key_extra = extra;
 }
 
@@ -109,6 +91,7 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
 
   kernels::DecodeTask task;
   task.type = decode_type(cache.options().type);
+  task.layout = layout_of(cache);
   task.width = width;
   task.value_width = call.value_width;
   task.q = q;
@@ -140,14 +123,11 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
       std::fill(scores + row * lk + begin, scores + row * lk + end, kernels::kMaskedScore);
     }
   }
-  const int64_t element = bytes_of(cache.options().type), block = cache.options().block;
   for (int64_t token = std::max(begin, least); token < std::min(end, most);) {
     const KvCache::Run run = cache.run_at(token, std::min(end, most));
     task.keys = run.end - run.begin;
-    task.k = static_cast<const std::byte*>(run.k) + kv_head * block * width * element;
-    task.v = static_cast<const std::byte*>(run.v) + kv_head * block * call.value_width * element;
-    task.k_scale = run.k_scale == nullptr ? nullptr : run.k_scale + kv_head * block;
-    task.v_scale = run.v_scale == nullptr ? nullptr : run.v_scale + kv_head * block;
+    task.head = run.memory + kv_head * task.layout.head_bytes();
+    task.first_token = run.token;
     if (made) add_key_terms(call, task, terms);
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t i = row % lq, head = kv_head * r.group + row / lq;
@@ -159,12 +139,9 @@ void run_part(Call& call, int64_t n, int64_t kv_head, int64_t begin, int64_t end
             r.distance.data() + head * r.distance_span + r.distance_zero + i + lk - lq - token;
       }
     }
-    task.next_k = task.next_v = nullptr;
-    if (run.end < std::min(end, most)) {
-      const KvCache::Run next = cache.run_at(run.end, run.end + 1);
-      task.next_k = static_cast<const std::byte*>(next.k) + kv_head * block * width * element;
-      task.next_v = static_cast<const std::byte*>(next.v) + kv_head * block * call.value_width * element;
-    }
+    task.next = run.end == std::min(end, most)
+                    ? nullptr
+                    : cache.run_at(run.end, run.end + 1).memory + kv_head * task.layout.head_bytes();
     task.scores = scores == nullptr ? nullptr : scores + token;
     kernel.run(task, workspace.data());
     token = run.end;

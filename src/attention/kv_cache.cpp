@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "attention/kv_cache_layout.hpp"
 #include "base/check.hpp"
 #include "fovea/base/memory.hpp"
 #include "fovea/kernels/convert.hpp"
@@ -15,26 +16,13 @@ namespace {
 
 constexpr int64_t kPad = 16;  // floats of the widest vector
 
-int64_t size_of_element(CacheType type) {
-  switch (type) {
-    case CacheType::kF32:
-      return 4;
-    case CacheType::kBF16:
-    case CacheType::kF16:
-      return 2;
-    case CacheType::kInt8:
-      return 1;
-  }
-  return 0;
-}
-
 int64_t padded(int64_t width) {
   return (width + kPad - 1) / kPad * kPad;
 }
 
 // One row to the cache's type; the scale of int8.
-float write_row(CacheType type, const float* x, int64_t width, int64_t padded_width, std::byte* to) {
-  std::memset(to, 0, static_cast<size_t>(padded_width * size_of_element(type)));
+float write_row(CacheType type, const float* x, int64_t width, int64_t row_bytes, std::byte* to) {
+  std::memset(to, 0, static_cast<size_t>(row_bytes));
   switch (type) {
     case CacheType::kF32:
       std::memcpy(to, x, static_cast<size_t>(width) * sizeof(float));
@@ -82,8 +70,7 @@ void read_row(CacheType type, const std::byte* from, float scale, int64_t width,
 
 }  // namespace
 
-// Keys [Hkv][block][padded D], then values [Hkv][block][padded Dv], then for int8 the scales of both
-// [Hkv][block].
+// Its memory is laid out as DecodeLayout says, for each head.
 struct KvCache::Block {
   explicit Block(size_t bytes) : memory(bytes) {}
   Block(const Block& other) : memory(other.memory.size()) {
@@ -120,27 +107,15 @@ KvCache::KvCache(const KvCacheOptions& options) : options_(options) {
   padded_value_width_ = padded(options.value_width);
 }
 
-// Where a block's parts begin, in bytes.
-struct Parts {
-  int64_t values, k_scales, v_scales, end;
-  Parts(const KvCacheOptions& o, int64_t width, int64_t value_width) {
-    const int64_t rows = o.kv_heads * o.block, element = size_of_element(o.type);
-    values = rows * width * element;
-    k_scales = values + rows * value_width * element;
-    v_scales = k_scales + (o.type == CacheType::kInt8 ? rows * 4 : 0);
-    end = v_scales + (v_scales - k_scales);
-  }
-};
-
 int64_t KvCache::bytes() const {
-  return blocks() * Parts(options_, padded_width_, padded_value_width_).end;
+  return blocks() * options_.kv_heads * layout_of(*this).head_bytes();
 }
 
 // The memory of the block that holds a slot (token + skipped_), its own alone.
 std::byte* KvCache::writable_slot(int64_t slot) {
   const auto index = static_cast<size_t>(slot / options_.block);
   if (index == blocks_.size()) {
-    const auto size = static_cast<size_t>(Parts(options_, padded_width_, padded_value_width_).end);
+    const auto size = static_cast<size_t>(options_.kv_heads * layout_of(*this).head_bytes());
     blocks_.push_back(std::allocate_shared<Block>(PoolAllocator<Block>(), size));
   } else if (blocks_[index].use_count() > 1) {
     blocks_[index] = std::allocate_shared<Block>(PoolAllocator<Block>(), std::as_const(*blocks_[index]));
@@ -160,21 +135,19 @@ void KvCache::append(HeadsView<const float> k, HeadsView<const float> v) {
                  tokens, o.kv_heads, o.value_width, v.dim(0), v.dim(1), v.dim(2));
   check_argument(tokens == 0 || (k.data != nullptr && v.data != nullptr), "KvCache.append",
                  "expected k and v with data, got none");
-  const Parts parts(o, padded_width_, padded_value_width_);
-  const int64_t element = size_of_element(o.type);
+  const kernels::DecodeLayout layout = layout_of(*this);
   for (int64_t t = 0; t < tokens; ++t) {
     const int64_t slot = skipped_ + length_;
-    std::byte* memory = writable_slot(slot);
-    for (int64_t h = 0; h < o.kv_heads; ++h) {
-      const int64_t row = h * o.block + slot % o.block;
+    const kernels::DecodeLayout::Place at = layout.place(slot % o.block);
+    std::byte* head = writable_slot(slot);
+    for (int64_t h = 0; h < o.kv_heads; ++h, head += layout.head_bytes()) {
       const float k_scale = write_row(o.type, k.data + t * k.stride(0) + h * k.stride(1), o.width,
-                                      padded_width_, memory + row * padded_width_ * element);
-      const float v_scale =
-          write_row(o.type, v.data + t * v.stride(0) + h * v.stride(1), o.value_width, padded_value_width_,
-                    memory + parts.values + row * padded_value_width_ * element);
+                                      layout.key_bytes, head + at.k);
+      const float v_scale = write_row(o.type, v.data + t * v.stride(0) + h * v.stride(1), o.value_width,
+                                      layout.value_bytes, head + at.v);
       if (o.type == CacheType::kInt8) {
-        std::memcpy(memory + parts.k_scales + row * 4, &k_scale, sizeof k_scale);
-        std::memcpy(memory + parts.v_scales + row * 4, &v_scale, sizeof v_scale);
+        std::memcpy(head + at.k_scale, &k_scale, sizeof k_scale);
+        std::memcpy(head + at.v_scale, &v_scale, sizeof v_scale);
       }
     }
     ++length_;
@@ -194,33 +167,29 @@ void KvCache::evict(int64_t tokens) {
 }
 
 KvCache::Run KvCache::run_at(int64_t i, int64_t limit) const {
-  const int64_t slot = skipped_ + i, index = slot / options_.block, within = slot % options_.block;
-  const Parts parts(options_, padded_width_, padded_value_width_);
-  const int64_t element = size_of_element(options_.type);
-  const std::byte* memory = blocks_[static_cast<size_t>(index)]->memory.data();
+  const int64_t slot = skipped_ + i;
   Run run;
-  run.k = memory + within * padded_width_ * element;
-  run.v = memory + parts.values + within * padded_value_width_ * element;
-  if (options_.type == CacheType::kInt8) {
-    run.k_scale = reinterpret_cast<const float*>(memory + parts.k_scales) + within;
-    run.v_scale = reinterpret_cast<const float*>(memory + parts.v_scales) + within;
-  }
+  run.memory = blocks_[static_cast<size_t>(slot / options_.block)]->memory.data();
+  run.token = slot % options_.block;
   run.begin = i;
-  run.end = std::min({limit, length_, i + options_.block - within});
+  run.end = std::min({limit, length_, i + options_.block - run.token});
   return run;
 }
 
 void KvCache::read(int64_t i, float* k, float* v) const {
   check_argument(i >= 0 && i < length_, "KvCache.read", "expected a token in [0, {}), got {}", length_, i);
   const Run run = run_at(i, i + 1);
-  const int64_t element = size_of_element(options_.type);
+  const kernels::DecodeLayout layout = layout_of(*this);
+  const kernels::DecodeLayout::Place at = layout.place(run.token);
   for (int64_t h = 0; h < options_.kv_heads; ++h) {
-    const int64_t row = h * options_.block;
-    read_row(options_.type, static_cast<const std::byte*>(run.k) + row * padded_width_ * element,
-             run.k_scale == nullptr ? 1.0f : run.k_scale[row], options_.width, k + h * options_.width);
-    read_row(options_.type, static_cast<const std::byte*>(run.v) + row * padded_value_width_ * element,
-             run.v_scale == nullptr ? 1.0f : run.v_scale[row], options_.value_width,
-             v + h * options_.value_width);
+    const std::byte* head = run.memory + h * layout.head_bytes();
+    float k_scale = 1.0f, v_scale = 1.0f;
+    if (options_.type == CacheType::kInt8) {
+      std::memcpy(&k_scale, head + at.k_scale, sizeof k_scale);
+      std::memcpy(&v_scale, head + at.v_scale, sizeof v_scale);
+    }
+    read_row(options_.type, head + at.k, k_scale, options_.width, k + h * options_.width);
+    read_row(options_.type, head + at.v, v_scale, options_.value_width, v + h * options_.value_width);
   }
 }
 

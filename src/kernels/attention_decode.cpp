@@ -9,6 +9,7 @@
 
 #include "kernels/attention_decode_rows-inl.hpp"
 #include "kernels/attention_decode_seen-inl.hpp"
+#include "kernels/attention_decode_tiles-inl.hpp"
 #include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pack-inl.hpp"
@@ -18,15 +19,7 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-// Keys between two looks at the running maximum: as many as 16 KB of key rows hold, which leaves room in the
-// first-level cache for their values and for what is fetched ahead.
-constexpr int64_t kTileBytes = 16384, kMostKeys = 256;
-template <class T>
-HWY_INLINE int64_t tile_keys(int64_t width) {
-  const int64_t keys = kTileBytes / (width * static_cast<int64_t>(sizeof(T)));
-  return std::clamp<int64_t>(keys / 16 * 16, 16, kMostKeys);
-}
-
+constexpr int64_t kMostKeys = kDecodeRunTokens;
 constexpr int64_t kKeys = kLanes >= 4 ? 4 : 1;  // whose sums are taken across lanes together
 
 // Sums of the lanes of kKeys vectors, key by key within each block of 128 bits, the blocks still apart.
@@ -52,20 +45,11 @@ HWY_INLINE V sum_blocks(const float* sums) {
 #endif
 }
 
-// Asks for a row that will be read a tile later: the processor's own prefetching stops at the ends of the
-// short runs that keys and values alternate in.
-template <class T>
-HWY_INLINE void fetch_row(const T* row, int64_t width) {
-  const char* bytes = reinterpret_cast<const char*>(row);
-  for (int64_t at = 0; at < width * static_cast<int64_t>(sizeof(T)); at += 64)
-    __builtin_prefetch(bytes + at, 0, 3);
-}
-
 // scores[r·kMostKeys + j] = q_r·k_j for kRows rows and up to kMostKeys keys, four at a
 // time; in place of keys that do not exist stands the last one.
 template <int kRows, class T>
-HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t keys, int64_t width,
-                             float* scores) {
+HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t width, float* scores,
+                             TileAhead& ahead) {
   const F d;
   constexpr int64_t kGroups = kLanes / kKeys;
   alignas(64) float sums[kRows * kGroups * kLanes];
@@ -80,9 +64,7 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t 
         FOVEA_UNROLL
         for (int n = 0; n < kKeys; ++n) acc[r][n] = hn::Zero(d);
       }
-      if (next != nullptr && first < keys) {
-        for (int64_t n = 0; n < kKeys; ++n) fetch_row(next + (first + n) * width, width);
-      }
+      ahead.step();
       for (int64_t c = 0; c < width; c += kLanes) {
         V x[kKeys];
         FOVEA_UNROLL
@@ -107,8 +89,8 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, const T* next, int64_t 
 
 // out[r][c] += Σ_j p[r·kMostKeys + j]·v_j[c] for kRows rows.
 template <int kRows, int kVectors, class T>
-HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64_t keys, int64_t width,
-                                float* out) {
+HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_t width, float* out,
+                                TileAhead& ahead) {
   const F d;
   V acc[kRows][kVectors];
   FOVEA_UNROLL
@@ -120,7 +102,7 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64
     V x[kVectors];
     FOVEA_UNROLL
     for (int n = 0; n < kVectors; ++n) x[n] = widen(v + j * width + n * kLanes);
-    if (next != nullptr) fetch_row(next + j * width, width);
+    if (j % kKeys == kKeys - 1) ahead.step();
     FOVEA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const V weight = hn::Set(d, p[r * kMostKeys + j]);
@@ -135,30 +117,36 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, const T* next, int64
   }
 }
 
-// The first columns fetch whole rows ahead for all. Eight vectors of accumulators a row where registers
-// allow, so that rows of 128 numbers are read from end to end.
+// Eight vectors of accumulators a row where registers allow, so that rows of 128 numbers are read from end to
+// end.
 template <int kRows, class T>
-HWY_INLINE void value_tile(const float* p, const T* v, const T* next, int64_t keys, int64_t width,
-                           float* out) {
-  const auto ahead = [next](int64_t c) { return c == 0 ? next : nullptr; };
+HWY_INLINE void value_tile(const float* p, const T* v, int64_t keys, int64_t width, float* out,
+                           TileAhead& ahead) {
   int64_t c = 0;
   if constexpr (kLanes == 16) {
     for (; c + 8 * kLanes <= width; c += 8 * kLanes) {
-      value_columns<kRows, 8>(p, v + c, ahead(c), keys, width, out + c);
+      value_columns<kRows, 8>(p, v + c, keys, width, out + c, ahead);
     }
   }
   for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
-    value_columns<kRows, 4>(p, v + c, ahead(c), keys, width, out + c);
+    value_columns<kRows, 4>(p, v + c, keys, width, out + c, ahead);
   }
-  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, ahead(c), keys, width, out + c);
+  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, keys, width, out + c, ahead);
+}
+
+// How often value_tile walks over the keys.
+HWY_INLINE int64_t value_passes(int64_t width) {
+  const int64_t vectors = width / kLanes, eights = kLanes == 16 ? vectors / 8 : 0;
+  return eights + (vectors - eights * 8) / 4 + vectors % 4;
 }
 
 // Scores of one row and tile to weights: scale, softcap, bias, mask, running maximum and sum.
-HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_t keys, float* s) {
+HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, const TileKeys& tile, float* s) {
+  const int64_t keys = tile.keys;
   const F d;
   const I di;
-  const VI first = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.first[r] - tile, 0, kMostKeys)));
-  const VI end = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.end[r] - tile, 0, kMostKeys)));
+  const VI first = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.first[r] - tile.begin, 0, keys)));
+  const VI end = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.end[r] - tile.begin, 0, keys)));
   const V masked = hn::Set(d, kMaskedScore);
   V most = hn::Set(d, kFloor);
   for (int64_t j = 0; j < keys; j += kLanes) {
@@ -174,16 +162,18 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_
       for (int64_t i = 0; i < count; ++i) rest[i] = from[i];
       return hn::Load(d, rest);
     };
-    if (t.k_scale != nullptr) x = hn::Mul(x, load(t.k_scale + tile + j));
+    if (tile.k_scale != nullptr) x = hn::Mul(x, load(tile.k_scale + j));
+    if (t.key_factor != nullptr) x = hn::Mul(x, load(t.key_factor + tile.begin + j));
     for (int64_t e = 0; e < t.extras; ++e)
-      x = hn::MulAdd(hn::Set(d, t.row_extra[e * t.rows + r]), load(t.key_extra + e * t.keys + tile + j), x);
+      x = hn::MulAdd(hn::Set(d, t.row_extra[e * t.rows + r]), load(t.key_extra + e * t.keys + tile.begin + j),
+                     x);
     hn::Store(x, d, s + j);
     if (t.softcap > 0.0f) {
       softcap_column(s + j, kLanes, {0, 1}, t.softcap, nullptr);
       x = hn::Load(d, s + j);
     }
     if (t.distance != nullptr) {
-      for (int64_t i = 0; i < count; ++i) rest[i] = t.distance[r][-(tile + j + i)];
+      for (int64_t i = 0; i < count; ++i) rest[i] = t.distance[r][-(tile.begin + j + i)];
       x = hn::MulAdd(hn::Load(d, rest), hn::Set(d, kLog2E), x);
     }
     x = hn::IfThenElse(seen, x, masked);
@@ -192,7 +182,7 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_
     if (t.scores != nullptr) {
       alignas(64) float lanes[kLanes];
       hn::Store(x, d, lanes);
-      std::copy_n(lanes, count, t.scores + r * t.scores_stride + tile + j);
+      std::copy_n(lanes, count, t.scores + r * t.scores_stride + tile.begin + j);
     }
   }
   const float highest = hn::GetLane(hn::MaxOfLanes(d, most));
@@ -212,32 +202,29 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, int64_t tile, int64_
     sum = hn::Add(sum, weight);
     hn::Store(weight, d, s + j);
   }
-  if (t.v_scale != nullptr) {
-    for (int64_t j = 0; j < keys; ++j) s[j] *= t.v_scale[tile + j];
+  if (tile.v_scale != nullptr) {
+    for (int64_t j = 0; j < keys; ++j) s[j] *= tile.v_scale[j];
   }
   t.state.sum[r] += hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 template <int kRows, class T>
-HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, int64_t tile, int64_t step, float* s) {
-  const int64_t keys = std::min(step, t.keys - tile);
-  // The first rows fetch for all.
-  const bool within = tile + step < t.keys;
-  const auto* k = static_cast<const T*>(t.k) + tile * t.width;
-  const auto* v = static_cast<const T*>(t.v) + tile * t.value_width;
-  const T* next_k = r > 0 ? nullptr : within ? k + step * t.width : static_cast<const T*>(t.next_k);
-  const T* next_v = r > 0 ? nullptr : within ? v + step * t.value_width : static_cast<const T*>(t.next_v);
-  score_tile<kRows>(t.q + r * t.width, k, next_k, keys, t.width, s);
-  for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, keys, s + i * kMostKeys);
-  if (needs_seen_values(t, r, kRows, v, tile, keys)) {
+HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, const DecodeTile<T>& tile, float* s,
+                             TileAhead& ahead) {
+  score_tile<kRows>(t.q + r * t.width, tile.k, tile.keys, t.width, s, ahead);
+  for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, s + i * kMostKeys);
+  if (needs_seen_values(t, r, kRows, tile)) {
     for (int64_t i = 0; i < kRows; ++i) {
       const float* weights = s + i * kMostKeys;
-      add_seen_values(t, r + i, v, tile, keys, [weights](int64_t j) { return weights[j]; });
+      add_seen_values(t, r + i, tile, [weights](int64_t j) { return weights[j]; });
     }
     return;
   }
-  value_tile<kRows>(s, v, next_v, keys, t.value_width, t.state.out + r * t.value_width);
+  value_tile<kRows>(s, tile.v, tile.keys, t.value_width, t.state.out + r * t.value_width, ahead);
 }
+
+// Bytes behind a row's or two rows' tile at which fetching ahead is.
+constexpr int64_t kOneAhead = 8192;
 
 // As many rows as this cost less together, a vector of them being full enough.
 constexpr int64_t kTogether = 3;
@@ -247,26 +234,33 @@ void run_type(const DecodeTask& t, float* workspace) {
 #if HWY_TARGET != HWY_SCALAR
   if (t.rows >= kTogether) return run_rows<T>(t, workspace);
 #endif
-  const int64_t step = tile_keys<T>(t.width);
-  for (int64_t tile = 0; tile < t.keys; tile += step) {
+  for (int64_t begin = 0; begin < t.keys;) {
+    const DecodeTile<T> tile = decode_tile<T>(t, begin);
+    TileAhead ahead(t, tile, kOneAhead);
+    ahead.spread((t.rows + 1) / 2 * (tile.keys / kKeys) * (1 + value_passes(t.value_width)));
     int64_t r = 0;
-    for (; r + 2 <= t.rows; r += 2) rows_of_tile<2, T>(t, r, tile, step, workspace);
-    if (r < t.rows) rows_of_tile<1, T>(t, r, tile, step, workspace);
+    for (; r + 2 <= t.rows; r += 2) rows_of_tile<2>(t, r, tile, workspace, ahead);
+    if (r < t.rows) rows_of_tile<1>(t, r, tile, workspace, ahead);
+    ahead.finish();
+    begin += tile.keys;
   }
 }
 
 template <class T>
 void squares_of(const DecodeTask& t, float* squared) {
   const F d;
-  for (int64_t j = 0; j < t.keys; ++j) {
-    const T* k = static_cast<const T*>(t.k) + j * t.width;
-    V sum = hn::Zero(d);
-    for (int64_t c = 0; c < t.width; c += kLanes) {
-      const V x = widen(k + c);
-      sum = hn::MulAdd(x, x, sum);
+  for (int64_t begin = 0; begin < t.keys;) {
+    const DecodeTile<T> tile = decode_tile<T>(t, begin);
+    for (int64_t j = 0; j < tile.keys; ++j) {
+      V sum = hn::Zero(d);
+      for (int64_t c = 0; c < t.width; c += kLanes) {
+        const V x = widen(tile.k + j * t.width + c);
+        sum = hn::MulAdd(x, x, sum);
+      }
+      const float scale = tile.k_scale == nullptr ? 1.0f : tile.k_scale[j];
+      squared[begin + j] = hn::GetLane(hn::SumOfLanes(d, sum)) * scale * scale;
     }
-    const float scale = t.k_scale == nullptr ? 1.0f : t.k_scale[j];
-    squared[j] = hn::GetLane(hn::SumOfLanes(d, sum)) * scale * scale;
+    begin += tile.keys;
   }
 }
 
@@ -333,12 +327,25 @@ HWY_AFTER_NAMESPACE();
 namespace fovea::kernels {
 namespace {
 
+constexpr int64_t kRunBytes = 16384;  // of keys
+
 DecodeKernels kernels_of(Isa isa) {
   return {FOVEA_ATTENTION_PICK(isa, decode_run), FOVEA_ATTENTION_PICK(isa, decode_workspace),
           FOVEA_ATTENTION_PICK(isa, decode_squares), FOVEA_ATTENTION_PICK(isa, decode_weigh)};
 }
 
 }  // namespace
+
+DecodeLayout decode_layout(DecodeType type, int64_t width, int64_t value_width, int64_t block) {
+  const int64_t element = type == DecodeType::kF32 ? 4 : type == DecodeType::kInt8 ? 1 : 2;
+  DecodeLayout layout;
+  layout.block = block;
+  layout.key_bytes = width * element;
+  layout.value_bytes = value_width * element;
+  layout.scale_bytes = type == DecodeType::kInt8 ? 4 : 0;
+  layout.run = std::clamp<int64_t>(kRunBytes / layout.key_bytes / 16 * 16, 16, kDecodeRunTokens);
+  return layout;
+}
 
 const DecodeKernels& decode_kernels() {
   static const DecodeKernels tables[] = {kernels_of(Isa::kBaseline), kernels_of(Isa::kAvx2),

@@ -1,7 +1,9 @@
-// Attention of a few rows (queries × grouped heads) on a run of cached keys of one key head. Lanes lie along
-// D: a row of K or V is read and widened once for several rows. Raw pointers; no allocation, no throw.
+// Attention of a few rows (queries × grouped heads) on the keys of one key head in a block of a cache. Lanes
+// lie along D: a row of K or V is read and widened once for several rows. Raw pointers; no allocation, no
+// throw.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fovea/base/cpu.hpp"
@@ -10,6 +12,39 @@ namespace fovea::kernels {
 
 // How a cache holds numbers.
 enum class DecodeType : uint8_t { kF32, kBF16, kF16, kInt8 };
+
+// How a block of a cache lies in memory: one key head after the other, a head in runs of at most `run`
+// tokens. A run is [keys][values][scales of keys][scales of values], so that a head is read from end to end.
+struct DecodeLayout {
+  int64_t block = 0, run = 0;              // tokens
+  int64_t key_bytes = 0, value_bytes = 0;  // of a token
+  int64_t scale_bytes = 0;                 // of a token's key, and of its value; 0: none
+
+  struct Place {
+    int64_t k = 0, v = 0, k_scale = 0, v_scale = 0;  // bytes from where the head begins
+    int64_t end = 0;                                 // token of the block at which the run ends
+  };
+  static constexpr int64_t kLine = 64;
+  int64_t run_bytes(int64_t tokens) const {
+    return (tokens * (key_bytes + value_bytes + 2 * scale_bytes) + kLine - 1) / kLine * kLine;
+  }
+  int64_t head_bytes() const { return block / run * run_bytes(run) + run_bytes(block % run); }
+  // Of a token in [0, block).
+  Place place(int64_t token) const {
+    const int64_t index = token / run, within = token % run, first = token - within;
+    const int64_t tokens = run < block - first ? run : block - first, from = index * run_bytes(run);
+    Place at;
+    at.k = from + within * key_bytes;
+    at.v = from + tokens * key_bytes + within * value_bytes;
+    at.k_scale = from + tokens * (key_bytes + value_bytes) + within * scale_bytes;
+    at.v_scale = at.k_scale + tokens * scale_bytes;
+    at.end = first + tokens;
+    return at;
+  }
+};
+// Tokens of a run: about 16 KB of keys, a third of the first-level cache, and at most 128.
+inline constexpr int64_t kDecodeRunTokens = 128;
+DecodeLayout decode_layout(DecodeType type, int64_t width, int64_t value_width, int64_t block);
 
 // The softmax state of rows over the keys so far, in units of log2.
 struct DecodeState {
@@ -20,19 +55,19 @@ struct DecodeState {
 
 struct DecodeTask {
   DecodeType type = DecodeType::kF32;
-  const void* k = nullptr;         // [keys][width]
-  const void* v = nullptr;         // [keys][value_width]
-  const float* k_scale = nullptr;  // [keys]; int8, and scores that need it
-  const float* v_scale = nullptr;
+  DecodeLayout layout;
+  const std::byte* head = nullptr;  // of a block, the key head's part
+  const std::byte* next =
+      nullptr;              // the part of the block that is read next, to be fetched ahead; may be null
+  int64_t first_token = 0;  // of the block
   int64_t keys = 0, width = 0, value_width = 0;  // widths multiples of 16
-  const void* next_k = nullptr;  // what will be read after this run, to be fetched ahead; null: nothing
-  const void* next_v = nullptr;
-  const float* q = nullptr;  // [rows][width], times scale·log2 e
+  const float* q = nullptr;                      // [rows][width], times scale·log2 e
   int64_t rows = 0;
-  // Row r sees the keys [first[r], end[r]) of the run.
+  // Row r sees the keys [first[r], end[r]).
   const int64_t* first = nullptr;
   const int64_t* end = nullptr;
-  // Σ_e row_extra[e·rows + r]·key_extra[e·keys + j] is added to a score, after k_scale; null, 0: nothing.
+  const float* key_factor = nullptr;  // [keys], of scores; null: 1
+  // Σ_e row_extra[e·rows + r]·key_extra[e·keys + j] is added to a score, after that; null, 0: nothing.
   const float* row_extra = nullptr;
   const float* key_extra = nullptr;
   int64_t extras = 0;  // at most 2

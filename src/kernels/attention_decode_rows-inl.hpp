@@ -10,6 +10,7 @@
 
 #include "kernels/attention_decode.hpp"
 #include "kernels/attention_decode_seen-inl.hpp"
+#include "kernels/attention_decode_tiles-inl.hpp"
 #include "kernels/attention_decode_widen-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
@@ -22,50 +23,8 @@ inline constexpr int64_t kRowsOfVector = kLanes / 4;
 // Rows whose scores are summed together: 4 × 4 accumulators, 2 × 4 among AVX2's 16 registers.
 inline constexpr int64_t kScoreRows = kRowsOfVector == 2 ? 2 : 4;
 inline constexpr int64_t kMostVectors = kRowsOfVector == 1 ? 4 : 2;  // of rows, worked on together
-inline constexpr int64_t kRowKeys = 128;                             // keys of a tile, at most …
-inline constexpr int64_t kRowBytes = 16384;  // … and bytes of its keys: a third of the first-level cache
-inline constexpr int64_t kWeights = kRowKeys / 4 * kLanes;  // floats of a vector of rows: [key / 4][row][4]
-
-template <class T>
-HWY_INLINE int64_t row_tile_keys(int64_t width) {
-  const int64_t keys = kRowBytes / (width * static_cast<int64_t>(sizeof(T)));
-  return std::clamp<int64_t>(keys / 8 * 8, 8, kRowKeys);
-}
-
-// The keys and values of the next tile, each side by side in memory, fetched bit by bit while this one is
-// worked on: reads that come all at once wait for each other, and the work for them.
-class TileAhead {
- public:
-  void add(const void* from, int64_t bytes) {
-    if (from != nullptr) part_[parts_++] = {static_cast<const char*>(from), bytes};
-  }
-  void spread(int64_t steps) {
-    int64_t bytes = 0;
-    for (int64_t i = 0; i < parts_; ++i) bytes += part_[i].bytes;
-    step_ = (bytes / std::max<int64_t>(1, steps) + 63) / 64 * 64;
-  }
-  HWY_INLINE void step() {
-    if (at_ < parts_) fetch(step_);
-  }
-  void finish() {
-    while (at_ < parts_) fetch(part_[at_].bytes);
-  }
-
- private:
-  struct Part {
-    const char* from;
-    int64_t bytes;
-  };
-  HWY_INLINE void fetch(int64_t bytes) {
-    const char* from = part_[at_].from;
-    const int64_t all = part_[at_].bytes, end = std::min(done_ + bytes, all);
-    for (int64_t i = done_; i < end; i += 64) __builtin_prefetch(from + i, 0, 3);
-    at_ += end == all ? 1 : 0;
-    done_ = end == all ? 0 : end;
-  }
-  Part part_[2] = {};
-  int64_t parts_ = 0, at_ = 0, done_ = 0, step_ = 0;
-};
+inline constexpr int64_t kWeights =
+    kDecodeRunTokens / 4 * kLanes;  // floats of a vector of rows: [key / 4][row][4]
 
 // [row][key] of the sums of the lanes of kRowsOfVector rows' vectors for four keys each.
 HWY_INLINE V sum_rows_of_keys(V (*acc)[4]) {
@@ -158,23 +117,25 @@ struct RowsSee {
   alignas(64) int32_t first[kLanes], end[kLanes];
   bool partial;  // not all of them, or not in whole blocks of four
 };
-HWY_INLINE void see_rows(const DecodeTask& t, int64_t r, int64_t rows, int64_t tile, int64_t keys,
-                         RowsSee& sees) {
+HWY_INLINE void see_rows(const DecodeTask& t, int64_t r, int64_t rows, const TileKeys& tile, RowsSee& sees) {
+  const int64_t keys = tile.keys;
   sees.partial = keys % 4 != 0;
   for (int64_t b = 0; b < rows; ++b)
-    sees.partial = sees.partial || t.first[r + b] > tile || t.end[r + b] < tile + keys;
+    sees.partial = sees.partial || t.first[r + b] > tile.begin || t.end[r + b] < tile.begin + keys;
   if (!sees.partial) return;
   for (int64_t b = 0; b < kRowsOfVector; ++b) {
     const int64_t row = r + std::min(b, rows - 1);
     std::fill_n(sees.first + b * 4, 4,
-                static_cast<int32_t>(std::clamp<int64_t>(t.first[row] - tile, 0, keys)));
-    std::fill_n(sees.end + b * 4, 4, static_cast<int32_t>(std::clamp<int64_t>(t.end[row] - tile, 0, keys)));
+                static_cast<int32_t>(std::clamp<int64_t>(t.first[row] - tile.begin, 0, keys)));
+    std::fill_n(sees.end + b * 4, 4,
+                static_cast<int32_t>(std::clamp<int64_t>(t.end[row] - tile.begin, 0, keys)));
   }
 }
 
 // What the options and the mask make of a vector of rows' scores; keeps them where somebody looks.
-HWY_NOINLINE inline void modify_rows(const DecodeTask& t, int64_t r, int64_t rows, int64_t tile, int64_t keys,
+HWY_NOINLINE inline void modify_rows(const DecodeTask& t, int64_t r, int64_t rows, const TileKeys& tile,
                                      const RowsSee& sees, float* s) {
+  const int64_t keys = tile.keys;
   const F d;
   const I di;
   const VI within = hn::And(hn::Iota(di, 0), hn::Set(di, 3));
@@ -186,7 +147,7 @@ HWY_NOINLINE inline void modify_rows(const DecodeTask& t, int64_t r, int64_t row
     if (t.distance != nullptr) {
       alignas(64) float bias[kLanes] = {};
       for (int64_t b = 0; b < rows; ++b) {
-        for (int64_t i = 0; i < count; ++i) bias[b * 4 + i] = t.distance[r + b][-(tile + j + i)];
+        for (int64_t i = 0; i < count; ++i) bias[b * 4 + i] = t.distance[r + b][-(tile.begin + j + i)];
       }
       x = hn::MulAdd(hn::Load(d, bias), hn::Set(d, kLog2E), x);
     }
@@ -199,7 +160,7 @@ HWY_NOINLINE inline void modify_rows(const DecodeTask& t, int64_t r, int64_t row
     hn::Store(x, d, at);
     if (t.scores != nullptr) {
       for (int64_t b = 0; b < rows; ++b)
-        std::copy_n(at + b * 4, count, t.scores + (r + b) * t.scores_stride + tile + j);
+        std::copy_n(at + b * 4, count, t.scores + (r + b) * t.scores_stride + tile.begin + j);
     }
   }
 }
@@ -217,14 +178,15 @@ HWY_INLINE void scale_keys(const float* scale, int64_t keys, float* s) {
 }
 
 // s += Σ_e row_extra·key_extra.
-HWY_NOINLINE inline void add_extras(const DecodeTask& t, int64_t r, int64_t rows, int64_t tile, int64_t keys,
+HWY_NOINLINE inline void add_extras(const DecodeTask& t, int64_t r, int64_t rows, const TileKeys& tile,
                                     float* s) {
+  const int64_t keys = tile.keys;
   const F d;
   for (int64_t e = 0; e < t.extras; ++e) {
     alignas(64) float of_rows[kLanes] = {};
     for (int64_t b = 0; b < rows; ++b) std::fill_n(of_rows + b * 4, 4, t.row_extra[e * t.rows + r + b]);
     const V row = hn::Load(d, of_rows);
-    const float* key = t.key_extra + e * t.keys + tile;
+    const float* key = t.key_extra + e * t.keys + tile.begin;
     for (int64_t j = 0; j < keys; j += 4) {
       alignas(16) float four[4] = {};
       std::copy_n(key + j, std::min<int64_t>(4, keys - j), four);
@@ -235,15 +197,17 @@ HWY_NOINLINE inline void add_extras(const DecodeTask& t, int64_t r, int64_t rows
 }
 
 // Scores of a vector of rows, from row r on, to weights: scale, softcap, bias, mask, running maximum and sum.
-HWY_NOINLINE inline void weigh_rows(const DecodeTask& t, int64_t r, int64_t rows, int64_t tile, int64_t keys,
+HWY_NOINLINE inline void weigh_rows(const DecodeTask& t, int64_t r, int64_t rows, const TileKeys& tile,
                                     float* s) {
+  const int64_t keys = tile.keys;
   const F d;
-  if (t.k_scale != nullptr) scale_keys(t.k_scale + tile, keys, s);
-  if (t.extras > 0) add_extras(t, r, rows, tile, keys, s);
+  if (tile.k_scale != nullptr) scale_keys(tile.k_scale, keys, s);
+  if (t.key_factor != nullptr) scale_keys(t.key_factor + tile.begin, keys, s);
+  if (t.extras > 0) add_extras(t, r, rows, tile, s);
   RowsSee sees;
-  see_rows(t, r, rows, tile, keys, sees);
+  see_rows(t, r, rows, tile, sees);
   if (sees.partial || t.softcap > 0.0f || t.distance != nullptr || t.scores != nullptr)
-    modify_rows(t, r, rows, tile, keys, sees, s);
+    modify_rows(t, r, rows, tile, sees, s);
   const int64_t end = (keys + 3) / 4 * kLanes;
   V most = hn::Set(d, kFloor);
   for (int64_t i = 0; i < end; i += kLanes) most = hn::Max(most, hn::Load(d, s + i));
@@ -278,7 +242,7 @@ HWY_NOINLINE inline void weigh_rows(const DecodeTask& t, int64_t r, int64_t rows
   alignas(64) float sums[kLanes];
   hn::Store(sum_of_blocks(hn::Add(sum0, sum1)), d, sums);
   for (int64_t b = 0; b < rows; ++b) t.state.sum[r + b] += sums[b * 4];
-  if (t.v_scale != nullptr) scale_keys(t.v_scale + tile, keys, s);
+  if (tile.v_scale != nullptr) scale_keys(tile.v_scale, keys, s);
 }
 
 // Columns of out[row] += Σ_j weight_j·v_j for kRows rows; `weights` as above, from row `first` of them on.
@@ -349,44 +313,35 @@ HWY_INLINE void values_of_rows(const DecodeTask& t, const float* weights, int64_
 inline constexpr int64_t kRowsTogether = kMostVectors * kRowsOfVector;
 inline constexpr int64_t kRowsWorkspace = kMostVectors * kWeights;
 
-// A run of keys with several rows.
 template <class T>
 void run_rows(const DecodeTask& t, float* s) {
-  const int64_t step = row_tile_keys<T>(t.width);
-  const auto bytes = [](int64_t numbers) { return numbers * static_cast<int64_t>(sizeof(T)); };
-  for (int64_t tile = 0; tile < t.keys; tile += step) {
-    const int64_t keys = std::min(step, t.keys - tile);
-    const T* k = static_cast<const T*>(t.k) + tile * t.width;
-    const T* v = static_cast<const T*>(t.v) + tile * t.value_width;
-    const bool within = tile + step < t.keys;
-    const int64_t next_keys = within ? std::min(step, t.keys - tile - step) : keys;
-    TileAhead ahead;
-    ahead.add(within ? k + step * t.width : t.next_k, bytes(next_keys * t.width));
-    ahead.add(within ? v + step * t.value_width : t.next_v, bytes(next_keys * t.value_width));
+  for (int64_t begin = 0; begin < t.keys;) {
+    const DecodeTile<T> tile = decode_tile<T>(t, begin);
+    TileAhead ahead(t, tile, tile.bytes);
     const int64_t vectors = (t.rows + kRowsOfVector - 1) / kRowsOfVector;
-    ahead.spread(keys / 4 * (vectors + value_steps(t)));
+    ahead.spread(tile.keys / 4 * (vectors + value_steps(t)));
     for (int64_t r = 0; r < t.rows; r += kRowsTogether) {
       const int64_t rows = std::min(kRowsTogether, t.rows - r);
       int64_t i = 0;
       for (; i + kScoreRows <= rows; i += kScoreRows)
-        score_rows<kScoreRows>(t.q + (r + i) * t.width, kScoreRows, k, keys, t.width,
+        score_rows<kScoreRows>(t.q + (r + i) * t.width, kScoreRows, tile.k, tile.keys, t.width,
                                s + i / kRowsOfVector * kWeights, ahead);
       for (; i < rows; i += kRowsOfVector)
-        score_rows<kRowsOfVector>(t.q + (r + i) * t.width, std::min(kRowsOfVector, rows - i), k, keys,
-                                  t.width, s + i / kRowsOfVector * kWeights, ahead);
+        score_rows<kRowsOfVector>(t.q + (r + i) * t.width, std::min(kRowsOfVector, rows - i), tile.k,
+                                  tile.keys, t.width, s + i / kRowsOfVector * kWeights, ahead);
       for (i = 0; i < rows; i += kRowsOfVector)
-        weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, keys, s + i / kRowsOfVector * kWeights);
-      if (needs_seen_values(t, r, rows, v, tile, keys)) {
+        weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, s + i / kRowsOfVector * kWeights);
+      if (needs_seen_values(t, r, rows, tile)) {
         for (i = 0; i < rows; ++i) {
           const float* weights = s + i / kRowsOfVector * kWeights + i % kRowsOfVector * 4;
-          add_seen_values(t, r + i, v, tile, keys,
-                          [weights](int64_t j) { return weights[j / 4 * kLanes + j % 4]; });
+          add_seen_values(t, r + i, tile, [weights](int64_t j) { return weights[j / 4 * kLanes + j % 4]; });
         }
       } else {
-        values_of_rows(t, s, r, rows, v, keys, ahead);
+        values_of_rows(t, s, r, rows, tile.v, tile.keys, ahead);
       }
     }
     ahead.finish();
+    begin += tile.keys;
   }
 }
 #endif

@@ -56,6 +56,33 @@ TEST(Decode, EqualsFloat64ForEveryNumberOfRows) {
   });
 }
 
+// Blocks of several runs, the last of them short, begun in the midst of one; blocks shorter than a run.
+TEST(Decode, EqualsFloat64WhateverTheBlocks) {
+  on_every_isa([] {
+    for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kF16, CacheType::kInt8}) {
+      for (const int64_t block : {1, 7, 128, 150, 300, 1000}) {
+        for (const int64_t queries : {1, 5}) {
+          DecodeCase c;
+          c.type = type;
+          c.q_lengths = {queries};
+          c.k_lengths = {613};
+          c.heads = c.kv_heads = 2;
+          c.d = 144;
+          c.dv = 90;
+          c.block = block;
+          c.evicted = 37;
+          c.spec.causal = true;
+          Decoded x;
+          prepare(c, x);
+          decode(c, x);
+          SCOPED_TRACE(::testing::Message() << block << " tokens a block, " << queries << " queries");
+          expect_near_reference(c, x);
+        }
+      }
+    }
+  });
+}
+
 TEST(Decode, EqualsFloat64WithEveryOption) {
   on_every_isa([] {
     const auto check = [](auto&& change) {

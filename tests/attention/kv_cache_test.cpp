@@ -12,14 +12,15 @@ namespace fovea::testing {
 namespace {
 
 TEST(KvCache, HoldsWhatItsTypeCanHold) {
-  const Tensor k = random_tensor(1, {37, 3, 10}), v = random_tensor(2, {37, 3, 5});
-  for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kF16, CacheType::kInt8}) {
-    KvCache cache({3, 10, 5, type, 8, 0});
+  constexpr int64_t kTokens = 317;
+  const Tensor k = random_tensor(1, {kTokens, 3, 10}), v = random_tensor(2, {kTokens, 3, 5});
+  const auto holds = [&](CacheType type, int64_t block) {
+    KvCache cache({3, 10, 5, type, block, 0});
     cache.append(view_of(k), view_of(v));
-    ASSERT_EQ(cache.length(), 37);
-    ASSERT_EQ(cache.blocks(), 5);
+    ASSERT_EQ(cache.length(), kTokens);
+    ASSERT_EQ(cache.blocks(), (kTokens + block - 1) / block);
     std::vector<float> key(30), value(15);
-    for (int64_t i = 0; i < 37; ++i) {
+    for (int64_t i = 0; i < kTokens; ++i) {
       cache.read(i, key.data(), value.data());
       for (int64_t h = 0; h < 3; ++h) {
         float most = 0;
@@ -42,8 +43,13 @@ TEST(KvCache, HoldsWhatItsTypeCanHold) {
           }
         }
       }
-      ASSERT_NEAR(value[0], v.data()[i * 15], type == CacheType::kF32 ? 0.0f : 0.02f);
+      for (int64_t c = 0; c < 15; ++c)
+        ASSERT_NEAR(value[static_cast<size_t>(c)], v.data()[i * 15 + c],
+                    type == CacheType::kF32 ? 0.0f : 0.02f);
     }
+  };
+  for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kF16, CacheType::kInt8}) {
+    for (const int64_t block : {1, 8, 150, 512}) holds(type, block);
   }
 }
 
@@ -53,11 +59,11 @@ TEST(KvCache, ForksShareBlocksUntilTheyDiffer) {
   KvCache cache({1, 4, 4, CacheType::kF32, 16, 0});
   cache.append(view_of(k), view_of(v));
   KvCache fork = cache.fork();
-  const void* last = cache.run_at(16, 20).k;
-  EXPECT_EQ(fork.run_at(16, 20).k, last);
+  const void* last = cache.run_at(16, 20).memory;
+  EXPECT_EQ(fork.run_at(16, 20).memory, last);
   fork.append(view_of(other), view_of(other));
-  EXPECT_NE(fork.run_at(16, 20).k, last);                  // the shared last block was copied …
-  EXPECT_EQ(fork.run_at(0, 16).k, cache.run_at(0, 16).k);  // … the full one is still shared
+  EXPECT_NE(fork.run_at(16, 20).memory, last);                       // the shared last block was copied …
+  EXPECT_EQ(fork.run_at(0, 16).memory, cache.run_at(0, 16).memory);  // … the full one is still shared
   EXPECT_EQ(cache.length(), 20);
   EXPECT_EQ(fork.length(), 22);
   float a[4], b[4], value[4];

@@ -5,6 +5,7 @@
 // cache at a time; copies may be changed by different threads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -51,14 +52,11 @@ class KvCache {
   // Token i of [0, length()) widened to float32: k [Hkv, D], v [Hkv, Dv].
   void read(int64_t i, float* k, float* v) const;
 
-  // Tokens that lie side by side in one block, for kernels: token i's key of head h at
-  // k + (h·block + i)·padded width elements of the type.
+  // Tokens in one block, for kernels (src/attention/kv_cache_layout.hpp says how they lie there).
   struct Run {
-    const void* k = nullptr;
-    const void* v = nullptr;
-    const float* k_scale = nullptr;  // int8: of head h and token i at h·block + i
-    const float* v_scale = nullptr;
-    int64_t begin = 0, end = 0;  // tokens of the cache; the pointers are those of token `begin`
+    const std::byte* memory = nullptr;  // of the block
+    int64_t token = 0;                  // of the block: the first of the run
+    int64_t begin = 0, end = 0;         // the run's tokens in the cache
   };
   // The run that holds token i, up to `limit`.
   Run run_at(int64_t i, int64_t limit) const;
