@@ -16,6 +16,9 @@ template <class T>
 using AnyArray = nanobind::ndarray<T, nanobind::device::cpu>;
 template <class T, int Rank>
 using Array = nanobind::ndarray<T, nanobind::ndim<Rank>, nanobind::device::cpu>;
+// Elements side by side, for what is read through a pointer alone; other strides are refused.
+template <class T, int Rank>
+using DenseArray = nanobind::ndarray<T, nanobind::ndim<Rank>, nanobind::device::cpu, nanobind::c_contig>;
 
 // Heads, packed [T, H, D] or batched [B, L, H, D]. T is the engine's element type; 16-bit floats come as the
 // uint16 that hold their bits.
@@ -55,7 +58,7 @@ ScoresView<const T> scores_view(const std::optional<Array<const T, 4>>& x) {
 }
 
 template <class T>
-std::span<const T> row_span(const std::optional<Array<const T, 1>>& x) {
+std::span<const T> row_span(const std::optional<DenseArray<const T, 1>>& x) {
   return x ? std::span<const T>(x->data(), x->size()) : std::span<const T>();
 }
 

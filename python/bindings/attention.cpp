@@ -22,7 +22,7 @@ namespace {
 enum class Layout { kHeadsFirst, kTokensFirst };
 
 // The set of each key of the packed batch.
-using KeySets = std::optional<Array<const int32_t, 1>>;
+using KeySets = std::optional<DenseArray<const int32_t, 1>>;
 
 // AttentionOverride, and what it points into.
 struct Override {
@@ -37,8 +37,8 @@ class AttentionCall {
  public:
   using Real = typename Engine<T>::Real;
   using Heads = AnyArray<const typename Engine<T>::Held>;
-  using Row = std::optional<Array<const Real, 1>>;
-  using Table = std::optional<Array<const Real, 2>>;
+  using Row = std::optional<DenseArray<const Real, 1>>;
+  using Table = std::optional<DenseArray<const Real, 2>>;
   using Bias = std::optional<Array<const Real, 4>>;
   using Mask = std::optional<Array<const uint8_t, 4>>;
 
@@ -91,8 +91,9 @@ class AttentionCall {
   }
 
   // `wanted`: which of alibi, sinks, scale, relative and bias, as far as they were given, need a gradient.
-  nb::dict backward(const Heads& out, const Array<const Real, 2>& lse, const Heads& dout, Layout q_layout,
-                    Layout k_layout, Layout v_layout, const std::vector<std::string>& wanted) const {
+  nb::dict backward(const Heads& out, const DenseArray<const Real, 2>& lse, const Heads& dout,
+                    Layout q_layout, Layout k_layout, Layout v_layout,
+                    const std::vector<std::string>& wanted) const {
     const auto wants = [&wanted](const char* name) {
       return std::ranges::find(wanted, name) != wanted.end();
     };
@@ -135,7 +136,7 @@ class AttentionCall {
   }
 
   // (weights [Σ Lk, H], offsets): the weights of queries[n] are rows [offsets[n], offsets[n + 1]).
-  nb::tuple weight_rows(const Array<const Real, 2>& lse, const std::vector<int64_t>& queries) const {
+  nb::tuple weight_rows(const DenseArray<const Real, 2>& lse, const std::vector<int64_t>& queries) const {
     Ragged weights;
     {
       const nb::gil_scoped_release release;
@@ -146,7 +147,7 @@ class AttentionCall {
   }
 
   // [Tk, H], for an lse that is known.
-  nb::object key_mass(const Array<const float, 2>& lse) const
+  nb::object key_mass(const DenseArray<const float, 2>& lse) const
     requires std::is_same_v<Real, float>
   {
     Tensor mass;
@@ -158,7 +159,7 @@ class AttentionCall {
   }
 
   // (mass, standard error), [Tk, H] each.
-  nb::tuple sampled_mass(const Array<const float, 2>& lse, int64_t samples, uint64_t seed) const
+  nb::tuple sampled_mass(const DenseArray<const float, 2>& lse, int64_t samples, uint64_t seed) const
     requires std::is_same_v<Real, float>
   {
     SampledKeyMass found;

@@ -11,8 +11,8 @@ namespace nb = nanobind;
 namespace fovea::python {
 namespace {
 
-BlockMask from_bitmap(const Array<const uint8_t, 2>& bitmap, int64_t q_block, int64_t k_block, int64_t lq,
-                      int64_t lk) {
+BlockMask from_bitmap(const DenseArray<const uint8_t, 2>& bitmap, int64_t q_block, int64_t k_block,
+                      int64_t lq, int64_t lk) {
   const nb::gil_scoped_release release;
   return BlockMask::from_bitmap({bitmap.data(), bitmap.size()}, q_block, k_block, lq, lk);
 }
@@ -20,12 +20,12 @@ BlockMask from_bitmap(const Array<const uint8_t, 2>& bitmap, int64_t q_block, in
 // rows(begin, end) gives the uint8 matrix [end − begin, Lk] of these queries; asked in order, 64 at a time.
 BlockMask from_rows(int64_t lq, int64_t lk, const nb::callable& rows) {
   constexpr int64_t kRows = 64;
-  Array<const uint8_t, 2> strip;
+  DenseArray<const uint8_t, 2> strip;
   int64_t first = -1;
   return BlockMask::from_function(lq, lk, [&](int64_t i, int64_t j) {
     const int64_t begin = i / kRows * kRows;
     if (begin != first) {
-      strip = nb::cast<Array<const uint8_t, 2>>(rows(begin, std::min(lq, begin + kRows)));
+      strip = nb::cast<DenseArray<const uint8_t, 2>>(rows(begin, std::min(lq, begin + kRows)));
       first = begin;
     }
     return strip.data()[(i - begin) * strip.stride(0) + j * strip.stride(1)] != 0;

@@ -15,9 +15,9 @@ namespace fovea::python {
 namespace {
 
 using Heads = AnyArray<const float>;
-using Row = std::optional<Array<const float, 1>>;
-using Table = std::optional<Array<const float, 2>>;
-using KeySets = std::optional<Array<const int32_t, 1>>;
+using Row = std::optional<DenseArray<const float, 1>>;
+using Table = std::optional<DenseArray<const float, 2>>;
+using KeySets = std::optional<DenseArray<const int32_t, 1>>;
 
 void append(KvCache& cache, const Heads& k, const Heads& v) {
   const HeadsView<const float> keys = heads_view<float>(k), values = heads_view<float>(v);
@@ -68,7 +68,7 @@ class DecodeCall {
   }
 
   // (weights [Σ Lk, H], offsets), as AttentionCall's.
-  nb::tuple rows(const Array<const float, 2>& lse, const std::vector<int64_t>& queries) const {
+  nb::tuple rows(const DenseArray<const float, 2>& lse, const std::vector<int64_t>& queries) const {
     Ragged weights;
     {
       const nb::gil_scoped_release release;

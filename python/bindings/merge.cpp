@@ -16,7 +16,7 @@ namespace fovea::python {
 namespace {
 
 using Rows = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
-using Row = std::optional<Array<const float, 1>>;
+using Row = std::optional<DenseArray<const float, 1>>;
 
 // A copy: merging writes. 16-bit outputs come as uint16 and are widened.
 Tensor tensor_of(const Rows& x, DType type) {

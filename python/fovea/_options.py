@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class Options:
 # Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient; scale and seed may be numbers.
 DIFFERENTIABLE = ("bias", "alibi", "sinks", "scale", "relative")
 ARRAYS = (*DIFFERENTIABLE, "mask", "q_offsets", "k_offsets", "key_sets", "seed")
+KEYWORDS = frozenset(inspect.signature(Options.of).parameters) | frozenset(ARRAYS)
 
 
 def split(keywords: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
@@ -126,6 +128,8 @@ def flag(name: str, value: Any) -> bool:
 
 def number(name: str, value: Any, least: float = -math.inf, below: float = math.inf) -> float:
     try:
+        if isinstance(value, (str, bytes)):  # which float() would read
+            raise TypeError
         result = float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         fail(f"expected {name} as a number, got {value!r}")
@@ -167,7 +171,7 @@ def heads_row(name: str, value: Any, heads: int, real: type) -> np.ndarray | Non
     row = floats(name, value, real)
     if row.shape != (heads,):
         fail(f"expected {name} with one number for each of the {heads} heads, got {row.shape}")
-    return row
+    return np.ascontiguousarray(row)
 
 
 def floats(name: str, value: Any, real: type) -> np.ndarray:

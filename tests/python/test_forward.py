@@ -204,3 +204,21 @@ def test_other_threads_of_python_run_meanwhile():
         stop.set()
         thread.join()
     assert during >= min(3, seconds / 0.02), (during, seconds)
+
+
+@pytest.mark.parametrize("name", ["alibi", "sinks", "scale", "relative", "key_sets", "bias"])
+def test_arrays_of_any_strides_are_read_rightly(name):
+    rng = np.random.default_rng(0)
+    q, k, v = (normal(rng, 2, 4, 9, 8) for _ in range(3))
+    many = rng.integers(0, 5, size=18) if name == "key_sets" else normal(rng, 18)
+    forms = [many[::2], many[8::-1], np.broadcast_to(many[:1], (9,))]
+
+    def call(x):
+        if name == "key_sets":
+            return fovea.attention(q, k, v, key_sets=x, observe=["key_sets"])[1].set_mass
+        if name == "relative":
+            return fovea.attention(q, k, v, relative=fovea.Relative(np.broadcast_to(x[:5, None], (5, 4)), "distances"))
+        return fovea.attention(q, k, v, **{name: x if name == "bias" else x[:4]})
+
+    for x in forms:
+        assert call(x).tobytes() == call(np.array(x)).tobytes()
