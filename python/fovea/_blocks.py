@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from fovea import _fovea
-from fovea._kinds import fail, to_numpy
+from fovea._kinds import fail, renamed, to_numpy
 from fovea._numbered import Numbered
 
 CALL = "BlockMask"
@@ -60,59 +61,66 @@ class BlockMask(Numbered):
 
         flats = map_.reshape(-1, *map_.shape[-2:])
         self._set(lambda lq, lk: [make(lq, lk, flat) for flat in flats], map_.shape[:-2])
+        self._register(BlockMask, map_.view(bool), (bq, bk))
+        self._shown = f"BlockMask({list(map_.shape)} blocks of {bq} × {bk})"
 
     def _set(self, make: Callable[[int, int], list[Any]], lead: tuple[int, ...] = ()) -> None:
         self._make = make
         self._lead = lead  # () for all, (H,) or (B, H)
         self._made: dict[tuple[int, int], list[Any]] = {}
-        self._register()
 
     @classmethod
-    def _of(cls, make: Callable[[int, int], Any]) -> BlockMask:
+    def _of(cls, make: Callable[[int, int], Any], builder: str, *arguments: Any) -> BlockMask:
         self = cls.__new__(cls)
         self._set(lambda lq, lk: [make(lq, lk)])
+        self._register(getattr(cls, builder), *arguments)
+        self._shown = f"BlockMask.{builder}({', '.join(map(reprlib.repr, arguments))})"
         return self
+
+    def __repr__(self) -> str:
+        return self._shown
 
     @classmethod
     def causal(cls) -> BlockMask:
         """Keys up to the query's own place."""
-        return cls._of(_fovea.BlockMask.causal)
+        return cls._of(_fovea.BlockMask.causal, "causal")
 
     @classmethod
     def window(cls, left: int, right: int) -> BlockMask:
         """At most so many keys before and after; −1 is unbounded."""
         left, right = _count("left", left, -1), _count("right", right, -1)
-        return cls._of(lambda lq, lk: _fovea.BlockMask.window(lq, lk, left, right))
+        return cls._of(lambda lq, lk: _fovea.BlockMask.window(lq, lk, left, right), "window", left, right)
 
     @classmethod
     def strided(cls, stride: int) -> BlockMask:
         """Keys at distances that are multiples of `stride`, before and after."""
         stride = _count("stride", stride, 1)
-        return cls._of(lambda lq, lk: _fovea.BlockMask.strided(lq, lk, stride))
+        return cls._of(lambda lq, lk: _fovea.BlockMask.strided(lq, lk, stride), "strided", stride)
 
     @classmethod
     def dilated(cls, left: int, right: int, dilation: int) -> BlockMask:
         """A window of which every `dilation`-th distance is seen (Longformer, section 3.1)."""
         left, right, dilation = _count("left", left, -1), _count("right", right, -1), _count("dilation", dilation, 1)
-        return cls._of(lambda lq, lk: _fovea.BlockMask.dilated(lq, lk, left, right, dilation))
+        given = (left, right, dilation)
+        return cls._of(lambda lq, lk: _fovea.BlockMask.dilated(lq, lk, *given), "dilated", *given)
 
     @classmethod
     def global_tokens(cls, count: int) -> BlockMask:
         """The first `count` queries see all keys, and all queries see the first `count` keys."""
         count = _count("count", count, 0)
-        return cls._of(lambda lq, lk: _fovea.BlockMask.global_tokens(lq, lk, count))
+        return cls._of(lambda lq, lk: _fovea.BlockMask.global_tokens(lq, lk, count), "global_tokens", count)
 
     @classmethod
     def random(cls, block: int, per_row: int, seed: int = 0) -> BlockMask:
         """Each row of block × block blocks sees `per_row` blocks of keys, drawn from `seed`."""
         block, per_row, seed = _count("block", block, 1), _count("per_row", per_row, 0), _count("seed", seed, 0)
-        return cls._of(lambda lq, lk: _fovea.BlockMask.random(lq, lk, block, per_row, seed))
+        return cls._of(lambda lq, lk: _fovea.BlockMask.random(lq, lk, block, per_row, seed), "random", block, per_row, seed)
 
     @classmethod
     def prefix(cls, length: int) -> BlockMask:
         """Prefix-LM: causal, but all queries see the first `length` keys."""
         length = _count("length", length, 0)
-        return cls._of(lambda lq, lk: _fovea.BlockMask.prefix(lq, lk, length))
+        return cls._of(lambda lq, lk: _fovea.BlockMask.prefix(lq, lk, length), "prefix", length)
 
     @classmethod
     def documents(cls, q_ids: Sequence[int], k_ids: Sequence[int] | None = None) -> BlockMask:
@@ -125,7 +133,7 @@ class BlockMask(Numbered):
                 fail(f"expected ids of {lq} queries and {lk} keys, got {len(q_list)} and {len(k_list)}", CALL)
             return _fovea.BlockMask.documents(q_list, k_list)
 
-        return cls._of(make)
+        return cls._of(make, "documents", q_list, k_list)
 
     @classmethod
     def from_function(cls, sees: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> BlockMask:
@@ -149,13 +157,14 @@ class BlockMask(Numbered):
 
             return _fovea.BlockMask.from_rows(lq, lk, rows)
 
-        return cls._of(make)
+        return cls._of(make, "from_function", sees)
 
     @classmethod
     def longformer(cls, window: int, global_: int) -> BlockMask:
         """Longformer (Beltagy et al., 2020): `window` keys on each side, `global_` first tokens both ways."""
         window, global_ = _count("window", window, 0), _count("global_", global_, 0)
-        return cls._of(_square(lambda length: _fovea.BlockMask.longformer(length, window, global_)))
+        given = (window, global_)
+        return cls._of(_square(lambda length: _fovea.BlockMask.longformer(length, *given)), "longformer", *given)
 
     @classmethod
     def big_bird(cls, block: int, global_: int, window: int, random: int, seed: int = 0) -> BlockMask:
@@ -163,7 +172,8 @@ class BlockMask(Numbered):
         `random` more in each row."""
         block, global_, window = _count("block", block, 1), _count("global_", global_, 0), _count("window", window, 0)
         random, seed = _count("random", random, 0), _count("seed", seed, 0)
-        return cls._of(_square(lambda n: _fovea.BlockMask.big_bird(n, block, global_, window, random, seed)))
+        given = (block, global_, window, random, seed)
+        return cls._of(_square(lambda length: _fovea.BlockMask.big_bird(length, *given)), "big_bird", *given)
 
     @classmethod
     def sparse_transformer(cls, stride: int, pattern: str = "strided") -> BlockMask:
@@ -172,15 +182,16 @@ class BlockMask(Numbered):
         if pattern not in ("strided", "fixed"):
             fail(f"expected pattern out of 'strided', 'fixed', got {pattern!r}", CALL)
         kind = getattr(_fovea.SparsePattern, pattern)
-        return cls._of(_square(lambda length: _fovea.BlockMask.sparse_transformer(length, stride, kind)))
+        make = _square(lambda length: _fovea.BlockMask.sparse_transformer(length, stride, kind))
+        return cls._of(make, "sparse_transformer", stride, pattern)
 
     def __or__(self, other: BlockMask) -> BlockMask:
-        return self._combined(other, "either")
+        return self._combined(other, "either", BlockMask.__or__, "|")
 
     def __and__(self, other: BlockMask) -> BlockMask:
-        return self._combined(other, "both")
+        return self._combined(other, "both", BlockMask.__and__, "&")
 
-    def _combined(self, other: BlockMask, how: str) -> BlockMask:
+    def _combined(self, other: BlockMask, how: str, operator: Callable[..., Any], sign: str) -> BlockMask:
         if not isinstance(other, BlockMask):
             return NotImplemented
         if self._lead and other._lead and self._lead != other._lead:
@@ -194,6 +205,8 @@ class BlockMask(Numbered):
             return [getattr(x, how)(y) for x, y in zip(a, b)]
 
         result._set(make, self._lead or other._lead)
+        result._register(operator, self, other)
+        result._shown = f"({self!r} {sign} {other!r})"
         return result
 
     def masks(self, lq: int, lk: int) -> list[Any]:
@@ -230,10 +243,8 @@ class BlockMask(Numbered):
 
 
 def as_bitmap(bitmap: Any) -> np.ndarray:
-    try:
+    with renamed(CALL):
         map_ = np.asarray(bitmap) if isinstance(bitmap, (list, tuple)) else to_numpy(bitmap, "bitmap")
-    except ValueError as error:
-        fail(str(error).split("] ", 1)[-1], CALL)
     if map_.dtype != bool or map_.ndim not in (2, 3, 4) or map_.size == 0:
         fail(f"expected bitmap as booleans [rows, columns], got {map_.dtype} {map_.shape}", CALL)
     return np.array(map_, order="C").view(np.uint8)
@@ -242,10 +253,9 @@ def as_bitmap(bitmap: Any) -> np.ndarray:
 def _count(name: str, value: Any, least: int) -> int:
     from fovea._options import integer
 
-    try:
-        return integer(name, value, least, MOST)
-    except ValueError as error:
-        fail(str(error).split("] ", 1)[-1], CALL)
+    with renamed(CALL):
+        result = integer(name, value, least, MOST)
+    return result
 
 
 def _ids(name: str, value: Any) -> list[int]:

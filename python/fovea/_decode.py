@@ -12,7 +12,7 @@ from fovea import _fovea
 from fovea import _options as options
 from fovea._call import find_offsets, maps_of, shown
 from fovea._insight import Insight
-from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, to_numpy
+from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, renamed, to_numpy, wants_gradient
 from fovea._relative import Relative, for_call
 
 CALL = "attention_decode"
@@ -56,19 +56,23 @@ class KvCache:
         block: int = 128,
         window: int = 0,
     ):
-        self._inner = _fovea.KvCache(
-            _count("kv_heads", kv_heads, 1),
-            _count("width", width, 1),
-            _count("value_width", width if value_width is None else value_width, 1),
-            getattr(_fovea.CacheType, options.choice("dtype", dtype, TYPES)),
-            _count("block", block, 1),
-            _count("window", window, 0),
-        )
+        with renamed("KvCache"):
+            self._inner = _fovea.KvCache(
+                _count("kv_heads", kv_heads, 1),
+                _count("width", width, 1),
+                _count("value_width", width if value_width is None else value_width, 1),
+                getattr(_fovea.CacheType, options.choice("dtype", dtype, TYPES)),
+                _count("block", block, 1),
+                _count("window", window, 0),
+            )
 
+    @renamed("KvCache.append")
     def append(self, k: Any, v: Any) -> None:
         """Adds tokens: k ``[n, Hkv, D]``, v ``[n, Hkv, Dv]`` (or ``[1, Hkv, n, D]``), float32 or 16-bit, of any kind."""
         arrays = []
         for name, x in (("k", k), ("v", v)):
+            if wants_gradient(x):
+                fail(f"expected {name} without a gradient, which caches do not keep: call under torch.no_grad()", "KvCache.append")
             x = options.floats(name, x, np.float32)
             if x.ndim == 4 and x.shape[0] == 1:
                 x = x[0].transpose(1, 0, 2)
@@ -77,6 +81,7 @@ class KvCache:
             arrays.append(aligned(x))
         self._inner.append(*arrays)
 
+    @renamed("KvCache.evict")
     def evict(self, tokens: int) -> None:
         """Drops the oldest tokens."""
         self._inner.evict(_count("tokens", tokens, 0))
@@ -86,6 +91,9 @@ class KvCache:
         forked = KvCache.__new__(KvCache)
         forked._inner = self._inner.fork()
         return forked
+
+    def __deepcopy__(self, memo: Any) -> KvCache:
+        return self.fork()
 
     def __len__(self) -> int:
         return self._inner.length
@@ -104,6 +112,7 @@ class KvCache:
         return f"KvCache({len(self)} tokens, {self.nbytes:,} bytes)"
 
 
+@renamed(CALL)
 def attention_decode(
     q: Any,
     caches: KvCache | Sequence[KvCache],
@@ -152,6 +161,8 @@ def attention_decode(
     if kind is None or dtype_of(q) not in ("float32", "bfloat16", "float16"):
         found = type(q).__name__ if kind is None else q.dtype
         fail(f"expected q as a float32, bfloat16 or float16 array, got {found}", CALL)
+    if wants_gradient(q):
+        fail("expected q without a gradient, which decoding has not: call under torch.no_grad(), or fovea.attention", CALL)
     x = to_numpy(q, "q")
     if x.ndim not in (3, 4):
         fail(f"expected q as [B, H, L, D] or [T, H, D], got {shown(x)}", CALL)

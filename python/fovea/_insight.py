@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Sequence
 import numpy as np
 
 from fovea import _plot
-from fovea._kinds import fail
+from fovea._kinds import fail, renamed
 
 # What `observe` accepts, and the attributes it fills; FORMS is what follows a name that has numbers.
 OBSERVERS = {
@@ -155,11 +155,9 @@ class Insight:
         """
         from fovea import _options as options
 
-        try:
+        with renamed("Insight.sampled_key_mass"):
             count = options.integer("samples", samples, 2, 2**31)
             start = options.integer("seed", seed, 0, 2**63 - 1)
-        except ValueError as error:
-            fail(str(error).split("] ", 1)[-1], "Insight.sampled_key_mass")
         found = self._call.sampled_mass(self._raw["lse"], count, start)
         return SampledMass(*(self._wrap(self._call.keys_first(x)) for x in found))
 
@@ -176,6 +174,14 @@ class Insight:
         >>> len(seen.plot().axes) >= 3
         True
         """
+        from fovea import _options as options
+
+        with renamed("Insight.plot"):
+            sequences, heads = len(self._call.q_offsets) - 1, self._call.q_shape[1]
+            options.integer("batch", batch, 0, sequences - 1)
+            if head is not None:
+                options.integer("head", head, 0, heads - 1)
+            options.integer("max_size", max_size, 1, 2**31)
         return _plot.plot(self._call, self._raw, batch, head, max_size)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from contextlib import contextmanager
+from typing import Any, Iterator, NoReturn
 
 import numpy as np
 
@@ -14,6 +15,18 @@ DTYPES = ("float32", "float64", *HALVES)
 
 def fail(message: str, call: str = "attention") -> NoReturn:
     raise ValueError(f"[{call}] {message}")
+
+
+@contextmanager
+def renamed(call: str) -> Iterator[None]:
+    """What does not fit is said in the name of the call that people made."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error).split("] ", 1)[-1]
+    else:
+        return
+    fail(text, call)
 
 
 def kind_of(x: Any) -> str | None:
@@ -27,6 +40,11 @@ def kind_of(x: Any) -> str | None:
     if jax is not None and isinstance(x, jax.Array):
         return "jax"
     return None
+
+
+def wants_gradient(x: Any) -> bool:
+    """Whether autograd would expect a gradient of what is made from x now."""
+    return bool(getattr(x, "requires_grad", False)) and sys.modules["torch"].is_grad_enabled()
 
 
 def dtype_of(x: Any) -> str:

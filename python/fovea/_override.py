@@ -7,7 +7,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from fovea import _fovea
-from fovea._kinds import fail
+from fovea._kinds import fail, renamed
 from fovea._numbered import Numbered
 
 WAYS = ("uniform", "permuted", "frozen", "off")
@@ -44,7 +44,7 @@ class Override(Numbered):
 
         if not isinstance(heads, Mapping) or not heads:
             fail(f"expected heads as a dict of head: way, got {heads!r}", CALL)
-        try:
+        with renamed(CALL):
             self._heads = {
                 options.integer("a head", head, 0, 2**31): options.choice("a head's way", way, WAYS)
                 for head, way in heads.items()
@@ -53,8 +53,6 @@ class Override(Numbered):
             self._permutation = None if permutation is None else options.list_or_array(
                 "permutation", permutation, "integers"
             )
-        except ValueError as error:
-            fail(str(error).split("] ", 1)[-1], CALL)
         for name, way, given in (("weights", "frozen", weights), ("permutation", "permuted", permutation)):
             if (way in self._heads.values()) != (given is not None):
                 fail(f"expected {name} with {way} heads, and only with these", CALL)
@@ -62,7 +60,7 @@ class Override(Numbered):
             fail("expected weights >= 0, got a negative one or NaN", CALL)
         if self._permutation is not None and self._permutation.dtype.kind not in "iu":
             fail(f"expected permutation as integers, got {self._permutation.dtype}", CALL)
-        self._register()
+        self._register(Override, self._heads, weights=self._weights, permutation=self._permutation)
 
     def __repr__(self) -> str:
         return f"Override({self._heads})"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fovea import _fovea
-from fovea._kinds import fail
+from fovea._kinds import fail, renamed
 
 KINDS = ("buckets", "distances")
 
@@ -45,15 +45,13 @@ class Relative:
     def __init__(self, table: Any, kind: str = "buckets", *, max_distance: int = 128, bidirectional: bool = True):
         from fovea import _options as options
 
-        try:
+        with renamed("Relative"):
             if table is None:
                 fail("expected table [rows, H], got None")
             self.table = table
             self.kind = options.choice("kind", kind, KINDS)
             self.max_distance = options.integer("max_distance", max_distance, 1, 2**31)
             self.bidirectional = options.flag("bidirectional", bidirectional)
-        except ValueError as error:
-            fail(str(error).split("] ", 1)[-1], "Relative")
 
     def __repr__(self) -> str:
         shape = tuple(getattr(self.table, "shape", ()))

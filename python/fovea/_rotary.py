@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fovea import _fovea
-from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, to_numpy
+from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, renamed, to_numpy, wants_gradient
 from fovea._numbered import Numbered
 
 LAYOUTS = ("half", "interleaved")
@@ -69,7 +69,7 @@ class Rotary(Numbered):
     ):
         from fovea import _options as options
 
-        try:
+        with renamed(CALL):
             spec = _fovea.RotarySpec()
             spec.layout = getattr(_fovea.RotaryLayout, options.choice("layout", layout, LAYOUTS))
             spec.scaling = getattr(_fovea.RotaryScaling, options.choice("scaling", scaling, SCALINGS))
@@ -85,11 +85,12 @@ class Rotary(Numbered):
                 fail(f"expected base > 0, got {base}")
             if not spec.beta_fast > spec.beta_slow > 0:
                 fail(f"expected beta_fast > beta_slow > 0, got {beta_fast} and {beta_slow}")
-        except ValueError as error:
-            fail(str(error).split("] ", 1)[-1], CALL)
         self._spec = spec
         self._shown = f"{layout!r}, width={width}, base={base:g}, scaling={scaling!r}, factor={factor:g}"
-        self._register()
+        self._register(
+            Rotary, layout, width=width, base=base, scaling=scaling, factor=factor, original_length=original_length,
+            beta_fast=beta_fast, beta_slow=beta_slow,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Rotary({self._shown})"
@@ -108,15 +109,13 @@ class Rotary(Numbered):
         kind = kind_of(x)
         array = to_numpy(x, "x")
         dtype = dtype_of(x)
-        if kind == "torch" and x.requires_grad:
+        if wants_gradient(x):
             fail("expected an array without a gradient; attention(..., rotary=...) has one", CALL)
         if array.ndim not in (3, 4):
             fail(f"expected x as [B, H, L, D] or [T, H, D], got {shown(array)}", CALL)
-        try:
+        with renamed(CALL):
             starts, _ = find_offsets(array, array, offsets, None)
             first = options.integer("first_position", first_position, 0, 2**31 - 1)
-        except ValueError as error:
-            fail(str(error).split("] ", 1)[-1], CALL)
         inside = array if array.ndim == 3 else array.transpose(0, 2, 1, 3)
         if array.ndim == 4 and array.shape[0] > 1 and array.strides[0] == 0:
             inside = inside.copy()

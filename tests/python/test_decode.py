@@ -168,3 +168,22 @@ def test_what_does_not_fit_is_named(call, message):
     cache.append(q, q)
     with pytest.raises(ValueError, match=message):
         call(cache, q)
+
+
+def test_gradients_are_refused_instead_of_lost():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    cache, x = fovea.KvCache(2, 8), torch.ones(3, 2, 8, requires_grad=True)
+    with pytest.raises(ValueError, match=r"\[KvCache.append\] expected k without a gradient, .* torch.no_grad"):
+        cache.append(x, x)
+    with torch.no_grad():
+        cache.append(x, x)
+        fovea.attention_decode(x[:1], cache), fovea.Rotary()(x)
+    with pytest.raises(ValueError, match=r"\[attention_decode\] expected q without a gradient"):
+        fovea.attention_decode(x[:1], cache)
+    for call, text in (
+        (lambda: fovea.KvCache(0, 8), "[KvCache] expected kv_heads in [1,"),
+        (lambda: fovea.attention_decode(np.ones((1, 2, 8), np.float32), cache, score="?"), "[attention_decode] expected score"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            call()
+        assert str(caught.value).startswith(text)

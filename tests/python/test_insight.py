@@ -77,7 +77,7 @@ def test_plots_show_heat_map_entropy_and_mass(watched, tmp_path):
     figure.savefig(tmp_path / "seen.png")
     assert (tmp_path / "seen.png").stat().st_size > 10_000
     assert seen.plot(max_size=8).axes[0].images[0].get_array().shape == (8, 40)
-    with pytest.raises(ValueError, match=r"expected head in \[0, 4\), got 4"):
+    with pytest.raises(ValueError, match=r"expected head in \[0, 3\], got 4"):
         seen.plot(head=4)
 
 
@@ -117,3 +117,18 @@ def test_misspelt_observers_are_named(wish):
     q = np.ones((1, 1, 2, 4), np.float32)
     with pytest.raises(ValueError, match=r"\[attention\] expected observe's"):
         fovea.attention(q, q, q, observe=[wish])
+
+
+def test_plots_say_what_does_not_fit():
+    q = np.ones((2, 3, 4, 8), np.float32)
+    _, seen = fovea.attention(q, q, q, observe=[])
+    for keywords, text in (
+        (dict(batch=2), "batch in [0, 1], got 2"),
+        (dict(batch=-1), "batch in [0, 1], got -1"),
+        (dict(head=3), "head in [0, 2], got 3"),
+        (dict(head="a"), "head as an integer, got 'a'"),
+        (dict(max_size=0), "max_size in [1, 2147483648], got 0"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            seen.plot(**keywords)
+        assert str(caught.value) == f"[Insight.plot] expected {text}"
