@@ -54,7 +54,7 @@ def attention(
     ----------
     q, k, v : NumPy, PyTorch or JAX arrays on the CPU, all of one kind and of one type
         ``[B, H, L, D]``, or packed ``[T, H, D]``: sequences one after the other, at `q_offsets` and `k_offsets`.
-        The heads of k and v may be fewer and divide those of q; D and Dv may differ. Any strides are read without a
+        The heads of k and v may be fewer and divide those of q; D and Dv may differ, each up to 1,024. Any strides are read without a
         copy if the innermost is 1.
     score : ``"scaled_dot"``, ``"dot"``, ``"cosine"``, ``"neg_sq_l2"`` or ``"neg_sq_lorentz"``
         q·k, q·k / (|q|·|k|), −|q − k|², or 2 + 2(q·k − √(1 + |q|²)·√(1 + |k|²)), minus the squared distance of the
@@ -62,7 +62,7 @@ def attention(
     normalizer : ``"softmax"`` or ``"softmax1"``
         Softmax-one has a 1 more in the denominator, so that a head may attend to nothing (Miller, 2023).
     scale : float, or ``[H]``
-        Default 1/√D for ``"scaled_dot"``, 1 for the others.
+        Default 1/√D for ``"scaled_dot"``, 1 for the others. A PyTorch tensor of either form gets its gradient.
     causal : bool
         Query i sees the keys up to i + Lk − Lq: aligned to the last query and the last key, so that one query with a
         cache of keys sees all of them.
@@ -156,11 +156,14 @@ def attention(
         precision=precision,
     )
     kind = _kind(q, k, v)
+    if getattr(scale, "requires_grad", False) and scale.numel() == 1:
+        keywords["scale"] = scale.reshape(1).expand(q.shape[1])  # one trainable scale for all heads
     given, arrays = options.split(keywords)
     wishes = options.Observe() if observe is None else options.observe(observe)
     if kind == "torch":
         from fovea.torch import _ops
 
+        _ops.check_transforms(q, k, v)
         if _ops.needed(q, k, v, arrays):
             return _ops.attention(q, k, v, given, arrays, None if observe is None else wishes)
     call = _call(q, k, v, given, arrays)
@@ -194,6 +197,9 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     kind = _kind(q, k, v)
     if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
         fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
+    unknown = keywords.keys() - options.KEYWORDS
+    if unknown:
+        raise TypeError(f"attention_vjp() got an unexpected keyword argument {min(unknown)!r}")
     call = _call(q, k, v, *options.split(keywords))
     out, seen = call.forward(options.Observe())
     gradients = call.backward(out, seen["lse"], to_numpy(dout, "dout"))

@@ -75,7 +75,7 @@ class Call:
             bias_dims = (1,) * (4 - bias.ndim) + bias.shape
             bias = options.scores("bias", bias, wanted, form)
         if mask is not None:
-            mask = to_numpy(mask, "mask")
+            mask = options.list_or_array("mask", mask, "booleans")
             if mask.dtype != bool:
                 fail(f"expected mask as booleans (True attends), got {mask.dtype}")
             mask = options.scores("mask", mask, wanted, form).view(np.uint8)

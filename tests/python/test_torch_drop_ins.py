@@ -189,3 +189,144 @@ def test_multihead_attention_says_what_does_not_fit():
         module(x, x, x, key_padding_mask=torch.zeros(5, 2))
     with pytest.raises(AssertionError, match="E = 32"):
         module(x[..., :8], x, x)
+
+
+def test_sdpa_broadcasts_heads_and_repeats_groups_as_pytorchs():
+    def check(q, k, v, **keywords):
+        tensors = [normal(n, *shape, 8) for n, shape in enumerate((q, k, v))]
+        out, expected = ours(*tensors, **keywords), theirs(*tensors, **keywords)
+        assert_near(out, expected)
+        for got, want in zip(torch.autograd.grad(out.sum(), tensors), torch.autograd.grad(expected.sum(), tensors)):
+            assert_near(got, want, atol=1e-4)
+
+    check((1, 5), (2, 6), (2, 6))
+    check((2, 1, 5), (2, 3, 6), (2, 3, 6))
+    check((2, 3, 5), (2, 1, 6), (2, 1, 6))
+    check((2, 3, 5), (2, 1, 6), (2, 3, 6))
+    check((1, 3, 5), (2, 3, 6), (1, 1, 6))
+    check((2, 4, 5), (2, 2, 6), (2, 1, 6), enable_gqa=True)
+
+
+def test_sdpa_refuses_masks_of_integers_which_would_be_added_to_the_scores():
+    q = torch.ones(1, 2, 5, 8)
+    for dtype in (torch.uint8, torch.int64, torch.float64, torch.bfloat16):
+        with pytest.raises(RuntimeError):
+            theirs(q, q, q, attn_mask=torch.ones(5, 5, dtype=dtype))
+        with pytest.raises(RuntimeError, match=f"expected attn_mask as booleans, .* got {dtype}"):
+            ours(q, q, q, attn_mask=torch.ones(5, 5, dtype=dtype))
+    half = q.bfloat16()
+    ours(half, half, half, attn_mask=torch.zeros(5, 5)), ours(half, half, half, attn_mask=torch.zeros(5, 5).bfloat16())
+    for wrong in (1, "yes", None):
+        with pytest.raises(TypeError, match="'is_causal' must be bool"):
+            ours(q, q, q, is_causal=wrong)
+
+
+def test_sdpa_drops_everything_and_follows_autocast():
+    q = normal(1, 1, 2, 5, 8)
+    out = ours(q, q, q, dropout_p=1.0)
+    assert torch.equal(out, torch.zeros_like(out)) and torch.equal(torch.autograd.grad(out.sum(), q)[0], torch.zeros_like(q))
+    half = q.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        for given in ((q, q, q), (q, half, half), (half, half, q)):
+            got, want = ours(*given), theirs(*given)
+            assert got.dtype == want.dtype == torch.bfloat16
+            assert_near(got.float(), want.float(), atol=0.03)  # weights are rounded to bf16 at other places
+        double = q.double()
+        assert ours(double, double, double).dtype == torch.float64
+
+
+def test_shapes_alone_are_enough_for_the_meta_device_and_fake_tensors():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    meta = torch.ones(2, 4, 5, 8, device="meta")
+    assert ours(meta, meta, meta).shape == (2, 4, 5, 8) and ours(meta, meta, meta).is_meta
+    with FakeTensorMode():
+        fake = torch.ones(2, 4, 5, 8)
+        assert ours(fake, fake, fake[..., :3]).shape == (2, 4, 5, 3)
+
+
+def test_derivatives_that_cannot_follow_are_refused():
+    from torch.autograd import forward_ad
+
+    q = torch.ones(2, 1, 5, 8)
+    for transform in (torch.func.grad(lambda x: ours(x, x, x).sum()), torch.func.vmap(lambda x: ours(x, x, x))):
+        with pytest.raises(RuntimeError, match="outside of torch.func's transforms"):
+            transform(q)
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="without forward-mode tangents"):
+        ours(forward_ad.make_dual(q, q), q, q)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_multihead_attentions_weights_have_pytorchs_gradient(average):
+    reference, module = modules(batch_first=True)
+    x = normal(1, 2, 6, 32)
+    hidden = torch.zeros(6, 6, dtype=torch.bool).fill_diagonal_(True)
+    grads = []
+    for m in (reference, module):
+        _, weights = m(x, x, x, attn_mask=hidden, average_attn_weights=average)
+        grads.append(torch.autograd.grad(weights.square().sum(), [x, m.in_proj_weight]))
+    for want, got in zip(*grads):
+        assert_near(got, want)
+    hidden[2] = True  # a query that sees nothing: NaN there, 0 here, and no NaN in the gradient
+    out, weights = module(x, x, x, attn_mask=hidden, average_attn_weights=average)
+    assert (weights[..., 2, :] == 0).all()
+    assert torch.autograd.grad(out.sum() + weights.square().sum(), x)[0].isfinite().all()
+
+
+def test_multihead_attention_refuses_masks_of_integers_and_lengths_that_differ():
+    _, module = modules(batch_first=True)
+    x = torch.ones(2, 5, 32)
+    for name, mask in (("attn_mask", torch.ones(5, 5)), ("key_padding_mask", torch.ones(2, 5))):
+        with pytest.raises(AssertionError, match=f"expected {name} as booleans .* or floating, got torch.uint8"):
+            module(x, x, x, **{name: mask.to(torch.uint8)})
+    for key, value in ((x[:1], x[:1]), (x, x[:, :3])):
+        with pytest.raises(AssertionError, match="of equal N, and key and value of equal L"):
+            module(x, key, value)
+
+
+class Counted(fovea.torch.MultiheadAttention):
+    calls = 0
+
+    def forward(self, *arguments, **keywords):
+        Counted.calls += 1
+        return super().forward(*arguments, **keywords)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested:UserWarning")
+def test_transformer_encoders_call_it_in_inference_too_and_nest_their_sequences():
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    encoder = torch.nn.TransformerEncoder(layer, 2).eval()
+    x, padding = normal(1, 3, 7, 32), torch.zeros(3, 7, dtype=torch.bool)
+    padding[0, 4:] = padding[2, 6:] = True
+    with torch.no_grad():
+        expected, expected_padded = encoder(x), encoder(x, src_key_padding_mask=padding)
+        for each in encoder.layers:
+            replacement = Counted(32, 4, batch_first=True)
+            replacement.load_state_dict(each.self_attn.state_dict())
+            each.self_attn = replacement.eval()
+        Counted.calls = 0
+        assert_near(encoder(x), expected)
+        assert Counted.calls == 2
+        assert_near(encoder(x, src_key_padding_mask=padding)[~padding], expected_padded[~padding])
+        assert Counted.calls == 4
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.filterwarnings("ignore:.*nested:UserWarning")
+def test_multihead_attention_takes_nested_tensors(layout):
+    _, module = modules(batch_first=True)
+    ones, others = ([normal(n, length, 32) for n, length in enumerate(lengths)] for lengths in ((3, 7, 1), (2, 5, 6)))
+    x, y = (torch.nested.as_nested_tensor(list(rows), layout=layout) for rows in (ones, others))
+    own, cross = module(x, x, x, need_weights=False)[0], module(x, y, y, need_weights=False)[0]
+    for i, (a, b) in enumerate(zip(ones, others)):
+        assert_near(own.unbind()[i], module(a, a, a)[0])
+        assert_near(cross.unbind()[i], module(a, b, b)[0])
+    grads = torch.autograd.grad(sum(row.square().sum() for row in own.unbind()), ones)
+    for row, got in zip(ones, grads):
+        assert_near(got, torch.autograd.grad(module(row, row, row)[0].square().sum(), row)[0], atol=1e-4)
+    for wrong in ((x, x, x[0] if layout == torch.strided else ones[0]), (x, x, y)):
+        with pytest.raises(AssertionError, match="expected"):
+            module(*wrong, need_weights=False)
+    with pytest.raises(AssertionError, match="need_weights=False"):
+        module(x, x, x)

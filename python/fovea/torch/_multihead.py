@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -11,13 +12,19 @@ from torch.nn import functional
 from fovea._attention import attention
 
 
+def _called(module: nn.Module, arguments: Any) -> None:
+    """A hook that does nothing, so that nn.TransformerEncoderLayer calls the module: without one, its path for
+    inference takes the parameters and calls PyTorch's own attention."""
+
+
 class MultiheadAttention(nn.MultiheadAttention):
     """As :class:`torch.nn.MultiheadAttention`: the same arguments, parameters and state dict.
 
     Differences: a query whose keys are all masked gives the projection of 0, where PyTorch gives NaN; the weights
-    returned by `need_weights` are those before dropout and carry no gradient. `need_weights` is on by default as in
-    PyTorch; the weights are then computed as exact rows after the output, and take L·S memory: switch it off where
-    they are not used.
+    returned by `need_weights` are those before dropout. `need_weights` is on by default as in PyTorch; the weights are
+    then computed by PyTorch beside the output, and take L·S memory: switch it off where they are not used.
+
+    Nested tensors are taken without padding them, in training too, with ``need_weights=False``.
 
     Examples
     --------
@@ -30,6 +37,25 @@ class MultiheadAttention(nn.MultiheadAttention):
     >>> torch.allclose(ours(x, x, x)[0], theirs(x, x, x)[0], atol=1e-5)
     True
     """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: Optional[int] = None,
+        vdim: Optional[int] = None,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: Optional[torch.dtype] = None,
+    ):
+        super().__init__(
+            embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first, device, dtype
+        )
+        self.register_forward_pre_hook(_called)
 
     def forward(
         self,
@@ -44,6 +70,10 @@ class MultiheadAttention(nn.MultiheadAttention):
     ) -> Tuple[Tensor, Optional[Tensor]]:
         if is_causal and attn_mask is None:
             raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+        if query.is_nested or key.is_nested or value.is_nested:
+            if need_weights or key_padding_mask is not None or attn_mask is not None:
+                raise AssertionError("expected nested tensors without masks and with need_weights=False")
+            return self._nested(query, key, value), None
         batched = query.dim() == 3
         if not batched:
             query, key, value = (x.unsqueeze(0) for x in (query, key, value))
@@ -51,34 +81,49 @@ class MultiheadAttention(nn.MultiheadAttention):
                 key_padding_mask = key_padding_mask.unsqueeze(0)
         elif not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
-        if query.dim() != 3 or key.dim() != 3 or value.dim() != 3 or query.shape[-1] != self.embed_dim:
-            raise AssertionError(
-                f"expected query, key and value as [L, N, E] or [L, E] with E = {self.embed_dim}, got "
-                f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}"
-            )
+        self._check(query, key, value)
         q, k, v = self._project(query, key, value)
         mask, bias = self._masks(attn_mask, key_padding_mask, q, key.shape[1], k.shape[2])
-        dropout = self.dropout if self.training else 0.0
-        seed: Any = torch.randint(0, 2**62, (1,)) if dropout > 0 else 0
-        results = attention(
-            q,
-            k,
-            v,
-            mask=mask,
-            bias=bias,
-            dropout=dropout,
-            seed=seed,
-            observe=[] if need_weights else None,
-        )
-        out = results[0] if need_weights else results
+        out = attention(q, k, v, mask=mask, bias=bias, **self._dropout())
         out = self.out_proj(out.transpose(1, 2).flatten(2))
         weights = None
         if need_weights:
-            weights = results[1].rows(range(q.shape[2]))
+            weights = _weights(q, k, mask, bias)
             weights = weights.mean(dim=1) if average_attn_weights else weights
         if not batched:
             return out.squeeze(0), None if weights is None else weights.squeeze(0)
         return out if self.batch_first else out.transpose(0, 1), weights
+
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        widths = (self.embed_dim, self.kdim, self.vdim)
+        if any(x.dim() != 3 or x.shape[-1] != width for x, width in zip((query, key, value), widths)):
+            shapes = ", ".join(str(list(x.shape)) for x in (query, key, value))
+            raise AssertionError(
+                f"expected query, key and value as [L, N, E] or [L, E] with E = {self.embed_dim}, "
+                f"{self.kdim} and {self.vdim}, got {shapes}"
+            )
+        if not query.shape[0] == key.shape[0] == value.shape[0] or key.shape[1] != value.shape[1]:
+            shapes = ", ".join(str(list(x.shape)) for x in (query, key, value))
+            raise AssertionError(f"expected query, key and value of equal N, and key and value of equal L, got {shapes} [N, L, E]")
+
+    def _nested(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Packed: each token is projected once, and no sequence is padded."""
+        if not (query.is_nested and key.is_nested and value.is_nested) or self.bias_k is not None or self.add_zero_attn:
+            raise AssertionError("expected query, key and value all nested, without add_bias_kv and add_zero_attn")
+        q, q_offsets = _packed(query)
+        if query is key and key is value:
+            k, v, k_offsets = q, q, q_offsets
+        else:
+            (k, k_offsets), (v, v_offsets) = _packed(key), _packed(value)
+            if len(q_offsets) != len(k_offsets) or not torch.equal(k_offsets, v_offsets):
+                raise AssertionError("expected as many sequences of query as of key, and key and value of equal lengths")
+        heads = (x.squeeze(0).transpose(0, 1) for x in self._project(q, k, v))
+        out = attention(*heads, q_offsets=q_offsets, k_offsets=k_offsets, **self._dropout())
+        return _nested_like(query, self.out_proj(out.flatten(1)), q_offsets)
+
+    def _dropout(self) -> Dict[str, Any]:
+        probability = self.dropout if self.training else 0.0
+        return dict(dropout=probability, seed=torch.randint(0, 2**62, (1,)) if probability > 0 else 0)
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """The heads [N, H, L, D], with what bias_k, bias_v and add_zero_attn append to the keys."""
@@ -115,8 +160,10 @@ class MultiheadAttention(nn.MultiheadAttention):
         for x, shapes in ((attn_mask, of_pairs), (padding, of_keys)):
             if x is None:
                 continue
+            name = "attn_mask" if shapes is of_pairs else "key_padding_mask"
+            if x.dtype != torch.bool and not x.is_floating_point():  # integers would else be added to the scores
+                raise AssertionError(f"expected {name} as booleans (True hides) or floating, got {x.dtype}")
             if tuple(x.shape) not in shapes:
-                name = "attn_mask" if x is attn_mask else "key_padding_mask"
                 raise RuntimeError(f"expected {name} of shape {' or '.join(map(str, shapes))}, got {tuple(x.shape)}")
             x = x.reshape(shapes[tuple(x.shape)])
             if x.dtype == torch.bool:
@@ -126,3 +173,30 @@ class MultiheadAttention(nn.MultiheadAttention):
                 x = functional.pad(x.to(q.dtype), (0, keys - given))
                 bias = x if bias is None else bias + x
         return mask, bias
+
+
+def _weights(q: Tensor, k: Tensor, mask: Optional[Tensor], bias: Optional[Tensor]) -> Tensor:
+    """All weights [N, H, L, S], as PyTorch computes and differentiates them; 0 where a query sees no key."""
+    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    blind = (scores == -math.inf).all(-1, keepdim=True)
+    return torch.softmax(scores.masked_fill(blind, 0.0), -1).masked_fill(blind, 0.0)
+
+
+def _packed(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """The tokens [1, T, E] of a nested tensor, and the offsets of its sequences."""
+    if x.layout == torch.jagged:
+        x = x.contiguous()
+        return x.values()[None], x.offsets()
+    rows = x.unbind()
+    ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+    return torch.cat(rows)[None], ends
+
+
+def _nested_like(x: Tensor, tokens: Tensor, offsets: Tensor) -> Tensor:
+    if x.layout == torch.jagged:
+        return torch.nested.nested_tensor_from_jagged(tokens, offsets)
+    return torch.nested.as_nested_tensor(list(tokens.split(offsets.diff().tolist())))

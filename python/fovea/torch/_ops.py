@@ -8,6 +8,7 @@ from typing import Any, List, Optional
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from fovea import _options as options
 from fovea._call import TILE, Call
@@ -24,18 +25,27 @@ OBSERVER_OF = {x: name for name, found in OBSERVERS.items() for x in found} | {
 
 
 def needed(q: Tensor, k: Tensor, v: Tensor, arrays: dict[str, Any]) -> bool:
-    """Whether autograd or the compiler watch this call; else it goes to the engine directly."""
-    if torch.compiler.is_compiling():
+    """Whether autograd, the compiler or a mode watch this call, or only shapes are asked for; else it goes to the
+    engine directly."""
+    if torch.compiler.is_compiling() or q.is_meta or torch._C._len_torch_dispatch_stack() > 0:
         return True
     given = [q, k, v, *(arrays[name] for name in options.DIFFERENTIABLE if name in arrays)]
     return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
 
 
+def check_transforms(*tensors: Tensor) -> None:
+    """Refuses what could not follow the call into the engine, and would lose derivatives without a word."""
+    if torch.compiler.is_compiling():
+        return
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError("[attention] expected a call outside of torch.func's transforms; use torch.autograd")
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise RuntimeError("[attention] expected tensors without forward-mode tangents; use backward")
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: dict[str, Any], wishes: Any) -> Any:
     tensors = {name: as_tensor(name, x) for name, x in arrays.items()}
     wished = options.Observe() if wishes is None else wishes
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        raise RuntimeError("[attention] expected a call outside of torch.func's transforms; use torch.autograd")
     if plain(q, k, v):
         made: list[Any] = []  # the call, and what it saw
         out = EagerAttention.apply(made, given, wished, tuple(tensors), q, k, v, *tensors.values())
@@ -58,6 +68,7 @@ def plain(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
+        or any(x.is_meta for x in tensors)
         or any(type(x) not in (Tensor, torch.nn.Parameter) for x in tensors)
     )
 
@@ -99,6 +110,8 @@ class EagerAttention(torch.autograd.Function):
 def as_tensor(name: str, x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
+    if isinstance(x, np.ndarray) and torch.compiler.is_compiling():
+        return torch.as_tensor(x)
     row = options.list_or_array(name, x, "an array")
     try:
         return torch.from_numpy(np.array(row))
@@ -106,14 +119,22 @@ def as_tensor(name: str, x: Any) -> Tensor:
         fail(f"expected {name} as numbers, got {row.dtype}")
 
 
+class CompiledInsight(Insight):
+    """What a compiled function sees; the compiler leaves alone what computes on demand."""
+
+    rows = torch.compiler.disable(Insight.rows)
+    sampled_key_mass = torch.compiler.disable(Insight.sampled_key_mass)
+    plot = torch.compiler.disable(Insight.plot)
+
+
 @torch.compiler.disable
 def insight(q: Any, k: Any, v: Any, given: Any, tensors: Any, wished: options.Observe, results: List[Tensor]) -> Insight:
     call = make_call(q.detach(), k.detach(), v.detach(), given, {n: x.detach() for n, x in tensors.items()})
-    raw = {"lse": call.rows_first_undone(to_numpy(results[1], "lse"))}
+    raw = {"lse": np.ascontiguousarray(call.rows_first_undone(to_numpy(results[1], "lse")))}
     for name, x in zip(names_of(wished), results[2:]):
         found = to_numpy(x, name)
         raw[name] = found if name == "block_mass" else call.rows_first_undone(found)
-    return Insight(call, raw, lambda x: from_numpy(x, "torch"))
+    return CompiledInsight(call, raw, lambda x: from_numpy(x, "torch"))
 
 
 def names_of(wished: options.Observe) -> List[str]:
@@ -191,13 +212,13 @@ def _like(x, shape, dtype=None):
     """Empty, and lying in memory as x does: [B, H, L, …], or [B, L, H, …]."""
     dtype = x.dtype if dtype is None else dtype
     if x.dim() == 3 or x.stride(1) >= x.stride(2):
-        return torch.empty(shape, dtype=dtype)
-    return _tokens_first(shape, dtype)
+        return x.new_empty(shape, dtype=dtype)
+    return _tokens_first(x, shape, dtype)
 
 
-def _tokens_first(shape, dtype):
+def _tokens_first(x, shape, dtype):
     batch, heads, length, *last = shape
-    return torch.empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
+    return x.new_empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
 
 
 def _tiles(q, k, q_offsets, k_offsets):
@@ -217,12 +238,12 @@ def _(q, k, v, *rest):
     real = torch.float64 if q.dtype == torch.float64 else torch.float32
 
     def statistic(shape, dtype):
-        return torch.empty(shape, dtype=dtype) if q.dim() == 3 else _tokens_first(shape, dtype)
+        return q.new_empty(shape, dtype=dtype) if q.dim() == 3 else _tokens_first(q, shape, dtype)
 
     results = [_like(q, (*rows, v.shape[-1])), statistic(rows, real)]
     for name in names_of(wished):
         if name == "block_mass":
-            results.append(torch.empty((_tiles(q, k, *rest[6:8]), q.shape[1]), dtype=real))
+            results.append(q.new_empty((_tiles(q, k, *rest[6:8]), q.shape[1]), dtype=real))
             continue
         shape = keys if name == "key_mass" else rows
         if name.startswith("top_k"):
@@ -287,7 +308,7 @@ def backward_op(
 @backward_op.register_fake
 def _(dout, q, k, v, *rest):
     given = rest[: len(options.DIFFERENTIABLE)]
-    return [*(_like(x, x.shape) for x in (q, k, v)), *(torch.empty(x.shape, dtype=x.dtype) for x in given if x is not None)]
+    return [*(_like(x, x.shape) for x in (q, k, v)), *(x.new_empty(x.shape) for x in given if x is not None)]
 
 
 def _keep(ctx, inputs, output):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -34,7 +34,9 @@ def scaled_dot_product_attention(
     dropout_p : float
         Drawn from PyTorch's generator: torch.manual_seed repeats it.
     enable_gqa : bool
-        Lets the heads of key and value be fewer and divide those of query.
+        Lets the heads of key and value be fewer and divide those of query. Heads and batches of 1 broadcast without.
+
+    Under torch.autocast the call computes and answers in autocast's type, as PyTorch's does.
 
     Raises
     ------
@@ -52,21 +54,24 @@ def scaled_dot_product_attention(
     for name, x in (("query", query), ("key", key), ("value", value)):
         if not isinstance(x, Tensor):
             raise TypeError(f"scaled_dot_product_attention(): argument '{name}' must be Tensor, not {type(x).__name__}")
+    if type(is_causal) is not bool:
+        raise TypeError(
+            f"scaled_dot_product_attention(): argument 'is_causal' must be bool, not {type(is_causal).__name__}"
+        )
     rank = query.dim()
     if rank < 2 or key.dim() != rank or value.dim() != rank:
-        raise RuntimeError(
-            "scaled_dot_product_attention: expected query, key and value of one rank of at least 2, got "
-            f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}"
-        )
-    if rank >= 3 and not enable_gqa and not query.shape[-3] == key.shape[-3] == value.shape[-3]:
-        if rank >= 4 or 1 not in (query.shape[-3], key.shape[-3], value.shape[-3]):
-            raise RuntimeError(
-                "scaled_dot_product_attention: expected equal heads (or enable_gqa=True), got "
-                f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}"
-            )
+        raise RuntimeError(f"scaled_dot_product_attention: expected one rank of at least 2, got {shapes(query, key, value)}")
+    query, key, value = (autocast(x) for x in (query, key, value))
+    query, key, value = with_equal_heads(query, key, value, enable_gqa)
     length, keys = query.shape[-2], key.shape[-2]
     try:
         lead = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+    except RuntimeError:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: expected batches that broadcast, got {shapes(query, key, value)}"
+        ) from None
+    check_mask(attn_mask, query)
+    try:
         q, k, v = (as_batch(x, lead) for x in (query, key, value))
         window = (-1, length - keys) if is_causal and length > keys else None
         if is_causal and length < keys:  # aligned to the start, the last keys are seen by nobody
@@ -78,7 +83,8 @@ def scaled_dot_product_attention(
             given = torch.broadcast_to(attn_mask, (*lead, *attn_mask.shape[-3:])) if attn_mask.dim() > 3 else attn_mask
             given = given.reshape(-1, *given.shape[-3:]) if given.dim() > 3 else given
             mask, bias = (given, None) if attn_mask.dtype == torch.bool else (None, given)
-        seed: Any = torch.randint(0, 2**62, (1,)) if dropout_p > 0 else 0
+        drops = 0 < dropout_p < 1
+        seed: Any = torch.randint(0, 2**62, (1,)) if drops else 0
         out = attention(
             q,
             k,
@@ -88,12 +94,61 @@ def scaled_dot_product_attention(
             window=window,
             mask=mask,
             bias=bias,
-            dropout=dropout_p,
+            dropout=0.0 if dropout_p == 1 else dropout_p,
             seed=seed,
         )
     except ValueError as error:
         raise RuntimeError(f"scaled_dot_product_attention: {error}") from None
-    return out.reshape(*(lead if rank > 3 else ()), *out.shape[4 - min(rank, 3) :])
+    out = out.reshape(*(lead if rank > 3 else ()), *out.shape[4 - min(rank, 3) :])
+    return out * 0.0 if dropout_p == 1 else out  # every weight is dropped
+
+
+def autocast(x: Tensor) -> Tensor:
+    """As torch.autocast has it, which knows PyTorch's own function by name."""
+    if not torch.is_autocast_enabled("cpu") or not x.is_floating_point() or x.dtype == torch.float64:
+        return x
+    return x.to(torch.get_autocast_dtype("cpu"))
+
+
+def with_equal_heads(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> Tuple[Tensor, Tensor, Tensor]:
+    """Heads as the engine takes them: those of key and value equal, and dividing those of query."""
+    if query.dim() < 3:
+        return query, key, value
+    q, k, v = query.shape[-3], key.shape[-3], value.shape[-3]
+    if k == v and (q == k or gqa):
+        return query, key, value
+    if gqa:
+        if k < 1 or v < 1 or q % k or q % v:
+            raise RuntimeError(
+                "scaled_dot_product_attention: expected heads of key and value that divide the query's, got "
+                f"{shapes(query, key, value)}"
+            )
+        return query, key.repeat_interleave(q // k, -3), value.repeat_interleave(q // v, -3)
+    heads = max(q, k, v)
+    if any(x not in (1, heads) for x in (q, k, v)):
+        raise RuntimeError(
+            f"scaled_dot_product_attention: expected equal heads (or enable_gqa=True), got {shapes(query, key, value)}"
+        )
+    query = query.expand(*query.shape[:-3], heads, *query.shape[-2:])
+    if k != v:  # equal ones stay: one head of keys serves all queries from where it lies
+        key, value = (x.expand(*x.shape[:-3], heads, *x.shape[-2:]) for x in (key, value))
+    return query, key, value
+
+
+def check_mask(mask: Optional[Tensor], query: Tensor) -> None:
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"scaled_dot_product_attention(): argument 'attn_mask' must be Tensor, not {type(mask).__name__}")
+    if mask.dtype not in (torch.bool, torch.float32, query.dtype):  # integers would else be added to the scores
+        raise RuntimeError(
+            "scaled_dot_product_attention: expected attn_mask as booleans, as float32 or of the query's type "
+            f"{query.dtype}, got {mask.dtype}"
+        )
+
+
+def shapes(query: Tensor, key: Tensor, value: Tensor) -> str:
+    return f"query {list(query.shape)}, key {list(key.shape)} and value {list(value.shape)}"
 
 
 def as_batch(x: Tensor, lead: torch.Size) -> Tensor:
