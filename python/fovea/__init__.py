@@ -28,8 +28,8 @@ __version__ = _version()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "torch":  # PyTorch is imported only where it is asked for
-        return importlib.import_module("fovea.torch")
+    if name in ("torch", "jax"):  # imported only where they are asked for
+        return importlib.import_module(f"fovea.{name}")
     raise AttributeError(f"module 'fovea' has no attribute '{name}'")
 
 

@@ -155,9 +155,14 @@ def attention(
         key_sets=key_sets,
         precision=precision,
     )
-    kind = _kind(q, k, v)
+    kind = kind_of_all(q, k, v)
     if getattr(scale, "requires_grad", False) and scale.numel() == 1:
         keywords["scale"] = scale.reshape(1).expand(q.shape[1])  # one trainable scale for all heads
+    if kind == "jax":
+        from fovea import jax as fovea_jax
+
+        if fovea_jax.traced(q, k, v, keywords):
+            return fovea_jax.attention(q, k, v, **keywords, observe=observe)
     given, arrays = options.split(keywords)
     wishes = options.Observe() if observe is None else options.observe(observe)
     if kind == "torch":
@@ -194,7 +199,7 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     >>> grads.dq.shape, grads.dsinks.shape
     ((1, 2, 5, 8), (2,))
     """
-    kind = _kind(q, k, v)
+    kind = kind_of_all(q, k, v)
     if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
         fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
     unknown = keywords.keys() - options.KEYWORDS
@@ -208,7 +213,7 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     )
 
 
-def _kind(q: Any, k: Any, v: Any) -> str:
+def kind_of_all(q: Any, k: Any, v: Any) -> str:
     kinds = [kind_of(x) for x in (q, k, v)]
     if kinds[0] is None or kinds[1] != kinds[0] or kinds[2] != kinds[0]:
         names = ", ".join(type(x).__name__ for x in (q, k, v))

@@ -8,8 +8,9 @@ import pytest
 
 import fovea
 
-# Bindings, and modules that import PyTorch (test_torch.py runs those).
-MODULES = ["fovea"] + [f"fovea.{m.name}" for m in pkgutil.iter_modules(fovea.__path__) if m.name not in ("_fovea", "torch")]
+# But for bindings, and modules that import PyTorch and JAX (test_torch.py and test_jax.py run those).
+OTHERS = ("_fovea", "torch", "jax")
+MODULES = ["fovea"] + [f"fovea.{m.name}" for m in pkgutil.iter_modules(fovea.__path__) if m.name not in OTHERS]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -22,8 +22,14 @@ def test_numpy_alone_is_enough():
         "print(out.sum(), seen.rows([0]).shape)\n"
         "try: seen.plot()\n"
         "except ImportError as error: print(error)\n"
+        "try: fovea.jax\n"
+        "except ImportError as error: print(error)\n"
     )
-    assert done.stdout.splitlines() == ["24.0 (1, 2, 1, 3)", "Insight.plot draws with matplotlib: pip install matplotlib"]
+    assert done.stdout.splitlines() == [
+        "24.0 (1, 2, 1, 3)",
+        "Insight.plot draws with matplotlib: pip install matplotlib",
+        "fovea.jax needs JAX: pip install jax",
+    ]
 
 
 def test_importing_it_imports_no_framework():
