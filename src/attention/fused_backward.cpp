@@ -3,6 +3,7 @@
 // the other. Both give the same bits.
 #include <cmath>
 
+#include "attention/bias_bands.hpp"
 #include "attention/bias_gradient.hpp"
 #include "attention/distance_sums.hpp"
 #include "attention/fused.hpp"
@@ -47,10 +48,12 @@ class Backward {
         dout_(dout),
         g_(g),
         kernel_(kernels::attention_kernels()),
-        bias_(g.dbias, r.sequences, r.kv_heads, r.group),
-        distances_(in, r, g) {}
+        distances_(in, r, g),
+        bias_(g.dbias, in, r, distances_.wanted()) {}
 
   void run() {
+    zero_unseen();
+    if (bias_.in_bands()) return run_bands();
     int64_t chunks_total = 0, longest_chunk = 1;
     for (int64_t n = 0; n < r_.sequences; ++n) {
       const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
@@ -71,20 +74,25 @@ class Backward {
     const bool far = lies_far(in_, r_);
     plan.run([&](const Item& item, const Item* next) {
       AttentionHead* mine = heads.data() + 2 * thread_index() * r_.group;
-      const auto sequences = bias_.sequences(item.sequence), kv_heads = bias_.kv_heads(item.head);
-      for (int64_t n = sequences.begin; n < sequences.end; ++n) {
-        for (int64_t h = kv_heads.begin; h < kv_heads.end; ++h) {
-          if (empty(n)) continue;
-          AttentionBackwardTask task = task_of(item, n, h, mine), then;
-          // Bundles that share elements of dbias are done head by head too, but wait elsewhere.
-          if (far && next != nullptr && !bias_.wanted() && !empty(next->sequence)) {
-            then = task_of(*next, next->sequence, next->head, mine + r_.group);
-            place_keys(*next, next->sequence, next->head, next->begin, then);
-            task.next = &then;
+      bias_.begin_bundle(item.sequence, item.head);
+      for (Member m = first_member(item); m.sequence >= 0;) {
+        Member then = next_member(item, m);
+        AttentionBackwardTask task = task_of(m.sequence, m.kv_head, mine), soon;
+        bias_.place(item.sequence, item.head, m.sequence, m.kv_head * r_.group, task);
+        if (far) {
+          const bool here = then.sequence >= 0;
+          const Member after = here || next == nullptr ? then : first_member(*next);
+          if (after.sequence >= 0) {
+            const Item& its = here ? item : *next;
+            soon = task_of(after.sequence, after.kv_head, mine + r_.group);
+            place_keys(its, after.sequence, after.kv_head, its.begin, soon);
+            task.next = &soon;
           }
-          run_task(item, n, h, task, workspaces.mine());
         }
+        run_task(item, m.sequence, m.kv_head, task, workspaces.mine());
+        m = then;
       }
+      bias_.end_bundle(item.sequence, item.head);
     });
     if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
     distances_.finish();
@@ -95,19 +103,76 @@ class Backward {
   using AttentionHead = kernels::AttentionHead;
   using AttentionBackwardTask = kernels::AttentionBackwardTask;
 
+  // A sequence and key head of an item's bundle; sequence −1: no more.
+  struct Member {
+    int64_t sequence, kv_head;
+  };
+  Member first_member(const Item& item) const {
+    const auto kv_heads = bias_.kv_heads(item.head);
+    return nonempty_from(item, bias_.sequences(item.sequence).begin, kv_heads.begin);
+  }
+  Member next_member(const Item& item, Member m) const {
+    const auto kv_heads = bias_.kv_heads(item.head);
+    if (m.kv_head + 1 < kv_heads.end) return {m.sequence, m.kv_head + 1};
+    return nonempty_from(item, m.sequence + 1, kv_heads.begin);
+  }
+  Member nonempty_from(const Item& item, int64_t n, int64_t kv_head) const {
+    const int64_t end = bias_.sequences(item.sequence).end;
+    while (n < end && empty(n)) ++n;
+    return {n < end ? n : -1, kv_head};
+  }
+
   bool empty(int64_t n) const { return in_.q_offsets.length(n) == 0 || in_.k_offsets.length(n) == 0; }
 
-  // An item is a bundle of sequences and key heads (of one each unless they share elements of dbias).
-  void fill(Plan& plan) const {
+  void run_bands() {
+    BiasBands bands(in_, r_, g_.dbias, g_.dq, g_.dk, g_.dv);
+    Workspaces workspaces(kernel_.backward_workspace(r_.d, r_.dv, bands.longest_chunk()));
+    Buffer<AttentionHead> heads(static_cast<size_t>(2 * r_.group * get_num_threads()));
+    const bool far = lies_far(in_, r_);
+    const auto task_of_part = [&](const BandPart& part, AttentionHead* mine) {
+      AttentionBackwardTask task = task_of(part.sequence, part.kv_head, mine);
+      task.bias_sums = part.sums;
+      task.k_begin = part.k_begin;
+      task.k_end = part.k_end;
+      task.q_begin = part.rows.first;
+      task.q_end = part.rows.end;
+      bands.place_queries(part, task);
+      return task;
+    };
+    bands.run([&](const BandPart& part, const BandPart* next) {
+      AttentionHead* mine = heads.data() + 2 * thread_index() * r_.group;
+      AttentionBackwardTask task = task_of_part(part, mine), then;
+      if (part.chunk == 0) zero_unseeing(part.sequence, part.kv_head, task, part.band_rows);
+      if (part.idle()) return;
+      const BiasBands::Keys keys = bands.place_keys(part);
+      task.dk = keys.dk;
+      task.dv = keys.dv;
+      task.dk_stride = keys.dk_stride;
+      task.dv_stride = keys.dv_stride;
+      task.add_keys = keys.add;
+      if (far && next != nullptr) {
+        then = task_of_part(*next, mine + r_.group);
+        task.next = &then;
+      }
+      kernel_.backward(task, workspaces.mine());
+    });
+  }
+
+  // Of sequences without queries or keys, which no kernel will write.
+  void zero_unseen() const {
     for (int64_t n = 0; n < r_.sequences; ++n) {
       if (!empty(n)) continue;
-      for (int64_t h = 0; h < r_.kv_heads; ++h) {  // no kernel will write these
+      for (int64_t h = 0; h < r_.kv_heads; ++h) {
         zero_rows(g_.dk, in_.k_offsets, n, h, 0, in_.k_offsets.length(n));
         zero_rows(g_.dv, in_.k_offsets, n, h, 0, in_.k_offsets.length(n));
         for (int64_t m = h * r_.group; m < (h + 1) * r_.group; ++m)
           zero_rows(g_.dq, in_.q_offsets, n, m, 0, in_.q_offsets.length(n));
       }
     }
+  }
+
+  // An item is a bundle of sequences and key heads (of one each unless they share elements of dbias).
+  void fill(Plan& plan) const {
     for (int64_t a = 0; a < bias_.sequence_bundles(); ++a) {
       for (int64_t b = 0; b < bias_.head_bundles(); ++b) {
         if (side_by_side_) {  // bundles of one
@@ -130,8 +195,8 @@ class Backward {
     return r_.group * work_of(r_, in_.q_offsets.length(n), keys) * 5 / 2;
   }
 
-  // A task of all but its keys.
-  AttentionBackwardTask task_of(const Item& item, int64_t n, int64_t kv_head, AttentionHead* heads) {
+  // A task of all but its keys and the gradient of a bias.
+  AttentionBackwardTask task_of(int64_t n, int64_t kv_head, AttentionHead* heads) {
     const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n);
     for (int64_t m = 0; m < r_.group; ++m) heads[m] = head_of(in_, r_, n, h + m);
     AttentionBackwardTask task;
@@ -148,13 +213,6 @@ class Backward {
     if (distances_.wanted()) {
       task.ddistance_head_stride = distances_.head_stride(n);
       task.ddistance = distances_.of(n, h);
-    }
-    if (bias_.wanted()) {
-      const ScoresView<float> to = bias_.of(item.sequence, item.head, n, h);
-      task.dbias = to.data;
-      task.dbias_head_stride = to.stride(1);
-      task.dbias_query_stride = to.stride(2);
-      task.dbias_key_stride = to.stride(3);
     }
     return task;
   }
@@ -180,18 +238,17 @@ class Backward {
       place_keys(item, n, kv_head, begin, task);
       place_dq(in_, r_, n, kv_head * r_.group, begin / chunk, side_by_side_ ? share_memory_.data() : nullptr,
                g_.dq, task);
-      if (begin == 0) zero_unseeing(n, kv_head, task);
+      if (begin == 0) zero_unseeing(n, kv_head, task, {0, in_.q_offsets.length(n)});
       kernel_.backward(task, workspace);
     }
   }
 
-  // dQ of the queries that do not see the first chunk, which no kernel writes.
-  void zero_unseeing(int64_t n, int64_t kv_head, const AttentionBackwardTask& task) const {
+  // dQ of the queries among `rows` that do not see the first chunk, which no kernel writes.
+  void zero_unseeing(int64_t n, int64_t kv_head, const AttentionBackwardTask& task, Rows rows) const {
     if (task.dq == nullptr) return;
-    const int64_t lq = in_.q_offsets.length(n);
     for (int64_t m = kv_head * r_.group; m < (kv_head + 1) * r_.group; ++m) {
-      zero_rows(g_.dq, in_.q_offsets, n, m, 0, task.q_begin);
-      zero_rows(g_.dq, in_.q_offsets, n, m, task.q_end, lq);
+      zero_rows(g_.dq, in_.q_offsets, n, m, rows.first, task.q_begin);
+      zero_rows(g_.dq, in_.q_offsets, n, m, task.q_end, rows.end);
     }
   }
 
@@ -202,8 +259,8 @@ class Backward {
   HeadsView<const float> dout_;
   const AttentionGradients& g_;
   const kernels::AttentionKernels& kernel_;
-  BiasGradient bias_;
   DistanceSums distances_;
+  BiasGradient bias_;
   bool side_by_side_ = false;
   int64_t shares_ = 0;
   Buffer<float> share_memory_;

@@ -3,10 +3,12 @@
 #include <cmath>
 #include <vector>
 
+#include "attention/bias_bands.hpp"
 #include "attention/bias_gradient.hpp"
 #include "attention/distance_sums.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
+#include "fovea/kernels/convert.hpp"
 
 namespace fovea {
 namespace {
@@ -111,10 +113,12 @@ class PairBackward {
         delta_(delta),
         dout_(dout),
         g_(g),
-        bias_(g.rest.dbias, r.sequences, r.kv_heads, r.group),
-        distances_(in, r, g.rest) {}
+        distances_(in, r, g.rest),
+        bias_(g.rest.dbias, in, r, distances_.wanted()) {}
 
   void run() {
+    zero_unseen();
+    if (bias_.in_bands()) return run_bands();
     int64_t chunks_total = 0, longest_chunk = 1, shares = 0;
     for (int64_t n = 0; n < r_.sequences; ++n) {
       const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
@@ -134,9 +138,11 @@ class PairBackward {
     plan.run([&](const Item& item) {
       kernels::AttentionHead* mine = heads.data() + thread_index() * r_.group;
       const auto sequences = bias_.sequences(item.sequence), kv_heads = bias_.kv_heads(item.head);
+      bias_.begin_bundle(item.sequence, item.head);
       for (int64_t n = sequences.begin; n < sequences.end; ++n) {
         for (int64_t h = kv_heads.begin; h < kv_heads.end; ++h) run_item(item, n, h, mine, workspaces.mine());
       }
+      bias_.end_bundle(item.sequence, item.head);
     });
     if (side_by_side_ && g_.dq.data != nullptr) add_shares(in_, r_, share_memory_.data(), g_.dq);
     distances_.finish();
@@ -149,17 +155,86 @@ class PairBackward {
     return r_.group * work_of(r_, in_.q_offsets.length(n), keys) * 5 / 2;
   }
 
-  // An item is a bundle of sequences and key heads (of one each unless they share elements of dbias).
-  void fill(Plan& plan) const {
+  // Float32 sums of dK or dV over bands, where the results themselves are bf16.
+  struct Wide {
+    Buffer<float> memory;
+    HeadsView<float> view{};
+  };
+  Wide widen(const PairOutput& x) const {
+    Wide wide;
+    wide.view = x.wide;
+    if (x.half.data == nullptr) return wide;
+    const int64_t rows = in_.k_offsets.total(), width = x.half.dim(2);
+    wide.memory = Buffer<float>(static_cast<size_t>(rows * r_.kv_heads * width));
+    wide.view = contiguous_view<float, 3>(wide.memory.data(), {rows, r_.kv_heads, width});
+    return wide;
+  }
+  void round(const Wide& from, const PairOutput& to) const {
+    if (to.half.data == nullptr) return;
+    parallel_for(in_.k_offsets.total(), 64, [&](int64_t begin, int64_t end) {
+      for_tokens(in_.k_offsets, begin, end, [&](int64_t n, int64_t j, int64_t) {
+        if (empty(n)) return;
+        for (int64_t h = 0; h < r_.kv_heads; ++h) {
+          const float* x = row_of(from.view, in_.k_offsets, n, j, h);
+          kernels::to_bf16(from.view.dim(2), x, row_of(to.half, in_.k_offsets, n, j, h));
+        }
+      });
+    });
+  }
+
+  void run_bands() {
+    const Wide dk = widen(g_.dk), dv = widen(g_.dv);
+    BiasBands bands(in_, r_, g_.rest.dbias, g_.dq, dk.view, dv.view);
+    Workspaces workspaces(kernel_.backward_workspace(r_.d, r_.dv, bands.longest_chunk()));
+    Buffer<kernels::AttentionHead> heads(static_cast<size_t>(r_.group * get_num_threads()));
+    bands.run([&](const BandPart& part, const BandPart*) {
+      const int64_t n = part.sequence, h = part.kv_head;
+      kernels::PairBackwardTask task = task_of(n, h, heads.data() + thread_index() * r_.group);
+      task.bias_sums = part.sums;
+      task.k_begin = part.k_begin;
+      task.k_end = part.k_end;
+      task.q_begin = part.band_rows.first;
+      task.q_end = part.band_rows.end;
+      bands.place_queries(part, task);
+      if (part.idle()) {
+        if (part.chunk == 0) zero_queries(n, h, part.band_rows);
+        return;
+      }
+      const BiasBands::Keys keys = bands.place_keys(part);
+      task.dk_wide = keys.dk;
+      task.dv_wide = keys.dv;
+      task.dk_stride = keys.dk_stride;
+      task.dv_stride = keys.dv_stride;
+      task.add_keys = keys.add;
+      kernel_.backward(task, workspaces.mine());
+    });
+    round(dk, g_.dk);
+    round(dv, g_.dv);
+  }
+
+  void zero_queries(int64_t n, int64_t kv_head, Rows rows) const {
+    if (g_.dq.data == nullptr) return;
+    for (int64_t m = kv_head * r_.group; m < (kv_head + 1) * r_.group; ++m) {
+      for (int64_t i = rows.first; i < rows.end; ++i)
+        std::fill_n(row_of(g_.dq, in_.q_offsets, n, i, m), r_.d, 0.0f);
+    }
+  }
+
+  // Of sequences without queries or keys, which no kernel will write.
+  void zero_unseen() const {
     for (int64_t n = 0; n < r_.sequences; ++n) {
       if (!empty(n)) continue;
-      for (int64_t h = 0; h < r_.kv_heads; ++h) {  // no kernel will write these
+      for (int64_t h = 0; h < r_.kv_heads; ++h) {
         zero_output(g_.dk, in_.k_offsets, n, h);
         zero_output(g_.dv, in_.k_offsets, n, h);
         for (int64_t m = h * r_.group; m < (h + 1) * r_.group; ++m)
           zero_output({{}, g_.dq}, in_.q_offsets, n, m);
       }
     }
+  }
+
+  // An item is a bundle of sequences and key heads (of one each unless they share elements of dbias).
+  void fill(Plan& plan) const {
     for (int64_t a = 0; a < bias_.sequence_bundles(); ++a) {
       for (int64_t b = 0; b < bias_.head_bundles(); ++b) {
         if (side_by_side_) {  // bundles of one
@@ -179,15 +254,14 @@ class PairBackward {
     }
   }
 
-  void run_item(const Item& item, int64_t n, int64_t kv_head, kernels::AttentionHead* heads,
-                float* workspace) {
-    if (empty(n)) return;
+  // A task of all but its keys, its gradients of q, k and v and the gradient of a bias.
+  kernels::PairBackwardTask task_of(int64_t n, int64_t kv_head, kernels::AttentionHead* heads) {
     const int64_t h = kv_head * r_.group, q0 = in_.q_offsets.begin(n);
-    const int64_t lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
     for (int64_t m = 0; m < r_.group; ++m) heads[m] = head_of(in_, r_, n, h + m);
     kernels::PairBackwardTask task;
     task.heads = heads;
     task.group = r_.group;
+    task.q_end = in_.q_offsets.length(n);
     task.q = row_of(x_.q, in_.q_offsets, n, 0, h);
     task.k = row_of(x_.k, in_.k_offsets, n, 0, kv_head);
     task.v = row_of(x_.v, in_.k_offsets, n, 0, kv_head);
@@ -201,19 +275,21 @@ class PairBackward {
     task.lse = lse_ + q0 * r_.heads + h;
     task.delta = delta_ + q0 * r_.heads + h;
     task.lse_stride = r_.heads;
-    task.dk_stride = g_.dk.wide.data != nullptr ? g_.dk.wide.stride(0) : g_.dk.half.stride(0);
-    task.dv_stride = g_.dv.wide.data != nullptr ? g_.dv.wide.stride(0) : g_.dv.half.stride(0);
     if (distances_.wanted()) {
       task.ddistance_head_stride = distances_.head_stride(n);
       task.ddistance = distances_.of(n, h);
     }
-    if (bias_.wanted()) {
-      const ScoresView<float> to = bias_.of(item.sequence, item.head, n, h);
-      task.dbias = to.data;
-      task.dbias_head_stride = to.stride(1);
-      task.dbias_query_stride = to.stride(2);
-      task.dbias_key_stride = to.stride(3);
-    }
+    return task;
+  }
+
+  void run_item(const Item& item, int64_t n, int64_t kv_head, kernels::AttentionHead* heads,
+                float* workspace) {
+    if (empty(n)) return;
+    const int64_t h = kv_head * r_.group, lk = in_.k_offsets.length(n), chunk = chunk_of(lk);
+    kernels::PairBackwardTask task = task_of(n, kv_head, heads);
+    bias_.place(item.sequence, item.head, n, h, task);
+    task.dk_stride = g_.dk.wide.data != nullptr ? g_.dk.wide.stride(0) : g_.dk.half.stride(0);
+    task.dv_stride = g_.dv.wide.data != nullptr ? g_.dv.wide.stride(0) : g_.dv.half.stride(0);
     const int64_t keys_end = side_by_side_ ? item.end : lk;
     for (int64_t begin = item.begin; begin < keys_end; begin += chunk) {
       task.k_begin = begin;
@@ -234,8 +310,8 @@ class PairBackward {
   const float *lse_, *delta_;
   HeadsView<const BFloat16> dout_;
   const PairGradients& g_;
-  BiasGradient bias_;
   DistanceSums distances_;
+  BiasGradient bias_;
   bool side_by_side_ = false;
   Buffer<float> share_memory_;
 };

@@ -95,6 +95,15 @@ int64_t chunk_of(int64_t keys) {
   return std::max<int64_t>(kKeyChunk, (least + 63) / 64 * 64);
 }
 
+bool is_short(int64_t queries, int64_t keys) {
+  return (queries + 63) / 64 * ((keys + 63) / 64) <= 64;
+}
+
+int64_t band_of(int64_t queries, int64_t keys) {
+  if (is_short(queries, keys)) return std::max<int64_t>(64, (queries + 63) / 64 * 64);
+  return chunk_of(keys) > kKeyChunk ? kKeyChunk / 2 : kKeyChunk;
+}
+
 Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64_t end) {
   constexpr int64_t kRows = 64;
   if (begin >= end) return {0, 0};

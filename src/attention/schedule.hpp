@@ -66,6 +66,12 @@ Plan plan_of_queries(const AttentionInputs& in, const Resolved& r, int64_t query
 // How a sequence's keys are cut in backward: from its own shape alone.
 int64_t chunk_of(int64_t keys);
 
+// How its queries are cut, in whole blocks of 64, where heads share the gradient of a bias (bias_bands.hpp).
+int64_t band_of(int64_t queries, int64_t keys);
+
+// Whether dS of a head is small enough (256 KiB) that bands are not worth it.
+bool is_short(int64_t queries, int64_t keys);
+
 // The queries [first, end) of a sequence that may see the keys [begin, end) of a chunk, by causality and
 // window, rounded outwards to blocks of 64; first = end when none does.
 struct Rows {

@@ -243,6 +243,11 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       soon.add(task.dbias + head * task.dbias_head_stride + row * task.dbias_query_stride + first,
                task.dbias_query_stride, panel_rows, end - first);
     }
+    float* sums = nullptr;
+    if (task.bias_sums.memory != nullptr && runs.column[0].end + runs.column[1].end > 0) {
+      sums = bias_tile(task.bias_sums, head * task.bias_sums_head_stride, row, first);
+      soon.add(sums, kPanel, end - first, kPanel);
+    }
     soon.spread(2 * (end - first) / kTileRows);
     rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock,
                    BothAhead{ahead, soon});
@@ -263,7 +268,7 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         exp_column<kBlock>(w.p + at, run[c], w.lse + at);
       }
       // Biases take the gradient before the scale.
-      const bool biases = task.ddistance != nullptr || task.dbias != nullptr;
+      const bool biases = task.ddistance != nullptr || task.dbias != nullptr || sums != nullptr;
       const float scale = biases ? 1.0f : h.gradient_scale;
       if (h.drop_below != 0) {
         dropped_gradient_column<kBlock>(w.p + at, w.ds + at, run[c], w.delta + at, scale, h, q, first);
@@ -280,7 +285,11 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         add_bias_column<kBlock>(w.ds + at, run[c], q, first, task.dbias + head * task.dbias_head_stride,
                                 task.dbias_query_stride, task.dbias_key_stride);
       }
-      if (biases) scale_column<kBlock>(w.ds + at, run[c], h.gradient_scale);
+      if (sums != nullptr) {
+        sum_and_scale_column<kBlock>(w.ds + at, run[c], h.gradient_scale, sums + i * kLanes);
+      } else if (biases) {
+        scale_column<kBlock>(w.ds + at, run[c], h.gradient_scale);
+      }
       if (h.softcap > 0.0f) multiply_column<kBlock>(w.ds + at, w.factor + at, run[c]);
     }
     if (task.dq != nullptr) {
@@ -393,14 +402,26 @@ void check_keys(const AttentionHead& h, int64_t keys, bool values, const Workspa
   mark_keys(w.k, rows.ldk, h.width, w.v, rows.ldv, h.value_width, keys, w.keys);
 }
 
+template <bool kAdd>
 void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float* to, int64_t stride) {
   const F d;
   for (int64_t i = 0; i < rows; ++i) {
+    float* row = to + i * stride;
     int64_t c = 0;
-    for (; c + kLanes <= width; c += kLanes)
-      hn::StoreU(hn::Load(d, from + i * ld + c), d, to + i * stride + c);
-    for (; c < width; ++c) to[i * stride + c] = from[i * ld + c];
+    for (; c + kLanes <= width; c += kLanes) {
+      const V x = hn::Load(d, from + i * ld + c);
+      hn::StoreU(kAdd ? hn::Add(hn::LoadU(d, row + c), x) : x, d, row + c);
+    }
+    for (; c < width; ++c) row[c] = kAdd ? row[c] + from[i * ld + c] : from[i * ld + c];
   }
+}
+
+void write_rows(const AttentionBackwardTask& task, const float* from, int64_t ld, int64_t width, float* to,
+                int64_t stride) {
+  if (to == nullptr) return;
+  const int64_t keys = task.k_end - task.k_begin;
+  if (task.add_keys) return write_rows<true>(from, ld, keys, width, to, stride);
+  write_rows<false>(from, ld, keys, width, to, stride);
 }
 
 }  // namespace
@@ -429,7 +450,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
                w.keys,
                true,
                one_block && padded == all.width && padded_value == all.value_width && task.dk != nullptr &&
-                   task.dv != nullptr};
+                   task.dv != nullptr && !task.add_keys};
   if (rows.direct) {
     rows.dk = task.dk;
     rows.dv = task.dv;
@@ -476,8 +497,8 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     }
   }
   if (rows.direct) return;
-  if (task.dk != nullptr) write_rows(w.dk, padded, keys, all.width, task.dk, task.dk_stride);
-  if (task.dv != nullptr) write_rows(w.dv, padded_value, keys, all.value_width, task.dv, task.dv_stride);
+  write_rows(task, w.dk, padded, all.width, task.dk, task.dk_stride);
+  write_rows(task, w.dv, padded_value, all.value_width, task.dv, task.dv_stride);
 }
 
 }  // namespace fovea::kernels::HWY_NAMESPACE

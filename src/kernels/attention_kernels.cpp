@@ -14,6 +14,9 @@ decltype(AttentionKernels::mass_workspace) attention_mass_workspace(Isa isa);
 decltype(AttentionKernels::forward_sums_workspace) attention_forward_sums_workspace(Isa isa);
 decltype(AttentionKernels::mass_sums_workspace) attention_mass_sums_workspace(Isa isa);
 int64_t attention_query_chunk(Isa isa);
+decltype(AttentionKernels::bias_sums_size) attention_bias_sums_size(Isa isa);
+decltype(AttentionKernels::begin_bias_sums) attention_begin_bias_sums(Isa isa);
+decltype(AttentionKernels::end_bias_sums) attention_end_bias_sums(Isa isa);
 
 namespace {
 
@@ -26,7 +29,10 @@ AttentionKernels kernels_of(Isa isa) {
           attention_mass_workspace(isa),
           attention_forward_sums_workspace(isa),
           attention_mass_sums_workspace(isa),
-          attention_query_chunk(isa)};
+          attention_query_chunk(isa),
+          attention_bias_sums_size(isa),
+          attention_begin_bias_sums(isa),
+          attention_end_bias_sums(isa)};
 }
 
 }  // namespace

@@ -87,6 +87,14 @@ struct AttentionForwardTask {
   int64_t next_begin = 0, next_end = 0;
 };
 
+// Sums of dS, added up over heads and sequences before they go to the gradient of a bias that these share: of
+// the queries [q_begin, q_begin + queries) and the keys [k_begin, k_begin + keys), both from multiples of 64.
+// They lie in tiles as scores do, so that adding takes no transpose, each zeroed by the first who adds to it.
+struct BiasSums {
+  float* memory = nullptr;  // of one query head, bias_sums_size floats; null: not wanted
+  int64_t q_begin = 0, k_begin = 0, queries = 0, keys = 0;
+};
+
 struct AttentionBackwardTask {
   const AttentionHead* heads = nullptr;  // [group], the query heads that share a key head
   int64_t group = 1;
@@ -97,17 +105,19 @@ struct AttentionBackwardTask {
   int64_t out_stride = 0, dout_stride = 0;
   const float* lse = nullptr;  // of query i and head h at lse[i·lse_stride + h]
   int64_t lse_stride = 0;
-  int64_t k_begin = 0, k_end = 0;  // the keys to do: dk and dv are complete for these, dq is their share
-  int64_t q_begin = 0,
-          q_end = 0;    // the queries that may see them, from a multiple of 64: no other dq is touched
-  float* dq = nullptr;  // null: not wanted
-  float* dk = nullptr;
+  int64_t k_begin = 0, k_end = 0;  // the keys to do, of whose dq this is the share
+  int64_t q_begin = 0, q_end = 0;  // the queries to do, from a multiple of 64: no other dq is touched, …
+  float* dq = nullptr;             // null: not wanted
+  float* dk = nullptr;             // … dk and dv are their share
   float* dv = nullptr;
   int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;
   bool add_dq = false;         // add to dq instead of writing it
+  bool add_keys = false;       // add to dk and dv
   float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
   float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
   int64_t dbias_query_stride = 0, dbias_key_stride = 0;
+  BiasSums bias_sums;  // added to, instead of dbias
+  int64_t bias_sums_head_stride = 0;
   const AttentionBackwardTask* next =
       nullptr;  // probably done next, its rows fetched meanwhile; null: not known
 };
@@ -136,6 +146,12 @@ struct AttentionKernels {
   int64_t (*forward_sums_workspace)(const AttentionWeightSums& sums, int64_t keys);
   int64_t (*mass_sums_workspace)(const AttentionWeightSums& sums, int64_t keys);
   int64_t query_chunk;  // queries of one forward task
+  // Room for the sums of one query head, their beginning, and their end: dbias, the place of query and key 0,
+  // grows by those of the rows [begin, end), begin a multiple of 64.
+  int64_t (*bias_sums_size)(int64_t queries, int64_t keys);
+  void (*begin_bias_sums)(const BiasSums& sums);
+  void (*end_bias_sums)(const BiasSums& sums, int64_t begin, int64_t end, float* dbias, int64_t query_stride,
+                        int64_t key_stride);
 };
 
 // Of current_isa().

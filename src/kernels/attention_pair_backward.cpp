@@ -175,8 +175,8 @@ struct QueryBlock {
   bool fresh[kPanels] = {};  // nothing in dqt yet
 };
 
-void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
-  block.rows = std::min(kBlock, h.q_length - row);
+void place_block(int64_t row, int64_t end, QueryBlock& block) {
+  block.rows = std::min(kBlock, end - row);
   block.columns = (block.rows + kLanes - 1) / kLanes;
   std::fill(block.fresh, block.fresh + kPanels, true);
   for (int64_t c = 0; c < block.columns; ++c)
@@ -265,7 +265,7 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
 
 // P and dS of column i of a panel, which is column c of the block, from S and dP.
 void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryColumn q,
-                      int64_t first, const PanelView& view, int64_t i, int64_t c, bool careful,
+                      int64_t first, const PanelView& view, int64_t i, int64_t c, bool careful, float* sums,
                       const Workspace& w) {
   const float unit = std::abs(h.scale) * kLog2E;
   const KeyRun run = view.runs.column[i];
@@ -295,6 +295,7 @@ void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int6
       add_bias_column<kPanel>(dp, run, q, first, task.dbias + head * task.dbias_head_stride,
                               task.dbias_query_stride, task.dbias_key_stride);
     }
+    if (sums != nullptr) sum_and_scale_column<kPanel>(dp, run, 1.0f, sums + lane);
     return round_gradients(s, dp, run, h.softcap > 0.0f ? w.factor + lane : nullptr, to);
   }
   float factor = unit;
@@ -324,13 +325,17 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, int64_t he
                          w.qt + panel * kPanel * pairs_of(h.width), w.s);
     score_runs<Products>(runs, pairs_of(h.value_width), w.v + at * pairs_of(h.value_width),
                          w.dot + panel * kPanel * pairs_of(h.value_width), w.dp);
+    float* sums = nullptr;
+    if (task.bias_sums.memory != nullptr && runs.column[0].end + runs.column[1].end > 0) {
+      sums = bias_tile(task.bias_sums, head * task.bias_sums_head_stride, block.column[panel * 2].row, first);
+    }
     bool seen = false;
     for (int64_t i = 0; i < columns; ++i) {
       const int64_t c = panel * 2 + i;
       run[c] = runs.column[i];
       if (run[c].begin == run[c].end) continue;
       seen = true;
-      column_gradients(task, h, head, block.column[c], first, view, i, c, careful, w);
+      column_gradients(task, h, head, block.column[c], first, view, i, c, careful, sums, w);
     }
     any = any || seen;
     if (task.dq != nullptr && seen) {
@@ -373,7 +378,7 @@ void end_block(const PairBackwardTask& task, const AttentionHead& h, int64_t hea
 
 // Sums to their place, scaled; in place first, for the rounding reads whole rows.
 void write_rows(float* from, int64_t ld, int64_t rows, int64_t width, float scale, BFloat16* half,
-                float* wide, int64_t stride) {
+                float* wide, int64_t stride, bool add) {
   if (half == nullptr && wide == nullptr) return;
   const F d;
   for (int64_t i = 0; i < rows * ld; i += kLanes) {
@@ -381,7 +386,11 @@ void write_rows(float* from, int64_t ld, int64_t rows, int64_t width, float scal
   }
   if (half != nullptr) return round_rows(from, ld, rows, width, half, stride);
   for (int64_t i = 0; i < rows; ++i) {
-    std::memcpy(wide + i * stride, from + i * ld, static_cast<size_t>(width) * sizeof(float));
+    if (add) {
+      for (int64_t c = 0; c < width; ++c) wide[i * stride + c] += from[i * ld + c];
+    } else {
+      std::memcpy(wide + i * stride, from + i * ld, static_cast<size_t>(width) * sizeof(float));
+    }
   }
 }
 
@@ -419,9 +428,9 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
   }
   for (int64_t head = 0; head < task.group; ++head) {
     const AttentionHead& h = task.heads[head];
-    for (int64_t row = 0; row < h.q_length; row += kBlock) {
+    for (int64_t row = task.q_begin; row < task.q_end; row += kBlock) {
       QueryBlock block;
-      place_block(h, row, block);
+      place_block(row, task.q_end, block);
       const int64_t least = std::max(first_key(h, row) / kKeyBlock * kKeyBlock, task.k_begin);
       const int64_t end = std::min(end_key(h, row + block.rows - 1), task.k_end);
       const int64_t begin = next_block(h, row, row + block.rows, least);
@@ -434,8 +443,9 @@ void pair_backward(const PairBackwardTask& task, float* workspace) {
       end_block(task, h, head, block, w);
     }
   }
-  write_rows(w.dk, padded, keys, all.width, all.scale, task.dk, task.dk_wide, task.dk_stride);
-  write_rows(w.dv, padded_value, keys, all.value_width, 1.0f, task.dv, task.dv_wide, task.dv_stride);
+  write_rows(w.dk, padded, keys, all.width, all.scale, task.dk, task.dk_wide, task.dk_stride, task.add_keys);
+  write_rows(w.dv, padded_value, keys, all.value_width, 1.0f, task.dv, task.dv_wide, task.dv_stride,
+             task.add_keys);
   Products::end();
 }
 

@@ -46,16 +46,20 @@ struct PairBackwardTask {
   const float* lse = nullptr;    // of query i and head h at lse[i·lse_stride + h]
   const float* delta = nullptr;  // rowsum(dout∘out), at the same places
   int64_t lse_stride = 0;
-  int64_t k_begin = 0, k_end = 0;  // the keys to do: dk and dv are complete for these, dq is their share
+  int64_t k_begin = 0, k_end = 0;  // the keys to do, of whose dq this is the share
+  int64_t q_begin = 0, q_end = 0;  // the queries to do, from a multiple of 64: dk and dv are their share
   float* dq = nullptr;             // null: not wanted
   BFloat16 *dk = nullptr, *dv = nullptr;         // of key k_begin on; null: not wanted; or …
   float *dk_wide = nullptr, *dv_wide = nullptr;  // … not rounded
   int64_t dq_stride = 0, dk_stride = 0, dv_stride = 0;
   bool add_dq = false;         // add to dq instead of writing it
+  bool add_keys = false;       // add to dk_wide and dv_wide
   float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
   float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
   int64_t ddistance_head_stride = 0, dbias_head_stride = 0;
   int64_t dbias_query_stride = 0, dbias_key_stride = 0;
+  BiasSums bias_sums;  // added to, instead of dbias
+  int64_t bias_sums_head_stride = 0;
 };
 
 // The kernels over one engine of products. Workspaces are 64-byte aligned, in floats.

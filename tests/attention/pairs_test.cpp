@@ -356,6 +356,33 @@ TEST(PairAttention, SharedGradientsHaveTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+// In bands of queries and chunks of keys (bias_bands.hpp), which add up dK and dV before they are rounded.
+TEST(PairAttention, TheGradientOfABiasThatHeadsShareIsSummedInBands) {
+  Problem p = square(16, 16);
+  p.q_lengths = {530, 0, 40};
+  p.k_lengths = {520, 7, 30};
+  p.heads = 2;
+  p.bias = {false, false, true, true};
+  p.spec.causal = true;
+  const int threads = get_num_threads();
+  const auto a = make_half<BFloat16>(p);
+  with_every_kernel([&](const std::string& kernel) {
+    SCOPED_TRACE(kernel);
+    set_num_threads(1);
+    const Results one = run_half(a);
+    expect_near_reference(a, one, true);
+    for (const int n : {2, 3, 8}) {
+      set_num_threads(n);
+      const Results many = run_half(a);
+      expect_same_bits(many.dbias, one.dbias, "dbias, " + kernel);
+      expect_same_bits(many.dq, one.dq, "dq, " + kernel);
+      expect_same_bits(many.dk, one.dk, "dk, " + kernel);
+      expect_same_bits(many.dv, one.dv, "dv, " + kernel);
+    }
+    set_num_threads(threads);
+  });
+}
+
 TEST(PairAttention, ObserversSeeTheWeightsAndChangeNothing) {
   Problem p = square(150, 32);
   p.heads = 2;

@@ -1,0 +1,208 @@
+#include "attention/bias_bands.hpp"
+
+#include <algorithm>
+
+#include "attention/sequence.hpp"
+#include "fovea/base/parallel.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr int64_t kMostBandsApart = 4;
+
+int64_t parts_of(int64_t n, int64_t step) {
+  return (n + step - 1) / step;
+}
+
+int64_t longest_of(const AttentionInputs& in, const Resolved& r, bool chunks) {
+  int64_t longest = 1;
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
+    longest = std::max(longest, chunks ? std::min(lk, chunk_of(lk)) : std::min(lq, band_of(lq, lk)));
+  }
+  return longest;
+}
+
+// The queries of a band that may see keys [begin, end).
+Rows rows_of_band(const Resolved& r, int64_t lq, int64_t lk, Rows band, int64_t begin, int64_t end) {
+  const Rows seeing = rows_seeing(r, lq, lk, begin, end);
+  const Rows both{std::max(seeing.first, band.first), std::min(seeing.end, band.end)};
+  return both.first < both.end ? both : Rows{band.first, band.first};
+}
+
+// Whether so many tasks, of equal work or not, keep all threads busy.
+bool occupies_threads(int64_t tasks, bool equal) {
+  const int64_t threads = get_num_threads();
+  if (threads == 1 || tasks >= 4 * threads) return true;
+  const int64_t rounds = parts_of(tasks, threads);
+  return equal && 10 * tasks >= 9 * rounds * threads;
+}
+
+// How many pairs of a query and a key causality and windows leave of rows and keys, about.
+int64_t pairs_seen(const Resolved& r, int64_t lq, int64_t lk, Rows rows, int64_t begin, int64_t end) {
+  int64_t pairs = 0;
+  for (int64_t i = rows.first; i < rows.end; i += 64)
+    pairs += 64 * std::max<int64_t>(0, std::min(end, r.end_key(i + 32, lq, lk)) -
+                                           std::max(begin, r.first_key(i + 32, lq, lk)));
+  return pairs;
+}
+
+}  // namespace
+
+BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresView<float>& dbias,
+                     const HeadsView<float>& dq, const HeadsView<float>& dk, const HeadsView<float>& dv)
+    : in_(in),
+      r_(r),
+      dbias_(dbias),
+      dq_(dq),
+      dk_(dk),
+      dv_(dv),
+      kernel_(kernels::attention_kernels()),
+      in_turn_(dbias.stride(0) == 0 && r.sequences > 1),
+      longest_chunk_(longest_of(in, r, true)),
+      longest_band_(longest_of(in, r, false)),
+      sums_(kernel_.bias_sums_size(longest_band_, longest_chunk_)) {
+  int64_t chunks = 1, bands = 1;
+  for (int64_t n = 0; n < r.sequences; ++n) {
+    const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
+    chunks = std::max(chunks, parts_of(lk, chunk_of(lk)));
+    bands = std::max(bands, parts_of(lq, band_of(lq, lk)));
+  }
+  // Shares cost memory and time: there are no more than threads need.
+  const int64_t tasks = in_turn_ ? 1 : r.sequences;
+  const bool equal = r.left == kUnbounded && r.right == kUnbounded && (in_turn_ || r.sequences == 1);
+  chunks_apart_ = chunks > 1 && !occupies_threads(tasks, equal);
+  bands_apart_ = bands > 1 && bands <= kMostBandsApart &&
+                 !occupies_threads(chunks_apart_ ? tasks * chunks : tasks, equal);
+  const auto make = [](const HeadsView<float>& x, int64_t shares, int64_t rows) {
+    return Buffer<float>(static_cast<size_t>(x.data == nullptr ? 0 : (shares - 1) * rows * x.dim(2)));
+  };
+  if (chunks_apart_) dq_shares_ = make(dq, chunks, in.q_offsets.total() * r.heads);
+  if (bands_apart_) {
+    dk_shares_ = make(dk, bands, in.k_offsets.total() * r.kv_heads);
+    dv_shares_ = make(dv, bands, in.k_offsets.total() * r.kv_heads);
+  }
+}
+
+void BiasBands::run(Body body) {
+  if (in_turn_) {
+    for (int64_t n = 0; n < r_.sequences; ++n) run_phase(n, n + 1, body);
+  } else {
+    run_phase(0, r_.sequences, body);
+  }
+  if (chunks_apart_ && dq_.data != nullptr) add_shares(in_, r_, dq_shares_.data(), dq_);
+  if (bands_apart_) {
+    add_key_shares(dk_, dk_shares_);
+    add_key_shares(dv_, dv_shares_);
+  }
+}
+
+// Items: a sequence, its band or −1 for all, its keys.
+void BiasBands::run_phase(int64_t first, int64_t end, Body body) {
+  const auto steps = [&](int64_t n) {
+    const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
+    return Rows{chunks_apart_ ? chunk_of(lk) : lk, bands_apart_ ? band_of(lq, lk) : lq};
+  };
+  int64_t count = 0;
+  for (int64_t n = first; n < end; ++n) {
+    if (empty(n)) continue;
+    const auto [keys, queries] = steps(n);
+    count += parts_of(in_.k_offsets.length(n), keys) * parts_of(in_.q_offsets.length(n), queries);
+  }
+  struct Weighed {
+    Item item;
+    int64_t work;
+  };
+  Buffer<Weighed> items(static_cast<size_t>(count));
+  int64_t total = 0;
+  count = 0;
+  for (int64_t n = first; n < end; ++n) {
+    if (empty(n)) continue;
+    const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
+    const auto [keys, queries] = steps(n);
+    for (int64_t begin = 0; begin < lk; begin += keys) {
+      for (int64_t band = 0; band * queries < lq; ++band) {
+        const int64_t until = std::min(lk, begin + keys);
+        const Rows rows{band * queries, std::min(lq, (band + 1) * queries)};
+        const int64_t work = r_.heads * pairs_seen(r_, lq, lk, rows, begin, until) * (r_.d + r_.dv) * 5 / 2;
+        items[static_cast<size_t>(count++)] = {{n, bands_apart_ ? band : -1, begin, until}, work};
+        total += work;
+      }
+    }
+  }
+  std::sort(items.data(), items.data() + count,
+            [](const Weighed& a, const Weighed& b) { return a.work > b.work; });
+  parallel_tasks(count, total > kWorthThreads,
+                 [&](int64_t i) { run_item(items[static_cast<size_t>(i)].item, body); });
+}
+
+void BiasBands::run_item(const Item& item, Body body) {
+  const int64_t n = item.sequence, lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
+  const int64_t chunk = chunk_of(lk), band = band_of(lq, lk);
+  const int64_t first = std::max<int64_t>(0, item.head), end = item.head < 0 ? parts_of(lq, band) : first + 1;
+  const auto part_of = [&](int64_t begin, int64_t b) {
+    const Rows rows{b * band, std::min(lq, (b + 1) * band)};
+    BandPart part{n, 0, begin / chunk, b, begin, std::min(item.end, begin + chunk), rows, {}, {}};
+    part.rows = rows_of_band(r_, lq, lk, rows, begin, part.k_end);
+    part.sums = {sums_.mine(), rows.first, begin, rows.end - rows.first, part.k_end - begin};
+    return part;
+  };
+  for (int64_t begin = item.begin; begin < item.end; begin += chunk) {
+    for (int64_t b = first; b < end; ++b) {
+      BandPart part = part_of(begin, b);
+      kernel_.begin_bias_sums(part.sums);
+      for (; part.kv_head < r_.kv_heads; ++part.kv_head) {
+        BandPart next = part;
+        if (++next.kv_head == r_.kv_heads && b + 1 < end) next = part_of(begin, b + 1);
+        body(part, next.kv_head < r_.kv_heads ? &next : nullptr);
+      }
+      if (part.rows.first < part.rows.end) {
+        kernel_.end_bias_sums(part.sums, 0, part.sums.queries, scores_of(dbias_, n, 0), dbias_.stride(2),
+                              dbias_.stride(3));
+      }
+    }
+  }
+}
+
+BiasBands::Keys BiasBands::place_keys(const BandPart& part) {
+  if (!bands_apart_ || part.band == 0) {
+    return {row_of(dk_, in_.k_offsets, part.sequence, part.k_begin, part.kv_head),
+            row_of(dv_, in_.k_offsets, part.sequence, part.k_begin, part.kv_head), dk_.stride(0),
+            dv_.stride(0), part.band > 0};
+  }
+  const int64_t rows = in_.k_offsets.total() * r_.kv_heads;
+  const int64_t row = (in_.k_offsets.begin(part.sequence) + part.k_begin) * r_.kv_heads + part.kv_head;
+  const auto share = [&](const HeadsView<float>& x, Buffer<float>& shares) {
+    return x.data == nullptr ? nullptr : shares.data() + ((part.band - 1) * rows + row) * x.dim(2);
+  };
+  return {share(dk_, dk_shares_), share(dv_, dv_shares_), r_.kv_heads * dk_.dim(2), r_.kv_heads * dv_.dim(2),
+          false};
+}
+
+void BiasBands::add_key_shares(const HeadsView<float>& to, const Buffer<float>& shares) {
+  if (to.data == nullptr) return;
+  const int64_t width = to.dim(2), floats = in_.k_offsets.total() * r_.kv_heads * width;
+  for (int64_t n = 0; n < r_.sequences; ++n) {
+    if (empty(n)) continue;
+    const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
+    const int64_t chunk = chunk_of(lk), band = band_of(lq, lk), k0 = in_.k_offsets.begin(n);
+    const int64_t grain = std::max<int64_t>(1, 16384 / (r_.kv_heads * width));
+    parallel_for(lk, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin; j < end; ++j) {
+        const int64_t chunk_begin = j / chunk * chunk, chunk_end = std::min(lk, chunk_begin + chunk);
+        for (int64_t b = 1; b * band < lq; ++b) {
+          const Rows rows =
+              rows_of_band(r_, lq, lk, {b * band, std::min(lq, (b + 1) * band)}, chunk_begin, chunk_end);
+          if (rows.first == rows.end) continue;
+          for (int64_t h = 0; h < r_.kv_heads; ++h) {
+            const float* from = shares.data() + (b - 1) * floats + ((k0 + j) * r_.kv_heads + h) * width;
+            float* row = row_of(to, in_.k_offsets, n, j, h);
+            for (int64_t c = 0; c < width; ++c) row[c] += from[c];
+          }
+        }
+      }
+    });
+  }
+}
+
+}  // namespace fovea
