@@ -1,6 +1,8 @@
 #include "attention/bias_bands.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "attention/sequence.hpp"
 #include "fovea/base/parallel.hpp"
@@ -8,7 +10,8 @@
 namespace fovea {
 namespace {
 
-constexpr int64_t kMostBandsApart = 4;
+// Where bands run side by side too, so that shares take at most three arrays as large as q and fourteen as k.
+constexpr int64_t kMostChunks = 4;
 
 int64_t parts_of(int64_t n, int64_t step) {
   return (n + step - 1) / step;
@@ -30,14 +33,6 @@ Rows rows_of_band(const Resolved& r, int64_t lq, int64_t lk, Rows band, int64_t 
   return both.first < both.end ? both : Rows{band.first, band.first};
 }
 
-// Whether so many tasks, of equal work or not, keep all threads busy.
-bool occupies_threads(int64_t tasks, bool equal) {
-  const int64_t threads = get_num_threads();
-  if (threads == 1 || tasks >= 4 * threads) return true;
-  const int64_t rounds = parts_of(tasks, threads);
-  return equal && 10 * tasks >= 9 * rounds * threads;
-}
-
 // How many pairs of a query and a key causality and windows leave of rows and keys, about.
 int64_t pairs_seen(const Resolved& r, int64_t lq, int64_t lk, Rows rows, int64_t begin, int64_t end) {
   int64_t pairs = 0;
@@ -48,6 +43,12 @@ int64_t pairs_seen(const Resolved& r, int64_t lq, int64_t lk, Rows rows, int64_t
 }
 
 }  // namespace
+
+// What one task does: of a sequence one band, or all (−1), and some of its keys.
+struct BiasBands::Task {
+  int64_t sequence, band, k_begin, k_end, work;
+  int64_t turn;  // tasks that add to the same elements before it
+};
 
 BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresView<float>& dbias,
                      const HeadsView<float>& dq, const HeadsView<float>& dk, const HeadsView<float>& dv)
@@ -69,11 +70,8 @@ BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresV
     bands = std::max(bands, parts_of(lq, band_of(lq, lk)));
   }
   // Shares cost memory and time: there are no more than threads need.
-  const int64_t tasks = in_turn_ ? 1 : r.sequences;
-  const bool equal = r.left == kUnbounded && r.right == kUnbounded && (in_turn_ || r.sequences == 1);
-  chunks_apart_ = chunks > 1 && !occupies_threads(tasks, equal);
-  bands_apart_ = bands > 1 && bands <= kMostBandsApart &&
-                 !occupies_threads(chunks_apart_ ? tasks * chunks : tasks, equal);
+  if (chunks > 1 && !occupies_threads()) chunks_apart_ = true;
+  if (bands > 1 && chunks <= kMostChunks && !occupies_threads()) bands_apart_ = true;
   const auto make = [](const HeadsView<float>& x, int64_t shares, int64_t rows) {
     return Buffer<float>(static_cast<size_t>(x.data == nullptr ? 0 : (shares - 1) * rows * x.dim(2)));
   };
@@ -84,40 +82,29 @@ BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresV
   }
 }
 
-void BiasBands::run(Body body) {
-  if (in_turn_) {
-    for (int64_t n = 0; n < r_.sequences; ++n) run_phase(n, n + 1, body);
-  } else {
-    run_phase(0, r_.sequences, body);
-  }
-  if (chunks_apart_ && dq_.data != nullptr) add_shares(in_, r_, dq_shares_.data(), dq_);
-  if (bands_apart_) {
-    add_key_shares(dk_, dk_shares_);
-    add_key_shares(dv_, dv_shares_);
-  }
-}
-
-// Items: a sequence, its band or −1 for all, its keys.
-void BiasBands::run_phase(int64_t first, int64_t end, Body body) {
+// The tasks of the sequences [first, end): those with most to do first, or, if they add to the same elements,
+// sequence by sequence.
+Buffer<BiasBands::Task> BiasBands::tasks_of(int64_t first, int64_t end) const {
   const auto steps = [&](int64_t n) {
     const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
     return Rows{chunks_apart_ ? chunk_of(lk) : lk, bands_apart_ ? band_of(lq, lk) : lq};
   };
-  int64_t count = 0;
+  size_t count = 0;
   for (int64_t n = first; n < end; ++n) {
     if (empty(n)) continue;
     const auto [keys, queries] = steps(n);
-    count += parts_of(in_.k_offsets.length(n), keys) * parts_of(in_.q_offsets.length(n), queries);
+    count += static_cast<size_t>(parts_of(in_.k_offsets.length(n), keys) *
+                                 parts_of(in_.q_offsets.length(n), queries));
   }
-  struct Weighed {
-    Item item;
-    int64_t work;
-  };
-  Buffer<Weighed> items(static_cast<size_t>(count));
-  int64_t total = 0;
+  Buffer<Task> tasks(count);
   count = 0;
+  const auto sort = [&](size_t from) {
+    std::sort(tasks.data() + from, tasks.data() + count,
+              [](const Task& a, const Task& b) { return a.work > b.work; });
+  };
   for (int64_t n = first; n < end; ++n) {
     if (empty(n)) continue;
+    const size_t from = count;
     const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
     const auto [keys, queries] = steps(n);
     for (int64_t begin = 0; begin < lk; begin += keys) {
@@ -125,29 +112,70 @@ void BiasBands::run_phase(int64_t first, int64_t end, Body body) {
         const int64_t until = std::min(lk, begin + keys);
         const Rows rows{band * queries, std::min(lq, (band + 1) * queries)};
         const int64_t work = r_.heads * pairs_seen(r_, lq, lk, rows, begin, until) * (r_.d + r_.dv) * 5 / 2;
-        items[static_cast<size_t>(count++)] = {{n, bands_apart_ ? band : -1, begin, until}, work};
-        total += work;
+        tasks[count++] = {n, bands_apart_ ? band : -1, begin, until, work, static_cast<int64_t>(from)};
       }
     }
+    if (in_turn_) sort(from);
   }
-  std::sort(items.data(), items.data() + count,
-            [](const Weighed& a, const Weighed& b) { return a.work > b.work; });
-  parallel_tasks(count, total > kWorthThreads,
-                 [&](int64_t i) { run_item(items[static_cast<size_t>(i)].item, body); });
+  if (!in_turn_) sort(0);
+  return tasks;
 }
 
-void BiasBands::run_item(const Item& item, Body body) {
-  const int64_t n = item.sequence, lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
+// Whether the tasks, as they are cut now, keep threads busy nine tenths of the time: all of them, or those of
+// the sequence with most to do where sequences take turns.
+bool BiasBands::occupies_threads() const {
+  const auto threads = static_cast<size_t>(get_num_threads());
+  int64_t first = 0, end = r_.sequences, most = -1;
+  for (int64_t n = 0; in_turn_ && n < r_.sequences; ++n) {
+    const int64_t pairs = in_.q_offsets.length(n) * in_.k_offsets.length(n);
+    if (pairs > most) first = n, end = n + 1, most = pairs;
+  }
+  const Buffer<Task> tasks = tasks_of(first, end);
+  Buffer<int64_t> busy(threads);
+  std::fill_n(busy.data(), threads, 0);
+  int64_t total = 0;
+  for (size_t i = 0; i < tasks.size(); ++i) {  // each to the first who is free
+    *std::min_element(busy.data(), busy.data() + threads) += tasks[i].work;
+    total += tasks[i].work;
+  }
+  const int64_t longest = *std::max_element(busy.data(), busy.data() + threads);
+  return total <= kWorthThreads || 10 * total >= 9 * longest * static_cast<int64_t>(threads);
+}
+
+void BiasBands::run(Body body) {
+  const Buffer<Task> tasks = tasks_of(0, r_.sequences);
+  int64_t work = 0;
+  for (size_t i = 0; i < tasks.size(); ++i) work += tasks[i].work;
+  // Tasks begin in order, so those that one waits for are under way; none ends before its turn.
+  std::atomic<int64_t> done{0};
+  parallel_tasks(static_cast<int64_t>(tasks.size()), work > kWorthThreads, [&](int64_t i) {
+    const Task& task = tasks[static_cast<size_t>(i)];
+    const auto wait_for_turn = [&] {
+      while (in_turn_ && done.load(std::memory_order_acquire) < task.turn) std::this_thread::yield();
+    };
+    run_task(task, body, wait_for_turn);
+    wait_for_turn();
+    done.fetch_add(1, std::memory_order_release);
+  });
+  if (chunks_apart_ && dq_.data != nullptr) add_shares(in_, r_, dq_shares_.data(), dq_);
+  if (bands_apart_) {
+    add_key_shares(dk_, dk_shares_);
+    add_key_shares(dv_, dv_shares_);
+  }
+}
+
+void BiasBands::run_task(const Task& task, Body body, FunctionRef<void()> wait_for_turn) {
+  const int64_t n = task.sequence, lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
   const int64_t chunk = chunk_of(lk), band = band_of(lq, lk);
-  const int64_t first = std::max<int64_t>(0, item.head), end = item.head < 0 ? parts_of(lq, band) : first + 1;
+  const int64_t first = std::max<int64_t>(0, task.band), end = task.band < 0 ? parts_of(lq, band) : first + 1;
   const auto part_of = [&](int64_t begin, int64_t b) {
     const Rows rows{b * band, std::min(lq, (b + 1) * band)};
-    BandPart part{n, 0, begin / chunk, b, begin, std::min(item.end, begin + chunk), rows, {}, {}};
+    BandPart part{n, 0, begin / chunk, b, begin, std::min(task.k_end, begin + chunk), rows, {}, {}};
     part.rows = rows_of_band(r_, lq, lk, rows, begin, part.k_end);
     part.sums = {sums_.mine(), rows.first, begin, rows.end - rows.first, part.k_end - begin};
     return part;
   };
-  for (int64_t begin = item.begin; begin < item.end; begin += chunk) {
+  for (int64_t begin = task.k_begin; begin < task.k_end; begin += chunk) {
     for (int64_t b = first; b < end; ++b) {
       BandPart part = part_of(begin, b);
       kernel_.begin_bias_sums(part.sums);
@@ -157,6 +185,7 @@ void BiasBands::run_item(const Item& item, Body body) {
         body(part, next.kv_head < r_.kv_heads ? &next : nullptr);
       }
       if (part.rows.first < part.rows.end) {
+        wait_for_turn();
         kernel_.end_bias_sums(part.sums, 0, part.sums.queries, scores_of(dbias_, n, 0), dbias_.stride(2),
                               dbias_.stride(3));
       }

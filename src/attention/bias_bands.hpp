@@ -50,8 +50,10 @@ class BiasBands {
   Keys place_keys(const BandPart& part);
 
  private:
-  void run_phase(int64_t first, int64_t end, Body body);
-  void run_item(const Item& item, Body body);
+  struct Task;
+  Buffer<Task> tasks_of(int64_t first, int64_t end) const;
+  bool occupies_threads() const;
+  void run_task(const Task& task, Body body, FunctionRef<void()> wait_for_turn);
   bool empty(int64_t n) const { return in_.q_offsets.length(n) == 0 || in_.k_offsets.length(n) == 0; }
   void add_key_shares(const HeadsView<float>& to, const Buffer<float>& shares);
 
@@ -60,7 +62,7 @@ class BiasBands {
   const ScoresView<float> dbias_;
   const HeadsView<float> dq_, dk_, dv_;
   const kernels::AttentionKernels& kernel_;
-  bool in_turn_;  // sequences share elements of dbias too
+  bool in_turn_;  // sequences share elements of dbias too, and add to them one after the other
   bool chunks_apart_ = false, bands_apart_ = false;
   int64_t longest_chunk_ = 1, longest_band_ = 1;
   Buffer<float> dq_shares_, dk_shares_, dv_shares_;

@@ -100,8 +100,11 @@ bool is_short(int64_t queries, int64_t keys) {
 }
 
 int64_t band_of(int64_t queries, int64_t keys) {
-  if (is_short(queries, keys)) return std::max<int64_t>(64, (queries + 63) / 64 * 64);
-  return chunk_of(keys) > kKeyChunk ? kKeyChunk / 2 : kKeyChunk;
+  const int64_t chunk = chunk_of(keys), blocks = (queries + 63) / 64;
+  if (is_short(queries, keys)) return std::max<int64_t>(1, blocks) * 64;
+  if (keys > kMaxChunks / 2 * chunk) return chunk > kKeyChunk ? kKeyChunk : 2 * kKeyChunk;
+  const int64_t least = keys > 2 * chunk ? 2 * kKeyChunk : kKeyChunk;
+  return std::max(least, (blocks + kMaxChunks - 1) / kMaxChunks * 64);
 }
 
 Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64_t end) {
