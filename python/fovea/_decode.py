@@ -128,6 +128,7 @@ def attention_decode(
     sinks: Any = None,
     q_offsets: Any = None,
     key_sets: Any = None,
+    precision: str = "strict",
     observe: Sequence[str] | None = None,
 ) -> Any:
     """Attention of a few new queries on caches, which hold the queries' own tokens too.
@@ -141,6 +142,9 @@ def attention_decode(
         One for each sequence.
     causal : bool
         On by default, unlike :func:`fovea.attention`: of several new queries, the earlier do not see the later.
+    precision : ``"strict"``, ``"high"`` or ``"fast"``
+        ``"fast"``, or a bfloat16 q, multiplies in 16 bits where three or more queries or grouped heads meet a bfloat16
+        cache (on processors with AVX-512-BF16) or an int8 one; otherwise arithmetic is float32.
 
     The other keywords and the result are those of :func:`fovea.attention`. Caches differ in length, so that in insights
     `key_mass` is ``[Σ cache lengths, H]``, `block_mass` a list of a map for each cache, and `rows`, for q of four
@@ -172,7 +176,7 @@ def attention_decode(
     chosen, arrays = options.split(
         dict(
             score=score, normalizer=normalizer, scale=scale, causal=causal, window=window, alibi=alibi, relative=relative,
-            softcap=softcap, sinks=sinks, q_offsets=q_offsets, key_sets=key_sets,
+            softcap=softcap, sinks=sinks, q_offsets=q_offsets, key_sets=key_sets, precision=precision,
         )
     )  # fmt: skip
     if "scale" in arrays:

@@ -7,6 +7,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/attention_decode_narrow-inl.hpp"
 #include "kernels/attention_decode_rows-inl.hpp"
 #include "kernels/attention_decode_seen-inl.hpp"
 #include "kernels/attention_decode_tiles-inl.hpp"
@@ -266,15 +267,60 @@ void squares_of(const DecodeTask& t, float* squared) {
 
 }  // namespace
 
-int64_t decode_workspace(int64_t, int64_t) {
+int64_t decode_workspace([[maybe_unused]] int64_t value_width) {
 #if HWY_TARGET != HWY_SCALAR
+#if FOVEA_ATTENTION_NARROW
+  return std::max(2 * kMostKeys, narrow_workspace(value_width));
+#else
   return std::max(2 * kMostKeys, kRowsWorkspace);
+#endif
 #else
   return 2 * kMostKeys;
 #endif
 }
 
+#if FOVEA_ATTENTION_NARROW
+bool decode_narrows(DecodeType type, int64_t rows, int64_t width) {
+  return (type == DecodeType::kBF16 || type == DecodeType::kInt8) && rows >= kTogether &&
+         width % (2 * kLanes) == 0;
+}
+
+void decode_narrow_rows(DecodeType type, const float* rows, int64_t count, int64_t width, float scale,
+                        float* words, float* row_scale) {
+  for (int64_t r = 0; r < count; ++r) {
+    const float* x = rows + r * width;
+    float* to = words + r * width / 2;
+    row_scale[r] = scale * (type == DecodeType::kBF16 ? NarrowBF16<SoftwarePairs>::round_row(x, width, to)
+                                                      : NarrowInt8<AddPairs>::round_row(x, width, to));
+  }
+  std::fill_n(row_scale + count, 3, 0.0f);
+}
+
+namespace {
+
+void run_narrow(const DecodeTask& t, float* workspace) {
+#if HWY_TARGET == HWY_AVX3
+  if (t.narrow == DecodeNarrow::kInstructions) {
+    return t.type == DecodeType::kBF16 ? run_words<NarrowBF16<InstructionPairs>>(t, workspace)
+                                       : run_words<NarrowInt8<InstructionAddPairs>>(t, workspace);
+  }
+#endif
+  return t.type == DecodeType::kBF16 ? run_words<NarrowBF16<SoftwarePairs>>(t, workspace)
+                                     : run_words<NarrowInt8<AddPairs>>(t, workspace);
+}
+
+}  // namespace
+#else
+bool decode_narrows(DecodeType, int64_t, int64_t) {
+  return false;
+}
+void decode_narrow_rows(DecodeType, const float*, int64_t, int64_t, float, float*, float*) {}
+#endif
+
 void decode_run(const DecodeTask& t, float* workspace) {
+#if FOVEA_ATTENTION_NARROW
+  if (t.narrow != DecodeNarrow::kNo) return run_narrow(t, workspace);
+#endif
   switch (t.type) {
     case DecodeType::kF32:
       return run_type<float>(t, workspace);
@@ -330,7 +376,8 @@ namespace {
 constexpr int64_t kRunBytes = 16384;  // of keys
 
 DecodeKernels kernels_of(Isa isa) {
-  return {FOVEA_ATTENTION_PICK(isa, decode_run), FOVEA_ATTENTION_PICK(isa, decode_workspace),
+  return {FOVEA_ATTENTION_PICK(isa, decode_run),     FOVEA_ATTENTION_PICK(isa, decode_workspace),
+          FOVEA_ATTENTION_PICK(isa, decode_narrows), FOVEA_ATTENTION_PICK(isa, decode_narrow_rows),
           FOVEA_ATTENTION_PICK(isa, decode_squares), FOVEA_ATTENTION_PICK(isa, decode_weigh)};
 }
 

@@ -13,6 +13,13 @@ namespace fovea::kernels {
 // How a cache holds numbers.
 enum class DecodeType : uint8_t { kF32, kBF16, kF16, kInt8 };
 
+// Whether rows are multiplied in 16 bits (attention_decode_narrow-inl.hpp), and by whom.
+enum class DecodeNarrow : uint8_t {
+  kNo,
+  kUsual,         // int8: what the instruction set has; bf16: float32 arithmetic, for tests
+  kInstructions,  // AVX-512-VNNI, AVX-512-BF16
+};
+
 // How a block of a cache lies in memory: one key head after the other, a head in runs of at most `run`
 // tokens. A run is [keys][values][scales of keys][scales of values], so that a head is read from end to end.
 struct DecodeLayout {
@@ -61,7 +68,10 @@ struct DecodeTask {
       nullptr;              // the part of the block that is read next, to be fetched ahead; may be null
   int64_t first_token = 0;  // of the block
   int64_t keys = 0, width = 0, value_width = 0;  // widths multiples of 16
-  const float* q = nullptr;                      // [rows][width], times scale·log2 e
+  const float* q = nullptr;                      // [rows][width], times scale·log2 e; or, in its place, …
+  DecodeNarrow narrow = DecodeNarrow::kNo;
+  const float* words = nullptr;      // … [rows][width / 2] as narrow_rows wrote them, whose products are
+  const float* row_scale = nullptr;  // … to be multiplied with [rows + 3]
   int64_t rows = 0;
   // Row r sees the keys [first[r], end[r]).
   const int64_t* first = nullptr;
@@ -89,7 +99,12 @@ struct DecodeWeights {
 
 struct DecodeKernels {
   void (*run)(const DecodeTask&, float* workspace);
-  int64_t (*workspace)(int64_t rows, int64_t width);  // floats
+  int64_t (*workspace)(int64_t value_width);  // floats
+  // Whether run takes such rows in 16 bits. No: too few to gain by it, or no kernel for them.
+  bool (*narrows)(DecodeType, int64_t rows, int64_t width);
+  // words and row_scale of a task from rows [rows][width] and their scale.
+  void (*narrow_rows)(DecodeType, const float* rows, int64_t count, int64_t width, float scale, float* words,
+                      float* row_scale);
   // squared[j] = |k_j|² for the keys of a task.
   void (*squares)(const DecodeTask&, float* squared);
   // Σ −w·ln w of the row's keys.

@@ -6,13 +6,13 @@
 #include <limits>
 
 #include "fovea/attention/decode.hpp"
+#include "fovea/attention/plan.hpp"
 #include "tests/attention/decode_problem.hpp"
 
 namespace fovea::testing {
 namespace {
 
-// A NaN or ∞ in the last key or value of a cache reaches the last query only, in its bits.
-TEST(Decode, SpoiltNumbersReachOnlyTheQueriesThatSeeThem) {
+void expect_spoilt_numbers_reach_only_queries_that_see_them(Precision precision) {
   for (const Isa isa : available_isas()) {
     const UseIsa use(isa);
     for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kF16, CacheType::kInt8}) {
@@ -31,6 +31,7 @@ TEST(Decode, SpoiltNumbersReachOnlyTheQueriesThatSeeThem) {
             inputs.caches = {&pointer, 1};
             AttentionSpec spec;
             spec.causal = true;
+            spec.precision = precision;
             Tensor out = Tensor::full({queries, 2, dv}, NAN), lse = Tensor::full({queries, 2}, NAN);
             attention_decode(inputs, spec, out_view(out), lse.data(), observe::key_mass, &seen);
             return out;
@@ -58,28 +59,42 @@ TEST(Decode, SpoiltNumbersReachOnlyTheQueriesThatSeeThem) {
   }
 }
 
+// A NaN or ∞ in the last key or value of a cache reaches the last query only, in its bits.
+TEST(Decode, SpoiltNumbersReachOnlyTheQueriesThatSeeThem) {
+  expect_spoilt_numbers_reach_only_queries_that_see_them(Precision::kStrict);
+}
+TEST(Decode, SpoiltNumbersReachOnlyTheQueriesThatSeeThemIn16Bits) {
+  set_attention_kernel("software_bf16");
+  expect_spoilt_numbers_reach_only_queries_that_see_them(Precision::kFast);
+  set_attention_kernel("");
+  expect_spoilt_numbers_reach_only_queries_that_see_them(Precision::kFast);
+}
+
 // Nor does a query that is NaN spoil the mass of keys that it does not see.
 TEST(Decode, ASpoiltQueryReachesOnlyTheMassOfKeysThatItSees) {
   for (const Isa isa : available_isas()) {
     const UseIsa use(isa);
-    KvCache cache({1, 16, 16, CacheType::kF32, 16, 0});
-    const Tensor k = random_tensor(1, {40, 1, 16});
-    cache.append(view_of(k), view_of(k));
-    const KvCache* pointer = &cache;
-    Tensor q = random_tensor(3, {4, 1, 16});
-    q.data()[0] = NAN;  // it sees 37 keys
-    DecodeInputs inputs;
-    inputs.q_offsets = Offsets::from_lengths(std::vector<int64_t>{4});
-    inputs.q = view_of(q);
-    inputs.caches = {&pointer, 1};
-    AttentionSpec spec;
-    spec.causal = true;
-    Tensor out = Tensor::empty({4, 1, 16}), lse = Tensor::empty({4, 1});
-    Insight seen;
-    attention_decode(inputs, spec, out_view(out), lse.data(), observe::key_mass, &seen);
-    for (int64_t j = 0; j < 40; ++j)
-      EXPECT_EQ(std::isnan(seen.key_mass.data()[j]), j < 37) << to_string(isa) << " " << j;
-    for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(out.data()[i * 16]), i == 0);
+    for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kInt8}) {
+      KvCache cache({1, 32, 32, type, 16, 0});
+      const Tensor k = random_tensor(1, {40, 1, 32});
+      cache.append(view_of(k), view_of(k));
+      const KvCache* pointer = &cache;
+      Tensor q = random_tensor(3, {4, 1, 32});
+      q.data()[0] = NAN;  // it sees 37 keys
+      DecodeInputs inputs;
+      inputs.q_offsets = Offsets::from_lengths(std::vector<int64_t>{4});
+      inputs.q = view_of(q);
+      inputs.caches = {&pointer, 1};
+      AttentionSpec spec;
+      spec.causal = true;
+      spec.precision = Precision::kFast;  // of no matter to float32 caches
+      Tensor out = Tensor::empty({4, 1, 32}), lse = Tensor::empty({4, 1});
+      Insight seen;
+      attention_decode(inputs, spec, out_view(out), lse.data(), observe::key_mass, &seen);
+      for (int64_t j = 0; j < 40; ++j)
+        EXPECT_EQ(std::isnan(seen.key_mass.data()[j]), j < 37) << to_string(isa) << " " << j;
+      for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(out.data()[i * 32]), i == 0);
+    }
   }
 }
 

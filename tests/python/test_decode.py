@@ -187,3 +187,22 @@ def test_gradients_are_refused_instead_of_lost():
         with pytest.raises(ValueError) as caught:
             call()
         assert str(caught.value).startswith(text)
+
+
+# On int8 caches 16 bits of each row's largest number: 2^-16 of it, through the softmax and the mean.
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 0.0), ("float16", 0.0), ("bfloat16", 2e-2), ("int8", 2e-3)])
+def test_fast_decoding_rounds_to_16_bits(dtype, tolerance):
+    rng = np.random.default_rng(3)
+    k, v, q = normal(rng, 300, 2, 32), normal(rng, 300, 2, 32), normal(rng, 4, 4, 32)
+    cache = filled(k, v, dtype=dtype)
+    strict = fovea.attention_decode(q, cache)
+    fast = fovea.attention_decode(q, cache, precision="fast")
+    assert np.abs(fast - strict).max() <= tolerance
+    assert np.array_equal(fovea.attention_decode(q, cache, precision="high"), strict)
+
+
+def test_decoding_names_a_wrong_precision():
+    rng = np.random.default_rng(3)
+    k = normal(rng, 5, 1, 16)
+    with pytest.raises(ValueError, match=r"\[attention_decode\] expected precision out of 'strict', 'high', 'fast', got 'exact'"):
+        fovea.attention_decode(k[-1:], filled(k, k), precision="exact")

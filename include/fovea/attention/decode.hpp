@@ -1,7 +1,8 @@
 // Attention of a few new queries on caches of past keys: decoding. Memory-bound: every key and value is read
 // once for all queries and grouped heads. Keys are cut by a cache's own length and the parts merged in order,
 // so results have the same bits for any number of threads and in any batch. float32 arithmetic on whatever
-// the cache holds. Thread-safe as long as no cache changes.
+// the cache holds, but for 16-bit products where precision allows them. Thread-safe as long as no cache
+// changes.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,9 @@ struct DecodeInputs {
 // AttentionSpec hold, but for dropout and top_k. Scores other than dot products take |k|² of each cached key,
 // which costs as much as one query more. Insight as in attention_forward, key_mass [Σ cache lengths, H] in
 // the order of the caches. ArgumentError for shapes that do not fit and for those options.
+// spec.precision: with kFast three rows (queries × grouped heads) or more are multiplied in 16 bits on bf16
+// caches (queries and weights rounded to bf16, on processors with AVX-512-BF16) and on int8 caches (to 16
+// bits of a row's largest number); sums, softmax and lse are of 32 bits.
 void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
                       const Observers& observers = {}, Insight* seen = nullptr);
 
@@ -40,7 +44,7 @@ struct HalfDecodeInputs {
 };
 
 // The same for 16-bit queries, T BFloat16 or Float16: they are widened, exactly, and out is rounded to T
-// once. The caches may hold any type.
+// once. The caches may hold any type. bf16 queries are multiplied as with kFast.
 template <class T>
 void attention_decode(const HalfDecodeInputs<T>& inputs, const AttentionSpec& spec,
                       std::type_identity_t<HeadsView<T>> out, float* lse, const Observers& observers = {},

@@ -1,0 +1,58 @@
+// What the tasks of a decoding call share: parts of caches are worked on one by one, then merged in order.
+#pragma once
+
+#include "attention/fused.hpp"
+#include "attention/schedule.hpp"
+#include "attention/score.hpp"
+#include "fovea/attention/decode.hpp"
+
+namespace fovea {
+
+// Keys of one task: at most 32 parts of a cache, none shorter than 512.
+inline int64_t decode_part_length(int64_t keys) {
+  constexpr int64_t kLeastKeys = 512, kMostParts = 32;
+  const int64_t least = (keys + kMostParts - 1) / kMostParts;
+  return std::max(kLeastKeys, (least + 63) / 64 * 64);
+}
+inline int64_t decode_parts(int64_t keys) {
+  const int64_t length = decode_part_length(keys);
+  return (keys + length - 1) / length;
+}
+
+struct DecodeCall {
+  const DecodeInputs& in;
+  const AttentionInputs& shapes;
+  const Resolved& r;
+  Score score;
+  HeadsView<const float> q;       // the rows that the score makes of the queries
+  int64_t d;                      // of a key
+  int64_t width, value_width;     // padded
+  Buffer<float> partial;          // of each part: [rows] maxima, [rows] sums, [rows][value_width] outputs
+  Buffer<int64_t> partial_begin;  // of a sequence's first part
+  Buffer<float> scores;           // [H][Lq][Lk] of each sequence, when somebody looks
+  Buffer<int64_t> scores_begin;
+  DType dtype;  // of the queries as they were given
+  const AttentionSpec& spec;
+
+  int64_t rows(int64_t n) const { return in.q_offsets.length(n) * r.group; }
+  int64_t part_floats(int64_t n) const { return (rows(n) * (value_width + 2) + 15) / 16 * 16; }
+  float* part(int64_t n, int64_t kv_head, int64_t index) {
+    const int64_t keys = in.caches[static_cast<size_t>(n)]->length();
+    return partial.data() + partial_begin[static_cast<size_t>(n)] +
+           (kv_head * decode_parts(keys) + index) * part_floats(n);
+  }
+  float* scores_of(int64_t n, int64_t head) {
+    if (scores.size() == 0) return nullptr;
+    return scores.data() + scores_begin[static_cast<size_t>(n)] +
+           head * in.q_offsets.length(n) * in.caches[static_cast<size_t>(n)]->length();
+  }
+};
+
+// Attention of the item's rows on its keys [begin, end), into their part.
+void run_decode_part(DecodeCall& call, const Item& item);
+
+// Fills what observers want of a head from its kept scores; lse as the call returns it.
+void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
+                     Insight& seen);
+
+}  // namespace fovea

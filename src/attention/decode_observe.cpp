@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "attention/decode_call.hpp"
+#include "kernels/attention_decode.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr float kLog2E = 1.44269504088896341f;
+
+// The k strongest keys, the lower index first among equals.
+void top_keys(const float* weights, int64_t keys, int64_t k, int64_t* index, float* weight) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < keys; ++j) {
+    if (weights[j] == 0.0f || (count == k && !(weights[j] > weight[k - 1]))) continue;
+    int64_t at = count < k ? count++ : k - 1;
+    for (; at > 0 && weights[j] > weight[at - 1]; --at) {
+      weight[at] = weight[at - 1];
+      index[at] = index[at - 1];
+    }
+    weight[at] = weights[j];
+    index[at] = j;
+  }
+  std::fill(index + count, index + k, int64_t{-1});
+  std::fill(weight + count, weight + k, 0.0f);
+}
+
+// Sums over a row of weights, as AttentionWeightSums names them; `stride` is that of rows.
+void sum_weights(const kernels::AttentionWeightSums& to, const float* weights, int64_t i, int64_t lq,
+                 int64_t lk, int64_t stride) {
+  double total = 0, squares = 0, distance = 0, near = 0;
+  const int64_t at = i * stride, position = i + lk - lq;
+  if (to.set_mass != nullptr) std::fill_n(to.set_mass + at * to.set_count, to.set_count, 0.0f);
+  for (int64_t j = 0; j < lk; ++j) {
+    const auto weight = static_cast<double>(weights[j]);
+    total += weight;
+    squares += weight * weight;
+    distance += weight * static_cast<double>(std::abs(position - j));
+    if (position - j <= to.near_left && j - position <= to.near_right) near += weight;
+    if (to.set_mass != nullptr && to.sets[j] >= 0) to.set_mass[at * to.set_count + to.sets[j]] += weights[j];
+    if (to.blocks != nullptr) to.blocks[(i / 64 * ((lk + 63) / 64) + j / 64) * stride] += weights[j];
+  }
+  if (to.effective != nullptr)
+    to.effective[at] = total == 0 ? 0.0f : static_cast<float>(total * total / squares);
+  if (to.distance != nullptr) to.distance[at] = static_cast<float>(distance);
+  if (to.first != nullptr) to.first[at] = lk == 0 ? 0.0f : weights[0];
+  if (to.near != nullptr) to.near[at] = static_cast<float>(near);
+}
+
+}  // namespace
+
+void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
+                     Insight& seen) {
+  const int64_t lq = call.in.q_offsets.length(n), lk = call.in.caches[static_cast<size_t>(n)]->length();
+  const int64_t q0 = call.in.q_offsets.begin(n), k0 = call.shapes.k_offsets.begin(n), heads = call.r.heads;
+  for (int64_t i = 0; i < lq; ++i) {
+    const int64_t at = (q0 + i) * heads + head;
+    float* weights = call.scores_of(n, head) + i * lk;
+    const bool empty = lse[at] == -std::numeric_limits<float>::infinity();
+    if (empty) std::fill_n(weights, lk, kernels::kMaskedScore);
+    float entropy = kernels::decode_kernels().weigh({weights, lk, empty ? 0.0f : lse[at] * kLog2E});
+    if (call.r.sinks != nullptr) {
+      const float sink = call.r.sinks[head] - lse[at];
+      entropy -= std::exp(sink) * sink;
+    }
+    if (wanted.entropy) seen.entropy.data()[at] = std::max(0.0f, entropy);
+    if (wanted.max) top_keys(weights, lk, 1, seen.max_key.data<int64_t>() + at, seen.max_weight.data() + at);
+    if (wanted.top_k > 0) {
+      top_keys(weights, lk, wanted.top_k, seen.top_k_keys.data<int64_t>() + at * wanted.top_k,
+               seen.top_k_weights.data() + at * wanted.top_k);
+    }
+    for (int64_t j = 0; wanted.key_mass && j < lk; ++j)
+      seen.key_mass.data()[(k0 + j) * heads + head] += weights[j];
+    if (wanted.weights()) sum_weights(sums_of(call.shapes, wanted, seen, n, head), weights, i, lq, lk, heads);
+  }
+}
+
+}  // namespace fovea
