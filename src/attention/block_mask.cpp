@@ -51,21 +51,36 @@ BlockMask compile_mask(int64_t lq, int64_t lk, FunctionRef<void(int64_t i, uint6
   TileStore store(data->words);
   const int64_t columns = (lk + kTile - 1) / kTile;
   std::vector<uint64_t> bits(static_cast<size_t>(kTile * columns));
+  std::vector<uint64_t> any(static_cast<size_t>(columns)), all(static_cast<size_t>(columns));
   for (int64_t first = 0; first < lq; first += kTile) {
     const int64_t rows = std::min(kTile, lq - first);
     std::fill(bits.begin(), bits.end(), 0);
-    for (int64_t i = 0; i < rows; ++i) write(first + i, bits.data() + i * columns);
+    // Row by row, so that memory is read in order: most tiles are empty or full, and need no more than this.
+    std::fill(any.begin(), any.end(), 0);
+    std::fill(all.begin(), all.end(), ~uint64_t{0});
+    for (int64_t i = 0; i < rows; ++i) {
+      uint64_t* row = bits.data() + i * columns;
+      write(first + i, row);
+      for (size_t column = 0; column < any.size(); ++column) {
+        any[column] |= row[column];
+        all[column] &= row[column];
+      }
+    }
     for (int64_t column = 0; column < columns; ++column) {
       const uint64_t exist = low_bits(lk - column * kTile);
-      uint64_t tile[kTile] = {}, any = 0, all = exist;
+      const auto at = static_cast<size_t>(column);
+      if ((any[at] & exist) == 0) continue;
+      if ((all[at] & exist) == exist) {
+        data->pairs += rows * std::popcount(exist);
+        data->tiles.push_back({static_cast<int32_t>(column), -1});
+        continue;
+      }
+      uint64_t tile[kTile] = {};
       for (int64_t i = 0; i < rows; ++i) {
         tile[i] = bits[static_cast<size_t>(i * columns + column)] & exist;
-        any |= tile[i];
-        all &= tile[i];
         data->pairs += std::popcount(tile[i]);
       }
-      if (any == 0) continue;
-      data->tiles.push_back({static_cast<int32_t>(column), all == exist ? -1 : store.add(tile)});
+      data->tiles.push_back({static_cast<int32_t>(column), store.add(tile)});
     }
     data->rows.push_back(static_cast<int64_t>(data->tiles.size()));
   }

@@ -1,6 +1,7 @@
 #include "fovea/base/parallel.hpp"
 
 #include <omp.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,6 +16,12 @@ namespace {
 
 std::atomic<int>& thread_limit() {
   static std::atomic<int> limit{std::max(1, std::min(omp_get_num_procs(), omp_get_max_threads()))};
+  // A forked process has OpenMP's pool but none of its threads, and would wait for them for ever.
+  static const int hooked = pthread_atfork(nullptr, nullptr, [] {
+    limit.store(1);
+    omp_set_num_threads(1);  // what others that share the pool go by (oneDNN)
+  });
+  static_cast<void>(hooked);
   return limit;
 }
 

@@ -1,7 +1,10 @@
 #include "fovea/base/parallel.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <vector>
 
 #include "fovea/base/error.hpp"
@@ -49,6 +52,23 @@ TEST_P(Parallel, WorkerExceptionReachesTheCaller) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, Parallel, testing::Values(1, 2, 3, 8));
+
+TEST_P(Parallel, AForkedProcessWorksOnInsteadOfWaitingForThreadsThatStayedBehind) {
+  std::atomic<int> sum{0};
+  const auto work = [&] { parallel_tasks(64, true, [&](int64_t i) { sum += static_cast<int>(i); }); };
+  work();
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    sum = 0;
+    work();
+    _exit(sum == 64 * 63 / 2 && get_num_threads() == 1 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(get_num_threads(), GetParam());
+}
 
 TEST(ParallelLimits, RejectsSillyThreadCounts) {
   EXPECT_THROW(set_num_threads(0), ArgumentError);

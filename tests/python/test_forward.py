@@ -1,6 +1,8 @@
 """The forward call against float64 NumPy."""
 
 import importlib.util
+import os
+import signal
 import sys
 import threading
 import time
@@ -222,3 +224,13 @@ def test_arrays_of_any_strides_are_read_rightly(name):
 
     for x in forms:
         assert call(x).tobytes() == call(np.array(x)).tobytes()
+
+
+def test_a_forked_process_computes_the_same():
+    q = np.ones((4, 8, 64, 64), np.float32)
+    expected = fovea.attention(q, q, q).tobytes()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a pool whose threads stayed behind would wait for ever
+        os._exit(0 if fovea.attention(q, q, q).tobytes() == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0

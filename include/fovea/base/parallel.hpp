@@ -10,7 +10,9 @@
 namespace fovea {
 
 // Upper bound on the threads that one call uses. Default: the processor's cores this process may run on.
-// Throws ArgumentError unless 1 <= n <= 1024. May be called at any time from one thread.
+// Throws ArgumentError unless 1 <= n <= 1024. May be called at any time from one thread. A process that was
+// forked after the first call of its parent has 1: the pool's threads stayed behind. Asking for more there is
+// safe only where the parent had run nothing in parallel.
 void set_num_threads(int n);
 int get_num_threads();
 
