@@ -20,17 +20,18 @@ const T* row_of(const HeadsView<const T>& x, const Offsets& offsets, int64_t n, 
 }
 
 // [T, H, D]: x of the packed tokens, turned forth or back; sequence n begins at position first[n]. In
-// float32, rounded once to the type of x.
+// float32 (float64 in its own), rounded once to the type of x.
 template <class T, class Held>
 nb::object turned(const AnyArray<const Held>& x, std::vector<int64_t> offsets,
                   const std::vector<int64_t>& first, RotarySpec spec, bool back) {
+  using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
   const HeadsView<const T> from = heads_view<T>(x);
   Tensor result;
   {
     const nb::gil_scoped_release release;
     const Offsets sequences(std::move(offsets));
     const int64_t heads = from.dim(1), width = from.dim(2);
-    Tensor wide = Tensor::empty({from.dim(0), heads, width});
+    Tensor wide = Tensor::empty({from.dim(0), heads, width}, dtype_of<Real>);
     for (int64_t n = 0; n < sequences.count(); ++n) {
       const int64_t begin = sequences.begin(n), length = sequences.length(n);
       parallel_for(length, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, heads * width)),
@@ -38,15 +39,19 @@ nb::object turned(const AnyArray<const Held>& x, std::vector<int64_t> offsets,
                      for (int64_t i = i0; i < i1; ++i) {
                        for (int64_t h = 0; h < heads; ++h) {
                          const T* row = row_of(from, sequences, n, i, h);
-                         float* to = wide.data() + ((begin + i) * heads + h) * width;
-                         for (int64_t c = 0; c < width; ++c) to[c] = static_cast<float>(row[c]);
+                         Real* to = wide.data<Real>() + ((begin + i) * heads + h) * width;
+                         for (int64_t c = 0; c < width; ++c) to[c] = static_cast<Real>(row[c]);
                        }
                      }
                    });
       spec.first_position = first[static_cast<size_t>(n)];
-      const HeadsView<float> view =
-          contiguous_view<float, 3>(wide.data() + begin * heads * width, {length, heads, width});
-      (back ? rotary_backward : rotary_forward)(view, Offsets::single(length), spec);
+      const HeadsView<Real> view =
+          contiguous_view<Real, 3>(wide.data<Real>() + begin * heads * width, {length, heads, width});
+      if (back) {
+        rotary_backward(view, Offsets::single(length), spec);
+      } else {
+        rotary_forward(view, Offsets::single(length), spec);
+      }
     }
     result = wide.dtype() == dtype_of<T> ? wide : wide.to(dtype_of<T>);
   }
@@ -81,6 +86,7 @@ void bind_rotary(nb::module_& m) {
       .def_rw("beta_fast", &RotarySpec::beta_fast)
       .def_rw("beta_slow", &RotarySpec::beta_slow);
   bind_turned<float, float>(m, "rotary_float32");
+  bind_turned<double, double>(m, "rotary_float64");
   bind_turned<BFloat16, uint16_t>(m, "rotary_bfloat16");
   bind_turned<Float16, uint16_t>(m, "rotary_float16");
 }

@@ -92,10 +92,10 @@ def attention(
     q_offsets, k_offsets : int ``[N + 1]``
         Packed form: sequence n is tokens ``q_offsets[n]`` to ``q_offsets[n + 1]``. q_offsets alone serves both sides.
     rotary : :class:`fovea.Rotary`
-        Turns q and k by their positions, aligned to the last query and the last key. Not for float64.
+        Turns q and k by their positions, aligned to the last query and the last key.
     override : :class:`fovea.Override`
         A pattern from outside in place of some heads' own. Gradients are those through what was put in place; bias,
-        alibi, relative, sinks and scale have none then. Not for float64, nor together with `top_k`.
+        alibi, relative, sinks and scale have none then (asking for one raises). Not together with `top_k`.
     key_sets : int ``[Lk]`` or ``[B, Lk]``, packed ``[Tk]``
         The set of each key, 0 to 63, or −1 for none, of which ``observe=["key_sets"]`` tells the mass.
     precision : ``"strict"``, ``"high"`` or ``"fast"``

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fovea import _fovea
-from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, renamed, to_numpy, wants_gradient
+from fovea._kinds import DTYPES, aligned, dtype_of, fail, from_numpy, kind_of, renamed, to_numpy, wants_gradient
 from fovea._numbered import Numbered
 
 LAYOUTS = ("half", "interleaved")
@@ -124,8 +124,8 @@ class Rotary(Numbered):
 
     def turned(self, x: np.ndarray, dtype: str, offsets: list[int], first: list[int], back: bool = False) -> np.ndarray:
         """A turned copy of x [T, H, D] or [B, L, H, D]; sequence n begins at position first[n]."""
-        if dtype not in ("float32", "bfloat16", "float16"):
-            fail(f"expected float32, bfloat16 or float16 arrays with rotary, got {dtype}")
+        if dtype not in DTYPES:
+            fail(f"expected arrays out of {', '.join(DTYPES)} with rotary, got {dtype}")
         width = self._spec.width or x.shape[-1]
         if width % 2 or width > x.shape[-1]:
             fail(f"expected rotary's width even and at most the heads' {x.shape[-1]}, got {width}")

@@ -81,7 +81,7 @@ struct Backward {
         dp += go[c] * v[c];
         if (gv != nullptr) gv[c] += weight * keep * go[c];
       }
-      pair(n, h, i, j, raw[j], weight * (keep * dp - delta));
+      if (call.is_scored(h)) pair(n, h, i, j, raw[j], weight * (keep * dp - delta));
     }
   }
 
@@ -131,6 +131,12 @@ void attention_backward(const DoubleAttentionInputs& in, const AttentionSpec& sp
   if (g.dq.data != nullptr) check("dq", g.dq, rows, heads, width);
   if (g.dk.data != nullptr) check("dk", g.dk, keys, call.r.kv_heads, width);
   if (g.dv.data != nullptr) check("dv", g.dv, keys, call.r.kv_heads, call.r.dv);
+  check_argument(!call.r.overrides_with(HeadOverride::kPermuted), name,
+                 "expected no permuted heads, which have no gradient");
+  const bool parameters = g.dslopes != nullptr || g.dsinks != nullptr || g.dscales != nullptr ||
+                          g.dtable != nullptr || g.dbias.data != nullptr;
+  check_argument(!parameters || call.r.overrides.empty(), name,
+                 "expected no gradients of biases, sinks or scales with overridden heads");
   check_argument(lse != nullptr || rows == 0, name,
                  "expected the lse that attention_forward wrote, got none");
   check_argument(g.dsinks == nullptr || !in.sinks.empty(), name, "expected no dsinks without sinks");

@@ -57,8 +57,6 @@ DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, co
   plain.scale.reset();
   plain.softcap = 0.0f;
   r = resolve(call, shapes_, plain);
-  check_argument(r.overrides.empty(), call, "expected no overridden heads in float64, got {}",
-                 r.overrides.size());
   const auto heads = static_cast<size_t>(in.q.dim(1));
   check_argument(in.alibi_slopes.empty() || in.alibi_slopes.size() == heads, call,
                  "expected one ALiBi slope for each of the {} heads, got {}", heads, in.alibi_slopes.size());
@@ -75,6 +73,7 @@ DoubleCall::DoubleCall(const char* call, const DoubleAttentionInputs& inputs, co
 }
 
 double DoubleCall::sink_of(int64_t h) const {
+  if (!is_scored(h)) return -kInfinity;
   if (zero_sink_) return 0.0;
   return in.sinks.empty() ? -kInfinity : in.sinks[static_cast<size_t>(h)];
 }
@@ -94,7 +93,13 @@ double DoubleCall::bias(int64_t n, int64_t h, int64_t i, int64_t j) const {
   return sum;
 }
 
+bool DoubleCall::is_scored(int64_t h) const {
+  const HeadOverride what = r.override_of(h);
+  return what == HeadOverride::kNone || what == HeadOverride::kPermuted;
+}
+
 bool DoubleCall::allowed(int64_t n, int64_t h, int64_t i, int64_t j) const {
+  if (r.override_of(h) == HeadOverride::kOff) return false;
   if (const uint8_t* mask = scores_of(in.rest.mask, n, h)) {
     if (mask[i * in.rest.mask.stride(2) + j * in.rest.mask.stride(3)] == 0) return false;
   }
@@ -134,7 +139,16 @@ void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit
     raw[j] = 0.0;
     logit[j] = -kInfinity;
     if (!allowed(n, h, i, j)) continue;
-    const double* k = row_of(rows.k, in.rest.k_offsets, n, j, h / r.group);
+    if (!is_scored(h)) {
+      const ScoresView<const float>& frozen = in.rest.override_heads.log_weights;
+      logit[j] =
+          r.override_of(h) == HeadOverride::kUniform
+              ? 0.0
+              : static_cast<double>(scores_of(frozen, n, h)[i * frozen.stride(2) + j * frozen.stride(3)]);
+      continue;
+    }
+    const int64_t scored = r.override_of(h) == HeadOverride::kPermuted ? permuted(n, j) : j;
+    const double* k = row_of(rows.k, in.rest.k_offsets, n, scored, h / r.group);
     for (int64_t c = 0; c < r.d; ++c) raw[j] += q[c] * k[c];
     const double scaled = raw[j] * scale_of(h);
     logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + bias(n, h, i, j);

@@ -28,6 +28,8 @@ class DoubleCall {
   };
   Range keys(int64_t n, int64_t i) const;
   void row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const;
+  // Whether a head's own scores count, of its own keys or permuted ones: no pattern stands in their place.
+  bool is_scored(int64_t h) const;
   bool has_table() const { return shapes_.relative.table != nullptr; }
   // log Σ exp of the row's logits, the sink counted.
   double log_sum(int64_t h, Range keys, const double* logit) const;
@@ -41,6 +43,9 @@ class DoubleCall {
   double bias(int64_t n, int64_t h, int64_t i, int64_t j) const;
   void keep_strongest(Range range, double* logit) const;
   bool allowed(int64_t n, int64_t h, int64_t i, int64_t j) const;
+  int64_t permuted(int64_t n, int64_t j) const {
+    return in.rest.override_heads.permutation[static_cast<size_t>(in.rest.k_offsets.begin(n) + j)];
+  }
 
   Buffer<float> table_;  // relative_table, for the checks of the float32 call
   AttentionInputs shapes_;

@@ -62,27 +62,29 @@ struct Turning {
 
 // cos and sin of position · frequency, times growth: row `position` holds width/2 cosines, then as many
 // sines.
+template <class T>
 struct Angles {
   Turning turning;
   int64_t first = 0, positions = 0;  // of positions first … first + positions − 1
-  Buffer<float> values;
-  const float* row(int64_t position) const { return values.data() + (position - first) * turning.width; }
+  Buffer<T> values;
+  const T* row(int64_t position) const { return values.data() + (position - first) * turning.width; }
 };
 
-std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t first, int64_t positions) {
+template <class T>
+std::shared_ptr<const Angles<T>> compute_angles(const Turning& turning, int64_t first, int64_t positions) {
   const int64_t width = turning.width;
-  auto angles = std::make_shared<Angles>(
-      Angles{turning, first, positions, Buffer<float>(static_cast<size_t>(positions * width))});
+  auto angles = std::make_shared<Angles<T>>(
+      Angles<T>{turning, first, positions, Buffer<T>(static_cast<size_t>(positions * width))});
   const double growth = turning.growth();
-  float* values = angles->values.data();
+  T* values = angles->values.data();
   const int64_t pairs = width / 2;
   parallel_for(positions, std::max<int64_t>(1, 512 / pairs), [&](int64_t begin, int64_t end) {
     for (int64_t p = 0; p < pairs; ++p) {
       const double frequency = turning.frequency(p);
       for (int64_t t = begin; t < end; ++t) {
         const double angle = frequency * static_cast<double>(first + t);
-        values[t * width + p] = static_cast<float>(growth * std::cos(angle));
-        values[t * width + pairs + p] = static_cast<float>(growth * std::sin(angle));
+        values[t * width + p] = static_cast<T>(growth * std::cos(angle));
+        values[t * width + pairs + p] = static_cast<T>(growth * std::sin(angle));
       }
     }
   });
@@ -92,21 +94,21 @@ std::shared_ptr<const Angles> compute_angles(const Turning& turning, int64_t fir
 // Every layer and every step asks for the same angles, and sines cost far more than turning by them: the last
 // few tables are kept, each grown by doubling. Where one would be above 16 MB, a call computes its own
 // positions alone.
-std::shared_ptr<const Angles> angles_for(const Turning& turning, int64_t first, int64_t count) {
+std::shared_ptr<const Angles<float>> kept_angles(const Turning& turning, int64_t first, int64_t count) {
   constexpr int64_t kMostFloats = int64_t{1} << 22;
   constexpr size_t kMostTables = 4;
   static std::mutex mutex;
-  static std::vector<std::shared_ptr<const Angles>> tables;
+  static std::vector<std::shared_ptr<const Angles<float>>> tables;
   const int64_t width = turning.width;
   const int64_t positions = first + count;
-  if (positions > kMostFloats / width) return compute_angles(turning, first, count);
+  if (positions > kMostFloats / width) return compute_angles<float>(turning, first, count);
   const std::lock_guard lock(mutex);
   const auto same = [&](const auto& table) { return table->turning == turning; };
   const auto found = std::find_if(tables.begin(), tables.end(), same);
   if (found != tables.end() && (*found)->positions >= positions) return *found;
   int64_t capacity = 64;
   while (capacity < positions) capacity *= 2;
-  auto table = compute_angles(turning, 0, std::min(capacity, kMostFloats / width));
+  auto table = compute_angles<float>(turning, 0, std::min(capacity, kMostFloats / width));
   if (found != tables.end()) {
     *found = table;
   } else {
@@ -118,20 +120,21 @@ std::shared_ptr<const Angles> angles_for(const Turning& turning, int64_t first, 
 
 // Turns every head of one token by the angles whose cosines and sines are given, one a pair; direction −1
 // turns back.
-void turn_token(float* x, const HeadsView<float>& view, int64_t pairs, RotaryLayout layout,
-                const float* __restrict cosine, const float* __restrict sine, float direction) {
+template <class T>
+void turn_token(T* x, const HeadsView<T>& view, int64_t pairs, RotaryLayout layout,
+                const T* __restrict cosine, const T* __restrict sine, T direction) {
   for (int64_t h = 0; h < view.dim(1); ++h, x += view.stride(1)) {
     if (layout == RotaryLayout::kHalf) {
-      float* __restrict first = x;
-      float* __restrict second = x + pairs;
+      T* __restrict first = x;
+      T* __restrict second = x + pairs;
       for (int64_t p = 0; p < pairs; ++p) {
-        const float a = first[p], b = second[p], s = direction * sine[p];
+        const T a = first[p], b = second[p], s = direction * sine[p];
         first[p] = a * cosine[p] - b * s;
         second[p] = a * s + b * cosine[p];
       }
     } else {
       for (int64_t p = 0; p < pairs; ++p) {
-        const float a = x[2 * p], b = x[2 * p + 1], s = direction * sine[p];
+        const T a = x[2 * p], b = x[2 * p + 1], s = direction * sine[p];
         x[2 * p] = a * cosine[p] - b * s;
         x[2 * p + 1] = a * s + b * cosine[p];
       }
@@ -139,8 +142,8 @@ void turn_token(float* x, const HeadsView<float>& view, int64_t pairs, RotaryLay
   }
 }
 
-void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const RotarySpec& spec,
-          float direction) {
+template <class T>
+void turn(const char* call, HeadsView<T> x, const Offsets& offsets, const RotarySpec& spec, T direction) {
   const int64_t width = spec.width == 0 ? x.dim(2) : spec.width;
   check_argument(offsets.total() == x.dim(0), call, "expected offsets over the {} tokens of x, got {}",
                  x.dim(0), offsets.total());
@@ -159,13 +162,19 @@ void turn(const char* call, HeadsView<float> x, const Offsets& offsets, const Ro
   const int64_t pairs = width / 2;
   if (pairs == 0 || x.dim(0) == 0) return;
 
-  const auto angles = angles_for(
-      {width, spec.scaling, spec.base, spec.factor, spec.original_length, spec.beta_fast, spec.beta_slow},
-      spec.first_position, offsets.max_length());
+  const Turning turning{width,          spec.scaling,  spec.base, spec.factor, spec.original_length,
+                        spec.beta_fast, spec.beta_slow};
+  const int64_t first = spec.first_position, count = offsets.max_length();
+  std::shared_ptr<const Angles<T>> angles;
+  if constexpr (std::is_same_v<T, float>) {
+    angles = kept_angles(turning, first, count);
+  } else {
+    angles = compute_angles<T>(turning, first, count);
+  }
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, x.dim(1) * width));
   parallel_for(x.dim(0), grain, [&](int64_t begin, int64_t end) {
     for_tokens(offsets, begin, end, [&](int64_t n, int64_t i, int64_t) {
-      const float* row = angles->row(i + spec.first_position);
+      const T* row = angles->row(i + spec.first_position);
       turn_token(row_of(x, offsets, n, i, 0), x, pairs, spec.layout, row, row + pairs, direction);
     });
   });
@@ -177,8 +186,16 @@ void rotary_forward(HeadsView<float> x, const Offsets& offsets, const RotarySpec
   turn("rotary_forward", x, offsets, spec, 1.0f);
 }
 
+void rotary_forward(HeadsView<double> x, const Offsets& offsets, const RotarySpec& spec) {
+  turn("rotary_forward", x, offsets, spec, 1.0);
+}
+
 void rotary_backward(HeadsView<float> dx, const Offsets& offsets, const RotarySpec& spec) {
   turn("rotary_backward", dx, offsets, spec, -1.0f);
+}
+
+void rotary_backward(HeadsView<double> dx, const Offsets& offsets, const RotarySpec& spec) {
+  turn("rotary_backward", dx, offsets, spec, -1.0);
 }
 
 }  // namespace fovea

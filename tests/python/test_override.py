@@ -151,3 +151,34 @@ def test_sampled_mass_finds_the_mass_within_its_error(dtype):
     assert (whole.standard_error == 0).all()
     with pytest.raises(ValueError, match=r"\[Insight.sampled_key_mass\] expected samples in"):
         seen.sampled_key_mass(1)
+
+
+def test_float64_calls_override_heads_too():
+    rng = np.random.default_rng(5)
+    q, k, v = rng.normal(size=(2, 4, 7, 8)), rng.normal(size=(2, 2, 9, 8)), rng.normal(size=(2, 2, 9, 5))
+    mask, order = rng.random((7, 9)) < 0.8, rng.permutation(9)
+    ways = {0: "uniform", 1: "frozen", 2: "off", 3: "permuted"}
+    override = fovea.Override(ways, weights=rng.random((7, 9)), permutation=order)
+    keywords = dict(mask=mask, sinks=[0.5] * 4, softcap=4.0)
+    observe = ["entropy", "max", "top_k:3", "key_mass", "distance"]
+    out, seen = fovea.attention(q, k, v, override=override, observe=observe, **keywords)
+    narrow = [x.astype(np.float32) for x in (q, k, v)]
+    expected, seen32 = fovea.attention(*narrow, override=override, observe=observe, **keywords)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5)
+    for name in ("lse", "entropy", "max", "key_mass", "distance"):
+        np.testing.assert_allclose(getattr(seen, name), getattr(seen32, name), rtol=0, atol=2e-5, err_msg=name)
+    np.testing.assert_allclose(seen.rows([1, 6]), seen32.rows([1, 6]), rtol=0, atol=1e-5)
+    assert (out[:, 2] == 0).all() and np.isneginf(seen.lse[:, 2]).all()
+
+    override = fovea.Override({0: "uniform", 2: "off"})
+    dout = rng.normal(size=out.shape)
+    grads = fovea.attention_vjp(q, k, v, dout, override=override, mask=mask)
+    grads32 = fovea.attention_vjp(*narrow, dout.astype(np.float32), override=override, mask=mask)
+    for name in ("dq", "dk", "dv"):
+        np.testing.assert_allclose(getattr(grads, name), getattr(grads32, name), rtol=0, atol=2e-5)
+    assert (grads.dq[:, [0, 2]] == 0).all() and (grads.dq[:, 1] != 0).any()
+    for given in ((q, k, v, dout), (*narrow, dout.astype(np.float32))):
+        with pytest.raises(ValueError, match="expected no gradients of biases, sinks or scales with overridden heads"):
+            fovea.attention_vjp(*given, override=override, sinks=[0.0] * 4)
+        with pytest.raises(ValueError, match="expected no permuted heads, which have no gradient"):
+            fovea.attention_vjp(*given, override=fovea.Override({0: "permuted"}, permutation=order))

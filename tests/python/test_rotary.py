@@ -104,6 +104,24 @@ def test_wrong_values_are_named():
         with pytest.raises(ValueError) as found:
             fovea.attention(q, q, q, **arguments)
         assert str(found.value) == f"[attention] {message}"
-    with pytest.raises(ValueError, match="expected float32, bfloat16 or float16 arrays with rotary, got float64"):
-        wide = q.astype(np.float64)
-        fovea.attention(wide, wide, wide, rotary=fovea.Rotary(width=4))
+    with pytest.raises(ValueError, match="expected arrays out of float32, .* with rotary, got int64"):
+        fovea.Rotary(width=4)(q.astype(np.int64))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float64_arrays_are_turned_in_float64(kind):
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.normal(size=(2, 2, 20, 12)) for _ in range(3))
+    rotary = fovea.Rotary(**kind)
+    turned = [reference.turned(x, **kind) for x in (q, k)]
+    # Angles up to 20 radians, known to float64's rounding of the frequency: 20·eps, beside that of two products.
+    np.testing.assert_allclose(rotary(q), turned[0], rtol=0, atol=40 * np.finfo(np.float64).eps * np.abs(q).max())
+    out = fovea.attention(q, k, v, causal=True, rotary=rotary)
+    np.testing.assert_allclose(out, fovea.attention(*turned, v, causal=True), rtol=0, atol=1e-12)
+    dout, direction, step = rng.normal(size=out.shape), rng.normal(size=q.shape), 1e-5
+
+    def value(t):
+        return (fovea.attention(q + t * direction, k, v, causal=True, rotary=rotary) * dout).sum()
+
+    got = (fovea.attention_vjp(q, k, v, dout, causal=True, rotary=rotary).dq * direction).sum()
+    assert abs(got - (value(step) - value(-step)) / (2 * step)) < 1e-6

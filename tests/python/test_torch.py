@@ -249,6 +249,25 @@ def test_every_keyword_compiles_to_the_same_bits(keywords):
         assert torch.equal(a, b)
 
 
+def test_compiled_calls_compute_only_the_gradients_that_are_asked_for(monkeypatch):
+    from fovea._call import Call
+
+    asked, backward = [], Call.backward
+
+    def watched(self, out, lse, dout, wanted):
+        asked.append(list(wanted))
+        return backward(self, out, lse, dout, wanted)
+
+    monkeypatch.setattr(Call, "backward", watched)
+    q, k, v = tensors(*[(1, 2, 9, 8)] * 3)
+    bias, sinks = torch.zeros(9, 9, requires_grad=True), torch.zeros(2)
+    torch._dynamo.reset()
+    call = torch.compile(lambda q, **keywords: fovea.attention(q, k, v, **keywords), backend="aot_eager")
+    call(q, bias=bias, sinks=sinks).sum().backward()
+    call(q, sinks=sinks, override=fovea.Override({0: "uniform"})).sum().backward()
+    assert asked == [["bias"], []] and bias.grad is not None
+
+
 def test_rows_are_there_inside_compiled_functions():
     given = tensors((2, 4, 20, 16), (2, 2, 20, 16), (2, 2, 20, 24), grad=False)
 

@@ -40,7 +40,9 @@ struct RotarySpec {
 // ArgumentError unless width is even and at most D, the offsets cover T, base > 0, factor >= 1,
 // original_length >= 1 and beta_fast > beta_slow > 0.
 void rotary_forward(HeadsView<float> x, const Offsets& offsets, const RotarySpec& spec = {});
+void rotary_forward(HeadsView<double> x, const Offsets& offsets, const RotarySpec& spec = {});
 // Turns the gradient back, in place: dx = Rᵀ·dy (R with the growth of kYarn).
 void rotary_backward(HeadsView<float> dx, const Offsets& offsets, const RotarySpec& spec = {});
+void rotary_backward(HeadsView<double> dx, const Offsets& offsets, const RotarySpec& spec = {});
 
 }  // namespace fovea

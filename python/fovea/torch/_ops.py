@@ -91,15 +91,14 @@ class EagerAttention(torch.autograd.Function):
     def backward(ctx, dout):
         q, k, v, out, *tensors = ctx.saved_tensors  # also sees that none was changed in place
         call, named = ctx.call, dict(zip(ctx.names, tensors))
+        needed = ctx.needs_input_grad[-len(named) :] if named else ()
+        wanted = [name for name, need in zip(named, needed) if need and name in options.DIFFERENTIABLE]
         if torch.is_grad_enabled():  # create_graph: the operator knows that there is no second gradient
             lse = from_numpy(call.rows_first(ctx.lse), "torch")
             arrays = (named.get(name) for name in options.ARRAYS)
-            results = backward_op(dout, q, k, v, *arrays, out, lse, *vars(ctx.given).values())
-            rest = iter(results[3:])
-            of_arrays = {name: next(rest) for name in options.DIFFERENTIABLE if name in named}
-            return None, None, None, None, *results[:3], *(of_arrays.get(name) for name in ctx.names)
-        needed = ctx.needs_input_grad[-len(named) :] if named else ()
-        wanted = [name for name, need in zip(named, needed) if need and name in options.DIFFERENTIABLE]
+            results = backward_op(dout, q, k, v, *arrays, out, lse, *vars(ctx.given).values(), "|".join(wanted))
+            found = dict(zip(wanted, results[3:]))
+            return None, None, None, None, *results[:3], *(found.get(name) for name in ctx.names)
         gradients = call.backward(to_numpy(out, "out"), ctx.lse, to_numpy(dout, "dout"), wanted)
         results = [from_numpy(gradients[name], "torch", call.dtype) for name in ("dq", "dk", "dv")]
         for name, x in named.items():
@@ -143,6 +142,13 @@ def names_of(wished: options.Observe) -> List[str]:
 
 def wished_of(text: str) -> options.Observe:
     return options.Observe(tuple(text.split("|")) if text else ())
+
+
+def names_in(wanted: str, arrays: dict[str, Tensor]) -> List[str]:
+    """Of which arrays a gradient is wanted; "*" stands for all that were given."""
+    if wanted == "*":
+        return [name for name in options.DIFFERENTIABLE if name in arrays]
+    return wanted.split("|") if wanted else []
 
 
 def placed(call: Call, name: str, x: np.ndarray) -> np.ndarray:
@@ -289,6 +295,7 @@ def backward_op(
     blocks: int,
     rotary: int,
     override: int,
+    wanted: str = "*",  # the default is for what torch.compile has kept on disk from before there was a choice
 ) -> List[Tensor]:
     given = options.Options(
         score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
@@ -297,18 +304,17 @@ def backward_op(
     arrays = arrays_of(bias, alibi, sinks, scales, relative, mask, q_offsets, k_offsets, key_sets, drawn)
     call = make_call(q, k, v, given, arrays)
     raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
-    gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"))
+    names = names_in(wanted, arrays)
+    gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"), names)
     results = [from_numpy(gradients[name], "torch", call.dtype) for name in ("dq", "dk", "dv")]
-    for name in options.DIFFERENTIABLE:
-        if name in arrays:
-            results.append(from_numpy(gradients["d" + name], "torch").to(arrays[name].dtype))
-    return results
+    return results + [from_numpy(gradients["d" + name], "torch").to(arrays[name].dtype) for name in names]
 
 
 @backward_op.register_fake
 def _(dout, q, k, v, *rest):
-    given = rest[: len(options.DIFFERENTIABLE)]
-    return [*(_like(x, x.shape) for x in (q, k, v)), *(x.new_empty(x.shape) for x in given if x is not None)]
+    given = arrays_of(*rest[: len(options.ARRAYS)])
+    names = names_in(rest[-1] if isinstance(rest[-1], str) else "*", given)
+    return [*(_like(x, x.shape) for x in (q, k, v)), *(given[name].new_empty(given[name].shape) for name in names)]
 
 
 def _keep(ctx, inputs, output):
@@ -320,12 +326,11 @@ def _keep(ctx, inputs, output):
 
 def _backward(ctx, gradients):
     q, k, v, *rest = ctx.saved_tensors
-    results = list(backward_op(gradients[0], q, k, v, *rest, *ctx.options))
-    given = [results.pop(0) for _ in range(3)]
-    for i in range(len(options.ARRAYS)):
-        has = i < len(options.DIFFERENTIABLE) and rest[i] is not None
-        given.append(results.pop(0) if has else None)
-    return (*given, *[None] * (len(ctx.options) + 1))
+    needed = zip(options.DIFFERENTIABLE, ctx.needs_input_grad[3:])
+    wanted = [name for name, need in needed if need]
+    results = backward_op(gradients[0], q, k, v, *rest, *ctx.options, "|".join(wanted))
+    found = dict(zip(wanted, results[3:]))
+    return (*results[:3], *(found.get(name) for name in options.ARRAYS), *[None] * (len(ctx.options) + 1))
 
 
 attention_op.register_autograd(_backward, setup_context=_keep)
