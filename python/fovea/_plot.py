@@ -9,7 +9,9 @@ import numpy as np
 
 def plot(call: Any, seen: dict[str, np.ndarray], batch: int, head: int | None, max_size: int) -> Any:
     try:
+        from matplotlib.colors import PowerNorm
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise ImportError("Insight.plot draws with matplotlib: pip install matplotlib") from error
     heads = call.q_shape[1]
@@ -25,7 +27,11 @@ def plot(call: Any, seen: dict[str, np.ndarray], batch: int, head: int | None, m
     keys = k_rows.stop - k_rows.start
     picture = np.stack([w.mean(axis=0) if head is None else w[head] for w in weights]) if weights else np.zeros((1, 1))
     extent = (-0.5, max(keys, 1) - 0.5, max(length, 1) - 0.5, -0.5)
-    image = axes[0].imshow(picture, aspect="auto", cmap="viridis", vmin=0, extent=extent, interpolation="nearest")
+    # The root of a weight is its colour: a causal map's first rows, near 1, would else leave the others dark.
+    shade = PowerNorm(0.5, vmin=0, vmax=max(float(np.nanmax(picture, initial=0)), 1e-9))
+    image = axes[0].imshow(picture, aspect="auto", cmap="viridis", norm=shade, extent=extent, interpolation="nearest")
+    for axis in (axes[0].xaxis, axes[0].yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=axes[0], label="weight")
     axes[0].set(xlabel="key", ylabel="query", title="mean over heads" if head is None else f"head {head}")
 

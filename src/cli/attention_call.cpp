@@ -14,6 +14,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr int64_t kMaxWidth = 1024;  // of the engine
+
 }  // namespace
 
 std::string score_names(std::string_view between) {
@@ -32,18 +34,23 @@ namespace {
       score_names(", "), word));
 }
 
-int64_t whole_number(const std::string& word, std::string_view text, int64_t least) {
+[[noreturn]] void refuse_value(const std::string& word, const std::string& expected) {
+  throw ArgumentError(fmt::format("[info] expected {} in --attention, got '{}'", expected, word));
+}
+
+int64_t whole_number(const std::string& word, std::string_view text, int64_t least,
+                     int64_t most = 1'000'000'000) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < least || value > 1'000'000'000)
-    refuse(word);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
+    refuse_value(word, fmt::format("a whole number from {} to {}", least, most));
   return value;
 }
 
 float number(const std::string& word, const std::string& text) {
   std::istringstream in(text);
   float value = 0;
-  if (!(in >> value) || !in.eof() || !(value >= 0)) refuse(word);
+  if (!(in >> value) || !in.eof() || !(value >= 0)) refuse_value(word, "a number >= 0");
   return value;
 }
 
@@ -60,20 +67,19 @@ void set_value(AttentionCall& call, const std::string& word, const std::string& 
   } else if (name == "Lk") {
     call.k_length = whole_number(word, value, 0);
   } else if (name == "D") {
-    call.shape.width = call.shape.value_width = whole_number(word, value, 1);
+    call.shape.width = call.shape.value_width = whole_number(word, value, 1, kMaxWidth);
   } else if (name == "Dv") {
-    call.shape.value_width = whole_number(word, value, 1);
+    call.shape.value_width = whole_number(word, value, 1, kMaxWidth);
   } else if (name == "softcap") {
     call.spec.softcap = number(word, value);
   } else if (name == "dropout") {
     call.spec.dropout = number(word, value);
-    if (call.spec.dropout >= 1) refuse(word);
+    if (call.spec.dropout >= 1) refuse_value(word, "a number in [0, 1)");
   } else if (name == "top_k") {
-    call.spec.top_k = whole_number(word, value, 1);
-    if (call.spec.top_k > 64) refuse(word);
+    call.spec.top_k = whole_number(word, value, 1, 64);
   } else if (name == "window") {
     const size_t comma = value.find(',');
-    if (comma == std::string::npos) refuse(word);
+    if (comma == std::string::npos) refuse_value(word, "window=LEFT,RIGHT, -1 for unbounded,");
     call.spec.window_left = whole_number(word, std::string_view(value).substr(0, comma), -1);
     call.spec.window_right = whole_number(word, std::string_view(value).substr(comma + 1), -1);
   } else {

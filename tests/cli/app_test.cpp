@@ -80,8 +80,23 @@ TEST(Info, TellsTheMachine) {
   const auto parsed =
       nlohmann::json::parse(fovea_tool("info --json --attention 'Lq=8 Lk=9 D=32 Dv=16 bf16 fast'").out);
   EXPECT_EQ(parsed.at("backward").back().at("kernel"), "float32");
-  EXPECT_EQ(fovea_tool("info --attention 'L=many'").code, 2);
-  EXPECT_EQ(fovea_tool("info --attention 'sideways'").code, 2);
+}
+
+TEST(CommandLine, AWrongAttentionCallIsToldWhatItsValueMayBe) {
+  for (const auto& [call, expected] : {
+           std::pair{"sideways", "expected B=, H=, L=, "},
+           std::pair{"L=many", "expected a whole number from 0 to 1000000000 in --attention, got 'L=many'"},
+           std::pair{"D=0", "expected a whole number from 1 to 1024 in --attention, got 'D=0'"},
+           std::pair{"D=2000", "expected a whole number from 1 to 1024"},
+           std::pair{"top_k=65", "expected a whole number from 1 to 64"},
+           std::pair{"softcap=-1", "expected a number >= 0"},
+           std::pair{"dropout=1", "expected a number in [0, 1)"},
+           std::pair{"window=256", "expected window=LEFT,RIGHT, -1 for unbounded,"},
+       }) {
+    const CommandResult r = fovea_tool(std::string("info --attention '") + call + "'");
+    EXPECT_EQ(r.code, 2) << call;
+    EXPECT_THAT(r.err, HasSubstr(expected)) << call;
+  }
 }
 
 }  // namespace
