@@ -65,7 +65,8 @@ class Insight:
     top_k
         :class:`TopK`: the k strongest keys of each query (``"top_k:8"``)
     effective_keys
-        (Σw)² / Σw²: 1 where one key has all, n where n keys share (``"effective_keys"``)
+        (Σw)² / Σw²: 1 where one key has all, n where n keys share, 0 where a sink leaves them less than 2⁻¹⁰⁰
+        (``"effective_keys"``)
     distance
         Σ w·|i − j|, in tokens, aligned to the end (``"distance"``)
     first_key_mass

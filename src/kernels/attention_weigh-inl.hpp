@@ -63,8 +63,7 @@ class WeightObserver {
       const int64_t lane = c * kLanes + i, to = (q.row + i) * stride;
       const bool empty = total_[lane] == 0.0f;
       const float unit = empty ? 0.0f : 1.0f / sum[i];
-      if (wanted_.effective != nullptr)
-        wanted_.effective[to] = empty ? 0.0f : total_[lane] / squares_[lane] * total_[lane];
+      if (wanted_.effective != nullptr) wanted_.effective[to] = effective_keys(total_[lane], squares_[lane]);
       if (wanted_.distance != nullptr) wanted_.distance[to] = distance_[lane] * unit;
       if (wanted_.first != nullptr) wanted_.first[to] = first_[lane] * unit;
       if (wanted_.near != nullptr) wanted_.near[to] = near_[lane] * unit;
@@ -110,16 +109,30 @@ class WeightObserver {
     return hn::Add(a, b);
   }
 
+  // Where a sink takes nearly all, weights are as small as 2^-100, and their squares would vanish: they are
+  // squared in units of 2^-50. 2^27 keys of weight 1 make 2^127.
+  static constexpr float kSquareUnit = 0x1p50f, kLeastTotal = 0x1p-100f;
+  static float effective_keys(float total, float squares) {
+    if (total < kLeastTotal) return 0.0f;
+    const float scaled = total * kSquareUnit;
+    return scaled / squares * scaled;
+  }
+
   static void see_squares(const float* p, KeyRun run, V factor, float* to) {
     const F d;
+    const V unit = hn::Set(d, kSquareUnit);
     V a = hn::Zero(d), b = a;
     int64_t j = run.begin;
     for (; j + 2 <= run.end; j += 2) {
-      const V x = hn::Load(d, p + j * kPanel), y = hn::Load(d, p + (j + 1) * kPanel);
+      const V x = hn::Mul(unit, hn::Load(d, p + j * kPanel));
+      const V y = hn::Mul(unit, hn::Load(d, p + (j + 1) * kPanel));
       a = hn::MulAdd(x, x, a);
       b = hn::MulAdd(y, y, b);
     }
-    if (j < run.end) a = hn::MulAdd(hn::Load(d, p + j * kPanel), hn::Load(d, p + j * kPanel), a);
+    if (j < run.end) {
+      const V x = hn::Mul(unit, hn::Load(d, p + j * kPanel));
+      a = hn::MulAdd(x, x, a);
+    }
     add(to, hn::Mul(factor, factor), hn::Add(a, b));
   }
 

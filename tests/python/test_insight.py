@@ -132,3 +132,13 @@ def test_plots_say_what_does_not_fit():
         with pytest.raises(ValueError) as caught:
             seen.plot(**keywords)
         assert str(caught.value) == f"[Insight.plot] expected {text}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_effective_keys_stay_finite_where_a_sink_takes_nearly_all(dtype):
+    q, k = np.zeros((1, 1, 3, 8), dtype), np.zeros((1, 1, 150, 8), dtype)
+    for sink in (0, 40, 50, 60, 65):  # weights down to 2^-100
+        _, seen = fovea.attention(q, k, k, sinks=[float(sink)], observe=["effective_keys"])
+        np.testing.assert_allclose(seen.effective_keys, 150, rtol=1e-4)  # the 150 equal weights, in float32
+    _, seen = fovea.attention(q, k, k, sinks=[120.0], observe=["effective_keys"])  # 2^-173: none
+    assert (seen.effective_keys == 0).all()
