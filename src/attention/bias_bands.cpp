@@ -62,7 +62,9 @@ BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresV
       in_turn_(dbias.stride(0) == 0 && r.sequences > 1),
       longest_chunk_(longest_of(in, r, true)),
       longest_band_(longest_of(in, r, false)),
-      sums_(kernel_.bias_sums_size(longest_band_, longest_chunk_)) {
+      tiles_size_(kernel_.score_tiles_size(longest_band_, longest_chunk_)),
+      bias_in_tiles_(lies_for_tiles(in.bias)),
+      tiles_((bias_in_tiles_ ? 2 : 1) * tiles_size_) {
   int64_t chunks = 1, bands = 1;
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
@@ -170,15 +172,18 @@ void BiasBands::run_task(const Task& task, Body body, FunctionRef<void()> wait_f
   const int64_t first = std::max<int64_t>(0, task.band), end = task.band < 0 ? parts_of(lq, band) : first + 1;
   const auto part_of = [&](int64_t begin, int64_t b) {
     const Rows rows{b * band, std::min(lq, (b + 1) * band)};
-    BandPart part{n, 0, begin / chunk, b, begin, std::min(task.k_end, begin + chunk), rows, {}, {}};
+    BandPart part{n, 0, begin / chunk, b, begin, std::min(task.k_end, begin + chunk), rows, {}, {}, {}};
     part.rows = rows_of_band(r_, lq, lk, rows, begin, part.k_end);
-    part.sums = {sums_.mine(), rows.first, begin, rows.end - rows.first, part.k_end - begin};
+    part.sums = {tiles_.mine(), rows.first, begin, rows.end - rows.first, part.k_end - begin};
+    part.bias = part.sums;
+    part.bias.memory = bias_in_tiles_ ? part.sums.memory + tiles_size_ : nullptr;
     return part;
   };
   for (int64_t begin = task.k_begin; begin < task.k_end; begin += chunk) {
     for (int64_t b = first; b < end; ++b) {
       BandPart part = part_of(begin, b);
-      kernel_.begin_bias_sums(part.sums);
+      kernel_.begin_score_tiles(part.sums);
+      if (bias_in_tiles_) kernel_.begin_score_tiles(part.bias);
       for (; part.kv_head < r_.kv_heads; ++part.kv_head) {
         BandPart next = part;
         if (++next.kv_head == r_.kv_heads && b + 1 < end) next = part_of(begin, b + 1);
@@ -186,8 +191,8 @@ void BiasBands::run_task(const Task& task, Body body, FunctionRef<void()> wait_f
       }
       if (part.rows.first < part.rows.end) {
         wait_for_turn();
-        kernel_.end_bias_sums(part.sums, 0, part.sums.queries, scores_of(dbias_, n, 0), dbias_.stride(2),
-                              dbias_.stride(3));
+        kernel_.add_score_tiles(part.sums, 0, part.sums.queries, scores_of(dbias_, n, 0), dbias_.stride(2),
+                                dbias_.stride(3));
       }
     }
   }

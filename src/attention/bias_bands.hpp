@@ -18,7 +18,8 @@ struct BandPart {
   int64_t k_begin, k_end;
   Rows band_rows;  // the band, and those of it …
   Rows rows;       // … that may see these keys
-  kernels::BiasSums sums;
+  kernels::ScoreTiles sums;
+  kernels::ScoreTiles bias;  // without memory where it does not lie as the kernels ask
 
   // Whether no dK and dV are to be written: zeros are the first band's task.
   bool idle() const { return band > 0 && rows.first == rows.end; }
@@ -66,7 +67,9 @@ class BiasBands {
   bool chunks_apart_ = false, bands_apart_ = false;
   int64_t longest_chunk_ = 1, longest_band_ = 1;
   Buffer<float> dq_shares_, dk_shares_, dv_shares_;
-  Workspaces sums_;
+  int64_t tiles_size_;
+  bool bias_in_tiles_;
+  Workspaces tiles_;  // sums and, if it can, the bias
 };
 
 }  // namespace fovea

@@ -17,6 +17,7 @@ constexpr int64_t kEnoughTasks = 16;               // more are not worth copies
 BiasGradient::BiasGradient(const ScoresView<float>& to, const AttentionInputs& in, const Resolved& r,
                            bool distances)
     : to_(to),
+      in_(in),
       kernel_(kernels::attention_kernels()),
       sequences_(r.sequences),
       kv_heads_(r.kv_heads),
@@ -71,20 +72,39 @@ void BiasGradient::make_tiles() {
   way_ = Way::kTiles;
   const int64_t members = (shared_sequences_ ? sequences_ : 1) * (shared_heads_ ? kv_heads_ : 1);
   bundle(std::clamp<int64_t>(members / 2, 1, kMostCopies));
-  sums_size_ = kernel_.bias_sums_size(longest_q_, longest_k_);
+  sums_size_ = kernel_.score_tiles_size(longest_q_, longest_k_);
   matrices_ = to_.stride(1) == 0 ? 1 : group_;
   const int64_t held = copies_ > 1 ? sequence_bundles_ * head_bundles_ : get_num_threads();
   memory_ = Buffer<float>(static_cast<size_t>(held * matrices_ * sums_size_));
+  ScoresView<const float> bias = in_.bias;
+  if (group_ == 1) bias.strides[1] = 0;  // a task has one head
+  if (!lies_for_tiles(bias)) return;
+  copied_ = Buffer<Copied>(static_cast<size_t>(get_num_threads()));
+  std::fill_n(copied_.data(), copied_.size(), Copied{});
+  bias_memory_ = Buffer<float>(static_cast<size_t>(get_num_threads() * sums_size_));
 }
 
-kernels::BiasSums BiasGradient::sums_of(int64_t a, int64_t b, int64_t matrix) {
+kernels::ScoreTiles BiasGradient::bias_tiles(int64_t n, int64_t h) {
+  if (copied_.size() == 0) return {};
+  Copied& copied = copied_[static_cast<size_t>(thread_index())];
+  const Copied wanted{scores_of(in_.bias, n, h), in_.q_offsets.length(n), in_.k_offsets.length(n)};
+  const kernels::ScoreTiles tiles{bias_memory_.data() + thread_index() * sums_size_, 0, 0, longest_q_,
+                                  longest_k_};
+  if (copied.bias != wanted.bias || copied.queries != wanted.queries || copied.keys != wanted.keys) {
+    kernel_.begin_score_tiles(tiles);
+    copied = wanted;
+  }
+  return tiles;
+}
+
+kernels::ScoreTiles BiasGradient::sums_of(int64_t a, int64_t b, int64_t matrix) {
   const int64_t place = copies_ > 1 ? a * head_bundles_ + b : thread_index();
   return {memory_.data() + (place * matrices_ + matrix) * sums_size_, 0, 0, longest_q_, longest_k_};
 }
 
 void BiasGradient::begin_bundle(int64_t a, int64_t b) {
   if (way_ != Way::kTiles) return;
-  for (int64_t m = 0; m < matrices_; ++m) kernel_.begin_bias_sums(sums_of(a, b, m));
+  for (int64_t m = 0; m < matrices_; ++m) kernel_.begin_score_tiles(sums_of(a, b, m));
 }
 
 void BiasGradient::end_bundle(int64_t a, int64_t b) {
@@ -94,7 +114,7 @@ void BiasGradient::end_bundle(int64_t a, int64_t b) {
 void BiasGradient::end_tiles(int64_t a, int64_t b, int64_t begin, int64_t end) {
   for (int64_t m = 0; m < matrices_; ++m) {
     float* dbias = scores_of(to_, shared_sequences_ ? 0 : a, shared_heads_ ? 0 : b * group_ + m);
-    kernel_.end_bias_sums(sums_of(a, b, m), begin, end, dbias, to_.stride(2), to_.stride(3));
+    kernel_.add_score_tiles(sums_of(a, b, m), begin, end, dbias, to_.stride(2), to_.stride(3));
   }
 }
 

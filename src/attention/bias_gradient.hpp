@@ -1,6 +1,6 @@
 // The gradient of a broadcast bias: who may write which elements when. Sequences and key heads that share
 // elements are cut, from shapes alone, into bundles that one task does in order. A bundle of short sequences
-// adds up in tiles (kernels::BiasSums) that go to dbias when it is done, or at the end, in order, where
+// adds up in tiles (kernels::ScoreTiles) that go to dbias when it is done, or at the end, in order, where
 // several bundles share elements; a bundle of others adds to dbias at once, or to a copy of it. Long
 // sequences whose heads share elements are not bundled but done in bands (bias_bands.hpp).
 #pragma once
@@ -37,6 +37,7 @@ class BiasGradient {
     if (way_ == Way::kTiles) {
       task.bias_sums = sums_of(a, b, 0);
       task.bias_sums_head_stride = to_.stride(1) == 0 ? 0 : sums_size_;
+      task.bias_tiles = bias_tiles(n, h);
       return;
     }
     const ScoresView<float> to = of(a, b, n, h);
@@ -55,12 +56,15 @@ class BiasGradient {
   void make_copies();
   void make_tiles();
   // Of a region, the elements that a bundle's sequences and heads share, `matrix` of the group's.
-  kernels::BiasSums sums_of(int64_t a, int64_t b, int64_t matrix);
+  kernels::ScoreTiles sums_of(int64_t a, int64_t b, int64_t matrix);
+  // The thread's copy of the bias of sequence n and heads from h on, as far as it is made.
+  kernels::ScoreTiles bias_tiles(int64_t n, int64_t h);
   void end_tiles(int64_t a, int64_t b, int64_t begin, int64_t end);
   void add_copies();
   ScoresView<float> of(int64_t a, int64_t b, int64_t n, int64_t h);
 
   ScoresView<float> to_;
+  const AttentionInputs& in_;
   const kernels::AttentionKernels& kernel_;
   int64_t sequences_, kv_heads_, group_;
   int64_t longest_q_ = 0, longest_k_ = 0;
@@ -73,6 +77,12 @@ class BiasGradient {
   int64_t sums_size_ = 0;   // kTiles: of the sums of one matrix
   int64_t matrices_ = 1;    // kTiles: of a bundle
   Buffer<float> memory_;
+  struct Copied {
+    const float* bias;
+    int64_t queries, keys;
+  };
+  Buffer<Copied> copied_;  // of each thread; none: the bias is not copied
+  Buffer<float> bias_memory_;
 };
 
 }  // namespace fovea

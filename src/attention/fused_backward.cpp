@@ -132,6 +132,7 @@ class Backward {
     const auto task_of_part = [&](const BandPart& part, AttentionHead* mine) {
       AttentionBackwardTask task = task_of(part.sequence, part.kv_head, mine);
       task.bias_sums = part.sums;
+      task.bias_tiles = part.bias;
       task.k_begin = part.k_begin;
       task.k_end = part.k_end;
       task.q_begin = part.rows.first;

@@ -191,6 +191,7 @@ class PairBackward {
       const int64_t n = part.sequence, h = part.kv_head;
       kernels::PairBackwardTask task = task_of(n, h, heads.data() + thread_index() * r_.group);
       task.bias_sums = part.sums;
+      task.bias_tiles = part.bias;
       task.k_begin = part.k_begin;
       task.k_end = part.k_end;
       task.q_begin = part.band_rows.first;

@@ -72,6 +72,11 @@ int64_t band_of(int64_t queries, int64_t keys);
 // Whether dS of a head is small enough (256 KiB) that bands are not worth it.
 bool is_short(int64_t queries, int64_t keys);
 
+// Whether all heads share a bias that kernels can copy to their tiles.
+inline bool lies_for_tiles(const ScoresView<const float>& bias) {
+  return bias.stride(1) == 0 && bias.stride(2) != 0 && bias.stride(3) == 1;
+}
+
 // The queries [first, end) of a sequence that may see the keys [begin, end) of a chunk, by causality and
 // window, rounded outwards to blocks of 64; first = end when none does.
 struct Rows {

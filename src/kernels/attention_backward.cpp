@@ -238,14 +238,21 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
     Ahead soon;  // of this panel
     const int64_t row = block.column[panel * 2].row,
                   panel_rows = std::min(kPanel, block.rows - panel * kPanel);
-    add_bias_rows(h, row, panel_rows, first, end - first, soon);
+    const bool seen = runs.column[0].end + runs.column[1].end > 0;
+    const float* bias = nullptr;
+    if (task.bias_tiles.memory != nullptr && seen) {
+      bias = bias_tile(task.bias_tiles, h, row, panel_rows, first, end - first);
+      soon.add(bias, kPanel, end - first, kPanel);
+    } else {
+      add_bias_rows(h, row, panel_rows, first, end - first, soon);
+    }
     if (task.dbias != nullptr && task.dbias_key_stride == 1 && task.dbias_query_stride != 0) {
       soon.add(task.dbias + head * task.dbias_head_stride + row * task.dbias_query_stride + first,
                task.dbias_query_stride, panel_rows, end - first);
     }
     float* sums = nullptr;
-    if (task.bias_sums.memory != nullptr && runs.column[0].end + runs.column[1].end > 0) {
-      sums = bias_tile(task.bias_sums, head * task.bias_sums_head_stride, row, first);
+    if (task.bias_sums.memory != nullptr && seen) {
+      sums = sums_tile(task.bias_sums, head * task.bias_sums_head_stride, row, first);
       soon.add(sums, kPanel, end - first, kPanel);
     }
     soon.spread(2 * (end - first) / kTileRows);
@@ -259,7 +266,8 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       if (run[c].begin == run[c].end) continue;
       any = true;
       const QueryColumn q = block.column[c];
-      modify_column(w.p + at, kBlock, view, i, h, q, first, w.factor + at);
+      modify_column(w.p + at, kBlock, view, i, h, q, first, w.factor + at,
+                    bias == nullptr ? nullptr : bias + i * kLanes);
       if (careful) {
         weigh_seen<kBlock>(w.p + at, run[c], q.rows, w.lse + at,
                            {w.queries.weight + at, w.queries.score + at}, keys.spoilt, w.spoilt + at,
@@ -269,8 +277,12 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       }
       // Biases take the gradient before the scale.
       const bool biases = task.ddistance != nullptr || task.dbias != nullptr || sums != nullptr;
+      const bool at_once = sums != nullptr && h.drop_below == 0 && !careful && task.ddistance == nullptr;
       const float scale = biases ? 1.0f : h.gradient_scale;
-      if (h.drop_below != 0) {
+      if (at_once) {
+        summed_gradient_column<kBlock>(w.p + at, w.ds + at, run[c], w.delta + at, h.gradient_scale,
+                                       sums + i * kLanes);
+      } else if (h.drop_below != 0) {
         dropped_gradient_column<kBlock>(w.p + at, w.ds + at, run[c], w.delta + at, scale, h, q, first);
       } else {
         score_gradient_column<kBlock>(w.p + at, w.ds + at, run[c], w.delta + at, scale);
@@ -285,9 +297,9 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
         add_bias_column<kBlock>(w.ds + at, run[c], q, first, task.dbias + head * task.dbias_head_stride,
                                 task.dbias_query_stride, task.dbias_key_stride);
       }
-      if (sums != nullptr) {
+      if (sums != nullptr && !at_once) {
         sum_and_scale_column<kBlock>(w.ds + at, run[c], h.gradient_scale, sums + i * kLanes);
-      } else if (biases) {
+      } else if (biases && !at_once) {
         scale_column<kBlock>(w.ds + at, run[c], h.gradient_scale);
       }
       if (h.softcap > 0.0f) multiply_column<kBlock>(w.ds + at, w.factor + at, run[c]);

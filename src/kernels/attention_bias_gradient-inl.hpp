@@ -42,10 +42,10 @@ HWY_NOINLINE void add_bias_column(const float* ds, KeyRun run, QueryColumn q, in
   }
 }
 
-// Tiles of BiasSums: kPanel queries by kKeyBlock keys, [key][query], those of a panel one after the other. A
-// byte for each, in front of them, says whether anything has been added to it.
-struct BiasTiles {
-  uint8_t* added;
+// How ScoreTiles lie: tiles of kPanel queries by kKeyBlock keys, [key][query], those of a panel one after the
+// other; in front of them a byte for each says whether it is made.
+struct TileLayout {
+  uint8_t* made;
   float* tiles;
   int64_t panels, blocks;
 
@@ -55,25 +55,42 @@ struct BiasTiles {
   static int64_t flags(int64_t panels, int64_t blocks) {  // as floats, in whole cache lines
     return round_up(panels * blocks, 64) / static_cast<int64_t>(sizeof(float));
   }
-  explicit BiasTiles(const BiasSums& sums)
-      : added(reinterpret_cast<uint8_t*>(sums.memory)),
-        tiles(sums.memory + flags(panels_of(sums.queries), blocks_of(sums.keys))),
-        panels(panels_of(sums.queries)),
-        blocks(blocks_of(sums.keys)) {}
+  explicit TileLayout(const ScoreTiles& all)
+      : made(reinterpret_cast<uint8_t*>(all.memory)),
+        tiles(all.memory + flags(panels_of(all.queries), blocks_of(all.keys))),
+        panels(panels_of(all.queries)),
+        blocks(blocks_of(all.keys)) {}
 };
 
-// The tile of a panel and a key block, which begin at a query and a key of the sequence.
-HWY_INLINE float* bias_tile(const BiasSums& sums, int64_t head_offset, int64_t row, int64_t key) {
-  BiasSums mine = sums;
-  mine.memory += head_offset;
-  const BiasTiles all(mine);
-  const int64_t at = (row - sums.q_begin) / kPanel * all.blocks + (key - sums.k_begin) / kKeyBlock;
-  float* tile = all.tiles + at * BiasTiles::kTile;
-  if (all.added[at] == 0) {
-    all.added[at] = 1;
-    zero_floats(tile, BiasTiles::kTile);
+// The tile of the panel and the key block that begin at a query and a key of the sequence; make(tile) if it
+// is not yet made. `all` begins at an offset, that of a head.
+template <class Make>
+HWY_INLINE float* tile_of(const ScoreTiles& all, int64_t offset, int64_t row, int64_t key, Make make) {
+  ScoreTiles mine = all;
+  mine.memory += offset;
+  const TileLayout layout(mine);
+  const int64_t at = (row - all.q_begin) / kPanel * layout.blocks + (key - all.k_begin) / kKeyBlock;
+  float* tile = layout.tiles + at * TileLayout::kTile;
+  if (layout.made[at] == 0) {
+    layout.made[at] = 1;
+    make(tile);
   }
   return tile;
+}
+
+HWY_INLINE float* sums_tile(const ScoreTiles& all, int64_t offset, int64_t row, int64_t key) {
+  return tile_of(all, offset, row, key, [](float* tile) { zero_floats(tile, TileLayout::kTile); });
+}
+
+// The bias of a panel, of which `rows` queries exist, and of a block of keys.
+HWY_INLINE const float* bias_tile(const ScoreTiles& all, const AttentionHead& h, int64_t row, int64_t rows,
+                                  int64_t key, int64_t keys) {
+  return tile_of(all, 0, row, key, [&](float* tile) {
+    for (int64_t lane = 0; lane < rows; lane += kLanes) {
+      pack_column(h.bias + (row + lane) * h.bias_query_stride + key, h.bias_query_stride,
+                  std::min(kLanes, rows - lane), keys, 1.0f, tile + lane);
+    }
+  });
 }
 
 // sums += dS, dS := scale·dS on a column; `sums` is the column of a tile.
@@ -85,6 +102,19 @@ HWY_NOINLINE void sum_and_scale_column(float* ds, KeyRun run, float scale, float
     const V x = hn::Load(d, ds + j * kLd);
     hn::Store(hn::Add(hn::Load(d, sums + j * kPanel), x), d, sums + j * kPanel);
     hn::Store(hn::Mul(x, factor), d, ds + j * kLd);
+  }
+}
+
+// dS := P∘(dP − δ) in place of dP, sums += dS, dS := scale·dS.
+template <int64_t kLd>
+HWY_NOINLINE void summed_gradient_column(const float* p, float* dp, KeyRun run, const float* delta,
+                                         float scale, float* sums) {
+  const F d;
+  const V minus = hn::Load(d, delta), factor = hn::Set(d, scale);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V x = hn::Mul(hn::Load(d, p + j * kLd), hn::Sub(hn::Load(d, dp + j * kLd), minus));
+    hn::Store(hn::Add(hn::Load(d, sums + j * kPanel), x), d, sums + j * kPanel);
+    hn::Store(hn::Mul(x, factor), d, dp + j * kLd);
   }
 }
 

@@ -14,9 +14,9 @@ decltype(AttentionKernels::mass_workspace) attention_mass_workspace(Isa isa);
 decltype(AttentionKernels::forward_sums_workspace) attention_forward_sums_workspace(Isa isa);
 decltype(AttentionKernels::mass_sums_workspace) attention_mass_sums_workspace(Isa isa);
 int64_t attention_query_chunk(Isa isa);
-decltype(AttentionKernels::bias_sums_size) attention_bias_sums_size(Isa isa);
-decltype(AttentionKernels::begin_bias_sums) attention_begin_bias_sums(Isa isa);
-decltype(AttentionKernels::end_bias_sums) attention_end_bias_sums(Isa isa);
+decltype(AttentionKernels::score_tiles_size) attention_score_tiles_size(Isa isa);
+decltype(AttentionKernels::begin_score_tiles) attention_begin_score_tiles(Isa isa);
+decltype(AttentionKernels::add_score_tiles) attention_add_score_tiles(Isa isa);
 
 namespace {
 
@@ -30,9 +30,9 @@ AttentionKernels kernels_of(Isa isa) {
           attention_forward_sums_workspace(isa),
           attention_mass_sums_workspace(isa),
           attention_query_chunk(isa),
-          attention_bias_sums_size(isa),
-          attention_begin_bias_sums(isa),
-          attention_end_bias_sums(isa)};
+          attention_score_tiles_size(isa),
+          attention_begin_score_tiles(isa),
+          attention_add_score_tiles(isa)};
 }
 
 }  // namespace

@@ -87,11 +87,11 @@ struct AttentionForwardTask {
   int64_t next_begin = 0, next_end = 0;
 };
 
-// Sums of dS, added up over heads and sequences before they go to the gradient of a bias that these share: of
-// the queries [q_begin, q_begin + queries) and the keys [k_begin, k_begin + keys), both from multiples of 64.
-// They lie in tiles as scores do, so that adding takes no transpose, each zeroed by the first who adds to it.
-struct BiasSums {
-  float* memory = nullptr;  // of one query head, bias_sums_size floats; null: not wanted
+// Room for something of each pair of a query and a key, laid out as scores are, in tiles, so that kernels
+// need no transpose: of the queries [q_begin, q_begin + queries) and the keys [k_begin, k_begin + keys), both
+// from multiples of 64. A tile is made by the first who needs it.
+struct ScoreTiles {
+  float* memory = nullptr;  // of one query head, score_tiles_size floats; null: not wanted
   int64_t q_begin = 0, k_begin = 0, queries = 0, keys = 0;
 };
 
@@ -116,8 +116,9 @@ struct AttentionBackwardTask {
   float* ddistance = nullptr;  // added to, at the same index as distance; null: not wanted
   float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
   int64_t dbias_query_stride = 0, dbias_key_stride = 0;
-  BiasSums bias_sums;  // added to, instead of dbias
+  ScoreTiles bias_sums;  // added to, instead of dbias: sums of dS over heads and sequences
   int64_t bias_sums_head_stride = 0;
+  ScoreTiles bias_tiles;  // of the bias that all heads share and whose keys lie side by side, copied once
   const AttentionBackwardTask* next =
       nullptr;  // probably done next, its rows fetched meanwhile; null: not known
 };
@@ -146,12 +147,12 @@ struct AttentionKernels {
   int64_t (*forward_sums_workspace)(const AttentionWeightSums& sums, int64_t keys);
   int64_t (*mass_sums_workspace)(const AttentionWeightSums& sums, int64_t keys);
   int64_t query_chunk;  // queries of one forward task
-  // Room for the sums of one query head, their beginning, and their end: dbias, the place of query and key 0,
-  // grows by those of the rows [begin, end), begin a multiple of 64.
-  int64_t (*bias_sums_size)(int64_t queries, int64_t keys);
-  void (*begin_bias_sums)(const BiasSums& sums);
-  void (*end_bias_sums)(const BiasSums& sums, int64_t begin, int64_t end, float* dbias, int64_t query_stride,
-                        int64_t key_stride);
+  int64_t (*score_tiles_size)(int64_t queries, int64_t keys);
+  void (*begin_score_tiles)(const ScoreTiles& tiles);  // no tile is made yet
+  // dbias, the place of query and key 0, += the tiles that are made, of their rows [begin, end) from a
+  // multiple of 64.
+  void (*add_score_tiles)(const ScoreTiles& tiles, int64_t begin, int64_t end, float* dbias,
+                          int64_t query_stride, int64_t key_stride);
 };
 
 // Of current_isa().

@@ -160,6 +160,14 @@ inline HWY_NOINLINE void bias_column(float* s, int64_t ld, KeyRun run, const Att
   }
 }
 
+// The same from a tile of it, [key][kPanel queries].
+inline HWY_NOINLINE void bias_tile_column(float* s, int64_t ld, KeyRun run, const float* tile) {
+  const F d;
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    hn::Store(biased(hn::Load(d, s + j * ld), hn::Load(d, tile + j * kPanel)), d, s + j * ld);
+  }
+}
+
 // Lists the bias of the queries [row, row + rows) and the keys of a block, which lies far apart in memory.
 HWY_INLINE void add_bias_rows(const AttentionHead& h, int64_t row, int64_t rows, int64_t block, int64_t keys,
                               Ahead& ahead) {
@@ -167,13 +175,17 @@ HWY_INLINE void add_bias_rows(const AttentionHead& h, int64_t row, int64_t rows,
   ahead.add(h.bias + row * h.bias_query_stride + block, h.bias_query_stride, rows, keys);
 }
 
-// All of the above on one column; `factor` as in softcap_column.
+// All of the above on one column; `factor` as in softcap_column; the bias from the column of a tile, if any.
 HWY_INLINE void modify_column(float* s, int64_t ld, KeyRun run, const AttentionHead& h, QueryColumn q,
-                              int64_t block, float* factor) {
+                              int64_t block, float* factor, const float* bias_tile = nullptr) {
   if (h.softcap > 0.0f) softcap_column(s, ld, run, h.softcap, factor);
   if (h.distance != nullptr)
     distance_column(s, ld, run, h.distance + h.k_length - h.q_length + q.row - block);
-  if (h.bias != nullptr) bias_column(s, ld, run, h, q, block);
+  if (bias_tile != nullptr) {
+    bias_tile_column(s, ld, run, bias_tile);
+  } else if (h.bias != nullptr) {
+    bias_column(s, ld, run, h, q, block);
+  }
   if (run.begin + block < first_key(h, q.row + q.rows - 1) || run.end + block > end_key(h, q.row)) {
     mask_column(s, ld, run, h, q, block);
   }
@@ -181,8 +193,8 @@ HWY_INLINE void modify_column(float* s, int64_t ld, KeyRun run, const AttentionH
 
 // The same on column c of what a panel sees, and what masks hide.
 HWY_INLINE void modify_column(float* s, int64_t ld, const PanelView& view, int64_t c, const AttentionHead& h,
-                              QueryColumn q, int64_t block, float* factor) {
-  modify_column(s, ld, view.runs.column[c], h, q, block, factor);
+                              QueryColumn q, int64_t block, float* factor, const float* bias_tile = nullptr) {
+  modify_column(s, ld, view.runs.column[c], h, q, block, factor, bias_tile);
   if (view.hides[c]) hide_column(s, ld, view.runs.column[c], view.words[c]);
 }
 

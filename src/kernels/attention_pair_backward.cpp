@@ -265,8 +265,8 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
 
 // P and dS of column i of a panel, which is column c of the block, from S and dP.
 void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int64_t head, QueryColumn q,
-                      int64_t first, const PanelView& view, int64_t i, int64_t c, bool careful, float* sums,
-                      const Workspace& w) {
+                      int64_t first, const PanelView& view, int64_t i, int64_t c, bool careful,
+                      const float* bias, float* sums, const Workspace& w) {
   const float unit = std::abs(h.scale) * kLog2E;
   const KeyRun run = view.runs.column[i];
   const int64_t lane = i * kLanes;
@@ -275,7 +275,7 @@ void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int6
   const GradientPlaces to{w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane};
   if (modifies(h) || h.drop_below != 0 || careful) {
     scale_scores(s, run, unit);
-    modify_column(s, kPanel, view, i, h, q, first, w.factor + lane);
+    modify_column(s, kPanel, view, i, h, q, first, w.factor + lane, bias == nullptr ? nullptr : bias + lane);
     if (careful) {
       const int64_t at = first - task.k_begin;
       weigh_seen<kPanel>(s, run, q.rows, lse, {w.queries.weight + c * kLanes, w.queries.score + c * kLanes},
@@ -325,9 +325,15 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, int64_t he
                          w.qt + panel * kPanel * pairs_of(h.width), w.s);
     score_runs<Products>(runs, pairs_of(h.value_width), w.v + at * pairs_of(h.value_width),
                          w.dot + panel * kPanel * pairs_of(h.value_width), w.dp);
+    const int64_t row = block.column[panel * 2].row;
+    const float* bias = nullptr;
     float* sums = nullptr;
-    if (task.bias_sums.memory != nullptr && runs.column[0].end + runs.column[1].end > 0) {
-      sums = bias_tile(task.bias_sums, head * task.bias_sums_head_stride, block.column[panel * 2].row, first);
+    if (runs.column[0].end + runs.column[1].end > 0) {
+      const int64_t rows = std::min(kPanel, block.rows - panel * kPanel);
+      if (task.bias_tiles.memory != nullptr)
+        bias = bias_tile(task.bias_tiles, h, row, rows, first, end - first);
+      if (task.bias_sums.memory != nullptr)
+        sums = sums_tile(task.bias_sums, head * task.bias_sums_head_stride, row, first);
     }
     bool seen = false;
     for (int64_t i = 0; i < columns; ++i) {
@@ -335,7 +341,7 @@ void block_pair(const PairBackwardTask& task, const AttentionHead& h, int64_t he
       run[c] = runs.column[i];
       if (run[c].begin == run[c].end) continue;
       seen = true;
-      column_gradients(task, h, head, block.column[c], first, view, i, c, careful, sums, w);
+      column_gradients(task, h, head, block.column[c], first, view, i, c, careful, bias, sums, w);
     }
     any = any || seen;
     if (task.dq != nullptr && seen) {

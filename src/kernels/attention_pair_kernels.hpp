@@ -58,8 +58,9 @@ struct PairBackwardTask {
   float* dbias = nullptr;      // added to, at i·dbias_query_stride + j·dbias_key_stride; null: not wanted
   int64_t ddistance_head_stride = 0, dbias_head_stride = 0;
   int64_t dbias_query_stride = 0, dbias_key_stride = 0;
-  BiasSums bias_sums;  // added to, instead of dbias
+  ScoreTiles bias_sums;  // added to, instead of dbias, …
   int64_t bias_sums_head_stride = 0;
+  ScoreTiles bias_tiles;  // … and a copy of the bias, both as in AttentionBackwardTask
 };
 
 // The kernels over one engine of products. Workspaces are 64-byte aligned, in floats.
