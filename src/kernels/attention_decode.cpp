@@ -224,8 +224,12 @@ HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, const DecodeTile<T>
   value_tile<kRows>(s, tile.v, tile.keys, t.value_width, t.state.out + r * t.value_width, ahead);
 }
 
-// Bytes behind a row's or two rows' tile at which fetching ahead is.
-constexpr int64_t kOneAhead = 8192;
+// How far behind the tile of one row or two is fetched ahead: where widening takes as long as reading, the
+// next tile whole, otherwise no more than the first-level cache holds beside this one.
+template <class T>
+HWY_INLINE int64_t one_row_ahead(const TileKeys& tile) {
+  return sizeof(T) == 1 ? tile.bytes : 8192;
+}
 
 // As many rows as this cost less together, a vector of them being full enough.
 constexpr int64_t kTogether = 3;
@@ -237,7 +241,7 @@ void run_type(const DecodeTask& t, float* workspace) {
 #endif
   for (int64_t begin = 0; begin < t.keys;) {
     const DecodeTile<T> tile = decode_tile<T>(t, begin);
-    TileAhead ahead(t, tile, kOneAhead);
+    TileAhead ahead(t, tile, one_row_ahead<T>(tile));
     ahead.spread((t.rows + 1) / 2 * (tile.keys / kKeys) * (1 + value_passes(t.value_width)));
     int64_t r = 0;
     for (; r + 2 <= t.rows; r += 2) rows_of_tile<2>(t, r, tile, workspace, ahead);
