@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "attention/few.hpp"
 #include "attention/fused.hpp"
 #include "attention/half.hpp"
 #include "attention/kept.hpp"
@@ -101,6 +102,19 @@ void check_gradients(const char* call, const AttentionInputs& inputs, const floa
                  fmt::join(inputs.bias.dims, ", "), fmt::join(dbias.dims, ", "));
 }
 
+namespace {
+
+void many_forward(const AttentionInputs& inputs, const AttentionSpec& spec, Resolved& r, HeadsView<float> out,
+                  float* lse, const Observers& observers, Insight* seen) {
+  if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
+  const WithRows rows(inputs, spec.score);
+  if (r.top_k > 0) return kept_forward(rows.inputs, r, out, lse, observers, seen);
+  permute_keys(rows.inputs, r);
+  fused_forward(rows.inputs, r, out, lse, observers, seen);
+}
+
+}  // namespace
+
 void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
                        float* lse, const Observers& observers, Insight* seen) {
   Resolved r = resolve("attention_forward", inputs, spec);
@@ -112,11 +126,9 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
     lse = own_lse.data();
   }
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
-  if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
-  const WithRows rows(inputs, spec.score);
-  if (r.top_k > 0) return kept_forward(rows.inputs, r, out, lse, observers, seen);
-  permute_keys(rows.inputs, r);
-  fused_forward(rows.inputs, r, out, lse, observers, seen);
+  const Few few = few_queries(inputs, r, spec);
+  if (few != Few::kAll || observers.any()) many_forward(inputs, spec, r, out, lse, observers, seen);
+  if (few != Few::kNone) few_forward<float>(inputs, r, spec, inputs.q, inputs.k, inputs.v, out, lse);
 }
 
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,

@@ -53,8 +53,9 @@ void sum_weights(const kernels::AttentionWeightSums& to, const float* weights, i
 
 void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
                      Insight& seen) {
-  const int64_t lq = call.in.q_offsets.length(n), lk = call.in.caches[static_cast<size_t>(n)]->length();
-  const int64_t q0 = call.in.q_offsets.begin(n), k0 = call.shapes.k_offsets.begin(n), heads = call.r.heads;
+  const int64_t lq = call.shapes.q_offsets.length(n), lk = call.key_count(n);
+  const int64_t q0 = call.shapes.q_offsets.begin(n), k0 = call.shapes.k_offsets.begin(n),
+                heads = call.r.heads;
   for (int64_t i = 0; i < lq; ++i) {
     const int64_t at = (q0 + i) * heads + head;
     float* weights = call.scores_of(n, head) + i * lk;

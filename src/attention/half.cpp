@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "attention/choose.hpp"
+#include "attention/few.hpp"
 #include "attention/fused.hpp"
 #include "attention/fused_pairs.hpp"
 #include "attention/schedule.hpp"
@@ -147,15 +148,13 @@ AttentionResult half_attention(const Tensor& q, const Tensor& k, const Tensor& v
                                    : call_on_tensors<Float16>(q, k, v, q_offsets, k_offsets, spec, observers);
 }
 
+namespace {
+
 template <class T>
-void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, HeadsView<T> out,
-                       float* lse, const Observers& observers, Insight* seen) {
-  const char* call = "attention_forward";
-  const Resolved r = resolve(call, shapes_of(in), spec);
-  check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
+void many_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const Resolved& r,
+                  HeadsView<T> out, float* lse, const Observers& observers, Insight* seen) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, false), spec)) {
-      check_observers(call, observers, in.k.dim(0), seen);
       if (seen != nullptr) prepare_insight(shapes_of(in), observers, *seen);
       return run_pairs(*kernel, {in.q, in.k, in.v}, shapes_of(in), r, {out, {}}, lse, observers, seen);
     }
@@ -164,6 +163,21 @@ void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& sp
   Tensor result = Tensor::empty({in.q.dim(0), r.heads, r.dv});
   attention_forward(wide.inputs, spec, heads_view<float>(result), lse, observers, seen);
   narrow_to(out, in.rest.q_offsets, result);
+}
+
+}  // namespace
+
+template <class T>
+void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, HeadsView<T> out,
+                       float* lse, const Observers& observers, Insight* seen) {
+  const char* call = "attention_forward";
+  const AttentionInputs shapes = shapes_of(in);
+  const Resolved r = resolve(call, shapes, spec);
+  check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
+  check_observers(call, observers, in.k.dim(0), seen);
+  const Few few = few_queries(shapes, r, spec);
+  if (few != Few::kAll || observers.any()) many_forward(in, spec, r, out, lse, observers, seen);
+  if (few != Few::kNone) few_forward<T>(shapes, r, spec, in.q, in.k, in.v, out, lse);
 }
 
 template <class T>

@@ -49,8 +49,8 @@ HWY_INLINE V sum_blocks(const float* sums) {
 // scores[r·kMostKeys + j] = q_r·k_j for kRows rows and up to kMostKeys keys, four at a
 // time; in place of keys that do not exist stands the last one.
 template <int kRows, class T>
-HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t width, float* scores,
-                             TileAhead& ahead) {
+HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t stride, int64_t keys, int64_t width,
+                             float* scores, TileAhead& ahead) {
   const F d;
   constexpr int64_t kGroups = kLanes / kKeys;
   alignas(64) float sums[kRows * kGroups * kLanes];
@@ -58,7 +58,7 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t w
     for (int64_t i = 0; i < kGroups; ++i) {
       const T* row[kKeys];
       const int64_t first = group + i * kKeys;
-      for (int64_t n = 0; n < kKeys; ++n) row[n] = k + std::min(first + n, keys - 1) * width;
+      for (int64_t n = 0; n < kKeys; ++n) row[n] = k + std::min(first + n, keys - 1) * stride;
       V acc[kRows][kKeys];
       FOVEA_UNROLL
       for (int r = 0; r < kRows; ++r) {
@@ -90,8 +90,8 @@ HWY_NOINLINE void score_tile(const float* q, const T* k, int64_t keys, int64_t w
 
 // out[r][c] += Σ_j p[r·kMostKeys + j]·v_j[c] for kRows rows.
 template <int kRows, int kVectors, class T>
-HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_t width, float* out,
-                                TileAhead& ahead) {
+HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t stride, int64_t keys, int64_t width,
+                                float* out, TileAhead& ahead) {
   const F d;
   V acc[kRows][kVectors];
   FOVEA_UNROLL
@@ -102,7 +102,7 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_
   for (int64_t j = 0; j < keys; ++j) {
     V x[kVectors];
     FOVEA_UNROLL
-    for (int n = 0; n < kVectors; ++n) x[n] = widen(v + j * width + n * kLanes);
+    for (int n = 0; n < kVectors; ++n) x[n] = widen(v + j * stride + n * kLanes);
     if (j % kKeys == kKeys - 1) ahead.step();
     FOVEA_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -121,18 +121,18 @@ HWY_NOINLINE void value_columns(const float* p, const T* v, int64_t keys, int64_
 // Eight vectors of accumulators a row where registers allow, so that rows of 128 numbers are read from end to
 // end.
 template <int kRows, class T>
-HWY_INLINE void value_tile(const float* p, const T* v, int64_t keys, int64_t width, float* out,
-                           TileAhead& ahead) {
+HWY_INLINE void value_tile(const float* p, const T* v, int64_t stride, int64_t keys, int64_t width,
+                           float* out, TileAhead& ahead) {
   int64_t c = 0;
   if constexpr (kLanes == 16) {
     for (; c + 8 * kLanes <= width; c += 8 * kLanes) {
-      value_columns<kRows, 8>(p, v + c, keys, width, out + c, ahead);
+      value_columns<kRows, 8>(p, v + c, stride, keys, width, out + c, ahead);
     }
   }
   for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
-    value_columns<kRows, 4>(p, v + c, keys, width, out + c, ahead);
+    value_columns<kRows, 4>(p, v + c, stride, keys, width, out + c, ahead);
   }
-  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, keys, width, out + c, ahead);
+  for (; c < width; c += kLanes) value_columns<kRows, 1>(p, v + c, stride, keys, width, out + c, ahead);
 }
 
 // How often value_tile walks over the keys.
@@ -212,7 +212,7 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, const TileKeys& tile
 template <int kRows, class T>
 HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, const DecodeTile<T>& tile, float* s,
                              TileAhead& ahead) {
-  score_tile<kRows>(t.q + r * t.width, tile.k, tile.keys, t.width, s, ahead);
+  score_tile<kRows>(t.q + r * t.width, tile.k, tile.k_stride, tile.keys, t.width, s, ahead);
   for (int64_t i = 0; i < kRows; ++i) weigh_row(t, r + i, tile, s + i * kMostKeys);
   if (needs_seen_values(t, r, kRows, tile)) {
     for (int64_t i = 0; i < kRows; ++i) {
@@ -221,7 +221,8 @@ HWY_INLINE void rows_of_tile(const DecodeTask& t, int64_t r, const DecodeTile<T>
     }
     return;
   }
-  value_tile<kRows>(s, tile.v, tile.keys, t.value_width, t.state.out + r * t.value_width, ahead);
+  value_tile<kRows>(s, tile.v, tile.v_stride, tile.keys, t.value_width, t.state.out + r * t.value_width,
+                    ahead);
 }
 
 // How far behind the tile of one row or two is fetched ahead: where widening takes as long as reading, the
@@ -259,7 +260,7 @@ void squares_of(const DecodeTask& t, float* squared) {
     for (int64_t j = 0; j < tile.keys; ++j) {
       V sum = hn::Zero(d);
       for (int64_t c = 0; c < t.width; c += kLanes) {
-        const V x = widen(tile.k + j * t.width + c);
+        const V x = widen(tile.k + j * tile.k_stride + c);
         sum = hn::MulAdd(x, x, sum);
       }
       const float scale = tile.k_scale == nullptr ? 1.0f : tile.k_scale[j];

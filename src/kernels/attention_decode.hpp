@@ -67,6 +67,10 @@ struct DecodeTask {
   const std::byte* next =
       nullptr;              // the part of the block that is read next, to be fetched ahead; may be null
   int64_t first_token = 0;  // of the block
+  // Or, with head null, keys and values at strides of bytes, worked on layout.run at a time.
+  const std::byte* k = nullptr;
+  const std::byte* v = nullptr;
+  int64_t k_stride = 0, v_stride = 0;
   int64_t keys = 0, width = 0, value_width = 0;  // widths multiples of 16
   const float* q = nullptr;                      // [rows][width], times scale·log2 e; or, in its place, …
   DecodeNarrow narrow = DecodeNarrow::kNo;

@@ -143,8 +143,8 @@ HWY_INLINE V spread_scales(const float* x) {
 // As score_rows, of words; row_scale as long as whole vectors of rows.
 template <class P, int64_t kRows>
 HWY_NOINLINE void score_words(const float* q, const float* row_scale, int64_t rows,
-                              const typename P::Number* k, int64_t keys, int64_t width, float* s,
-                              TileAhead& ahead) {
+                              const typename P::Number* k, int64_t stride, int64_t keys, int64_t width,
+                              float* s, TileAhead& ahead) {
   const F d;
   const int64_t words = width / 2;
   const float* query[kRows];
@@ -154,7 +154,7 @@ HWY_NOINLINE void score_words(const float* q, const float* row_scale, int64_t ro
   for (int64_t j = 0; j < keys; j += 4) {
     ahead.step();
     const typename P::Number* key[4];
-    for (int64_t n = 0; n < 4; ++n) key[n] = k + std::min(j + n, keys - 1) * width;
+    for (int64_t n = 0; n < 4; ++n) key[n] = k + std::min(j + n, keys - 1) * stride;
     typename P::Sum acc[kRows][4];
     FOVEA_UNROLL
     for (int64_t b = 0; b < kRows; ++b) {
@@ -214,8 +214,8 @@ inline constexpr int64_t kWords = kWeights / 2;
 // on.
 template <class P, int kRows, int kColumns>
 HWY_NOINLINE void value_words(const float* words, const float* inverse, int64_t first,
-                              const typename P::Number* v, int64_t keys, int64_t width, float* out,
-                              TileAhead& ahead) {
+                              const typename P::Number* v, int64_t stride, int64_t keys, int64_t width,
+                              float* out, TileAhead& ahead) {
   const F d;
   words += first / kRowsOfVector * kWords;
   typename P::Sum acc[kRows][kColumns];
@@ -225,8 +225,8 @@ HWY_NOINLINE void value_words(const float* words, const float* inverse, int64_t 
     for (int n = 0; n < kColumns; ++n) acc[r][n] = P::zero();
   }
   const auto pair = [&](int64_t j) HWY_ATTR {
-    const typename P::Number* a = v + std::min(j, keys - 1) * width;  // of weight 0 beyond the last key
-    const typename P::Number* b = v + std::min(j + 1, keys - 1) * width;
+    const typename P::Number* a = v + std::min(j, keys - 1) * stride;  // of weight 0 beyond the last key
+    const typename P::Number* b = v + std::min(j + 1, keys - 1) * stride;
     const float* weights = words + j / 4 * (kLanes / 2) + j % 4 / 2;
     V x[kColumns];
     FOVEA_UNROLL
@@ -257,13 +257,13 @@ HWY_NOINLINE void value_words(const float* words, const float* inverse, int64_t 
 
 template <class P, int kRows, int kColumns>
 HWY_INLINE void value_word_group(const float* words, const float* inverse, int64_t first,
-                                 const typename P::Number* v, int64_t keys, int64_t width, float* out,
-                                 TileAhead& ahead) {
+                                 const typename P::Number* v, int64_t stride, int64_t keys, int64_t width,
+                                 float* out, TileAhead& ahead) {
   int64_t c = 0;
   for (; c + kColumns * kLanes <= width; c += kColumns * kLanes)
-    value_words<P, kRows, kColumns>(words, inverse, first, v + c, keys, width, out + c, ahead);
+    value_words<P, kRows, kColumns>(words, inverse, first, v + c, stride, keys, width, out + c, ahead);
   for (; c < width; c += kLanes)
-    value_words<P, kRows, 1>(words, inverse, first, v + c, keys, width, out + c, ahead);
+    value_words<P, kRows, 1>(words, inverse, first, v + c, stride, keys, width, out + c, ahead);
 }
 
 // Rows whose values are added together: eight share the making of a word of values where registers allow.
@@ -276,7 +276,7 @@ HWY_INLINE void values_of_words(const DecodeTask& t, const float* words, const f
   float* out = t.state.out + r * width;
   const auto group = [&](auto count, auto columns, int64_t i) {
     value_word_group<P, decltype(count)::value, decltype(columns)::value>(
-        words, inverse, i, tile.v, tile.keys, width, out + i * width, ahead);
+        words, inverse, i, tile.v, tile.v_stride, tile.keys, width, out + i * width, ahead);
   };
   int64_t i = 0;
   for (; i + kWordRows <= rows; i += kWordRows)
@@ -321,14 +321,16 @@ HWY_NOINLINE void values_of_spoilt_words(const DecodeTask& t, float* s, float* w
   }
   DecodeTile<typename P::Number> clean = tile;
   clean.v = finite;
+  clean.v_stride = width;
+  const auto value = [&](int64_t i) { return tile.v[i / width * tile.v_stride + i % width]; };
   for (int64_t i = 0; i < tile.keys * width; ++i)
-    finite[i] = P::is_finite(tile.v[i]) ? tile.v[i] : typename P::Number{};
+    finite[i] = P::is_finite(value(i)) ? value(i) : typename P::Number{};
   values_of_weights<P>(t, s, words, inverse, r, rows, clean, ahead);
   for (int64_t i = 0; i < tile.keys * width; ++i) {
-    if (P::is_finite(tile.v[i])) continue;
+    if (P::is_finite(value(i))) continue;
     for (int64_t row = 0; row < rows; ++row) {
       if (sees(row, i / width))
-        t.state.out[(r + row) * width + i % width] += weight(row, i / width) * static_cast<float>(tile.v[i]);
+        t.state.out[(r + row) * width + i % width] += weight(row, i / width) * static_cast<float>(value(i));
     }
   }
 }
@@ -354,12 +356,12 @@ void run_words(const DecodeTask& t, float* s) {
         float* to = s + i / kRowsOfVector * kWeights;
         const float* q = t.words + (r + i) * t.width / 2;
         if (i + kScoreRows <= rows) {
-          score_words<P, kScoreRows>(q, t.row_scale + r + i, kScoreRows, tile.k, tile.keys, t.width, to,
-                                     ahead);
+          score_words<P, kScoreRows>(q, t.row_scale + r + i, kScoreRows, tile.k, tile.k_stride, tile.keys,
+                                     t.width, to, ahead);
           i += kScoreRows;
         } else {
           score_words<P, kRowsOfVector>(q, t.row_scale + r + i, std::min(kRowsOfVector, rows - i), tile.k,
-                                        tile.keys, t.width, to, ahead);
+                                        tile.k_stride, tile.keys, t.width, to, ahead);
           i += kRowsOfVector;
         }
       }

@@ -56,15 +56,15 @@ HWY_INLINE V sum_rows_of_keys(V (*acc)[4]) {
 // s[row / kRowsOfVector·kWeights + (j / 4)·kLanes + row % kRowsOfVector·4 + j % 4] = q_row·k_j for `rows`
 // rows; what stands elsewhere is of no row or key.
 template <int64_t kRows, class T>
-HWY_NOINLINE void score_rows(const float* q, int64_t rows, const T* k, int64_t keys, int64_t width, float* s,
-                             TileAhead& ahead) {
+HWY_NOINLINE void score_rows(const float* q, int64_t rows, const T* k, int64_t stride, int64_t keys,
+                             int64_t width, float* s, TileAhead& ahead) {
   const F d;
   const float* query[kRows];
   for (int64_t b = 0; b < kRows; ++b) query[b] = q + std::min(b, rows - 1) * width;
   for (int64_t j = 0; j < keys; j += 4) {
     ahead.step();
     const T* key[4];
-    for (int64_t n = 0; n < 4; ++n) key[n] = k + std::min(j + n, keys - 1) * width;
+    for (int64_t n = 0; n < 4; ++n) key[n] = k + std::min(j + n, keys - 1) * stride;
     V acc[kRows][4];
     FOVEA_UNROLL
     for (int64_t b = 0; b < kRows; ++b) {
@@ -247,8 +247,8 @@ HWY_NOINLINE inline void weigh_rows(const DecodeTask& t, int64_t r, int64_t rows
 
 // Columns of out[row] += Σ_j weight_j·v_j for kRows rows; `weights` as above, from row `first` of them on.
 template <int kRows, int kColumns, class T>
-HWY_NOINLINE void value_rows(const float* weights, int64_t first, const T* v, int64_t keys, int64_t width,
-                             float* out, TileAhead& ahead) {
+HWY_NOINLINE void value_rows(const float* weights, int64_t first, const T* v, int64_t stride, int64_t keys,
+                             int64_t width, float* out, TileAhead& ahead) {
   const F d;
   const float* p[kRows];
   for (int64_t r = 0; r < kRows; ++r) {
@@ -261,7 +261,7 @@ HWY_NOINLINE void value_rows(const float* weights, int64_t first, const T* v, in
     FOVEA_UNROLL
     for (int n = 0; n < kColumns; ++n) acc[r][n] = hn::LoadU(d, out + r * width + n * kLanes);
   }
-  for (int64_t j = 0; j < keys; ++j, v += width) {
+  for (int64_t j = 0; j < keys; ++j, v += stride) {
     V x[kColumns];
     FOVEA_UNROLL
     for (int n = 0; n < kColumns; ++n) x[n] = widen(v + n * kLanes);
@@ -290,24 +290,29 @@ HWY_INLINE int64_t value_steps(const DecodeTask& t) {
 }
 
 template <int kRows, class T>
-HWY_INLINE void value_row_group(const float* weights, int64_t first, const T* v, int64_t keys, int64_t width,
-                                float* out, TileAhead& ahead) {
+HWY_INLINE void value_row_group(const float* weights, int64_t first, const T* v, int64_t stride, int64_t keys,
+                                int64_t width, float* out, TileAhead& ahead) {
   int64_t c = 0;
   for (; c + kValueColumns * kLanes <= width; c += kValueColumns * kLanes)
-    value_rows<kRows, kValueColumns>(weights, first, v + c, keys, width, out + c, ahead);
-  for (; c < width; c += kLanes) value_rows<kRows, 1>(weights, first, v + c, keys, width, out + c, ahead);
+    value_rows<kRows, kValueColumns>(weights, first, v + c, stride, keys, width, out + c, ahead);
+  for (; c < width; c += kLanes)
+    value_rows<kRows, 1>(weights, first, v + c, stride, keys, width, out + c, ahead);
 }
 
 template <class T>
-HWY_INLINE void values_of_rows(const DecodeTask& t, const float* weights, int64_t r, int64_t rows, const T* v,
-                               int64_t keys, TileAhead& ahead) {
+HWY_INLINE void values_of_rows(const DecodeTask& t, const float* weights, int64_t r, int64_t rows,
+                               const DecodeTile<T>& tile, TileAhead& ahead) {
   int64_t i = 0;
   float* out = t.state.out + r * t.value_width;
   const int64_t width = t.value_width;
-  for (; i + 4 <= rows; i += 4) value_row_group<4>(weights, i, v, keys, width, out + i * width, ahead);
-  if (rows - i == 3) value_row_group<3>(weights, i, v, keys, width, out + i * width, ahead);
-  if (rows - i == 2) value_row_group<2>(weights, i, v, keys, width, out + i * width, ahead);
-  if (rows - i == 1) value_row_group<1>(weights, i, v, keys, width, out + i * width, ahead);
+  for (; i + 4 <= rows; i += 4)
+    value_row_group<4>(weights, i, tile.v, tile.v_stride, tile.keys, width, out + i * width, ahead);
+  if (rows - i == 3)
+    value_row_group<3>(weights, i, tile.v, tile.v_stride, tile.keys, width, out + i * width, ahead);
+  if (rows - i == 2)
+    value_row_group<2>(weights, i, tile.v, tile.v_stride, tile.keys, width, out + i * width, ahead);
+  if (rows - i == 1)
+    value_row_group<1>(weights, i, tile.v, tile.v_stride, tile.keys, width, out + i * width, ahead);
 }
 
 inline constexpr int64_t kRowsTogether = kMostVectors * kRowsOfVector;
@@ -324,11 +329,11 @@ void run_rows(const DecodeTask& t, float* s) {
       const int64_t rows = std::min(kRowsTogether, t.rows - r);
       int64_t i = 0;
       for (; i + kScoreRows <= rows; i += kScoreRows)
-        score_rows<kScoreRows>(t.q + (r + i) * t.width, kScoreRows, tile.k, tile.keys, t.width,
+        score_rows<kScoreRows>(t.q + (r + i) * t.width, kScoreRows, tile.k, tile.k_stride, tile.keys, t.width,
                                s + i / kRowsOfVector * kWeights, ahead);
       for (; i < rows; i += kRowsOfVector)
         score_rows<kRowsOfVector>(t.q + (r + i) * t.width, std::min(kRowsOfVector, rows - i), tile.k,
-                                  tile.keys, t.width, s + i / kRowsOfVector * kWeights, ahead);
+                                  tile.k_stride, tile.keys, t.width, s + i / kRowsOfVector * kWeights, ahead);
       for (i = 0; i < rows; i += kRowsOfVector)
         weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, s + i / kRowsOfVector * kWeights);
       if (needs_seen_values(t, r, rows, tile)) {
@@ -337,7 +342,7 @@ void run_rows(const DecodeTask& t, float* s) {
           add_seen_values(t, r + i, tile, [weights](int64_t j) { return weights[j / 4 * kLanes + j % 4]; });
         }
       } else {
-        values_of_rows(t, s, r, rows, tile.v, tile.keys, ahead);
+        values_of_rows(t, s, r, rows, tile, ahead);
       }
     }
     ahead.finish();

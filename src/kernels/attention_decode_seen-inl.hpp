@@ -24,7 +24,7 @@ HWY_NOINLINE bool finite_values(const DecodeTile<T>& tile, int64_t width) {
   float scales = 0.0f;
   for (int64_t j = 0; j < tile.keys; ++j) {
     for (int64_t c = 0; c < width; c += kLanes)
-      poison = hn::MulAdd(widen(tile.v + j * width + c), zero, poison);
+      poison = hn::MulAdd(widen(tile.v + j * tile.v_stride + c), zero, poison);
     if (tile.v_scale != nullptr) scales += 0.0f * tile.v_scale[j];
   }
   return hn::AllTrue(d, hn::Eq(hn::Add(poison, hn::Set(d, scales)), zero));
@@ -48,7 +48,7 @@ HWY_INLINE void add_seen_values(const DecodeTask& t, int64_t r, const DecodeTile
   for (int64_t j = std::max<int64_t>(t.first[r] - tile.begin, 0); j < end; ++j) {
     const V w = hn::Set(d, weight(j));
     for (int64_t c = 0; c < t.value_width; c += kLanes)
-      hn::StoreU(hn::MulAdd(w, widen(tile.v + j * t.value_width + c), hn::LoadU(d, out + c)), d, out + c);
+      hn::StoreU(hn::MulAdd(w, widen(tile.v + j * tile.v_stride + c), hn::LoadU(d, out + c)), d, out + c);
   }
 }
 
