@@ -13,6 +13,7 @@ from fovea._numbered import Numbered
 
 CALL = "BlockMask"
 MOST = 2**40
+KEPT = 256  # compiled lengths of a pattern: a loop over growing ones would else fill the memory
 
 
 class BlockMask(Numbered):
@@ -213,7 +214,10 @@ class BlockMask(Numbered):
         """The engine's masks for these lengths: one, or one a head."""
         made = self._made.get((lq, lk))
         if made is None:
-            made = self._made[(lq, lk)] = self._make(lq, lk)
+            made = self._make(lq, lk)
+            while len(self._made) >= KEPT:
+                self._made.pop(next(iter(self._made)), None)
+            self._made[(lq, lk)] = made
         return made
 
     def for_call(self, lengths: list[tuple[int, int]], heads: int) -> list[Any]:

@@ -121,3 +121,11 @@ def test_blocks_must_fit_the_call():
         fovea.attention(q, q, q, blocks=np.ones((1, 1), bool))
     with pytest.raises(ValueError, match="expected blocks for 2 heads, got 3"):
         fovea.attention(q, q, q, blocks=BlockMask(np.ones((3, 1, 1), bool)))
+
+
+def test_patterns_keep_only_so_many_compiled_lengths():
+    mask = BlockMask.causal()
+    for length in range(1, 400):
+        assert mask.masks(length, length)[0].queries == length
+    assert len(mask._made) == 256 and (399, 399) in mask._made
+    assert mask.masks(1, 1)[0].queries == 1
