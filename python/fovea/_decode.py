@@ -210,6 +210,7 @@ class _Decoding:
         spec.normalizer = getattr(_fovea.Normalizer, given.normalizer)
         spec.causal = given.causal
         spec.window_left, spec.window_right = given.left, given.right
+        spec.precision = getattr(_fovea.Precision, given.precision)
         about = (given.relative_kind, given.relative_distance, given.relative_both)
         table, rows = for_call(relative, *about, heads=heads, real=np.float32)
         self._inner = getattr(_fovea, f"DecodeCall_{dtype}")(
