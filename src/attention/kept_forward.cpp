@@ -47,19 +47,23 @@ void observe_row(const Resolved& r, const KeptRow& row, int64_t at, const Observ
 
 // Sums over the weights; `to` points at the row, `position` is i'.
 void sum_row(const KeptRow& row, int64_t position, const kernels::AttentionWeightSums& to) {
-  float total = 0, squares = 0, distance = 0, first = 0, near = 0;
+  float total = 0, distance = 0, first = 0, near = 0;
+  double squares = 0;  // of weights whose squares may be too small for a float, beside a strong sink
   if (to.set_mass != nullptr) std::fill_n(to.set_mass, to.set_count, 0.0f);
   for (int64_t s = 0; s < row.count; ++s) {
     const int64_t j = row.key[s];
     const float weight = row.weight[s];
     total += weight;
-    squares += weight * weight;
+    squares += static_cast<double>(weight) * static_cast<double>(weight);
     distance += weight * static_cast<float>(std::abs(position - j));
     if (j == 0) first = weight;
     if (position - j <= to.near_left && j - position <= to.near_right) near += weight;
     if (to.set_mass != nullptr && to.sets[j] >= 0) to.set_mass[to.sets[j]] += weight;
   }
-  if (to.effective != nullptr) *to.effective = total == 0 ? 0.0f : total * total / squares;
+  if (to.effective != nullptr) {
+    const auto sum = static_cast<double>(total);
+    *to.effective = total == 0 ? 0.0f : static_cast<float>(sum * sum / squares);
+  }
   if (to.distance != nullptr) *to.distance = distance;
   if (to.first != nullptr) *to.first = first;
   if (to.near != nullptr) *to.near = near;
