@@ -61,15 +61,18 @@ def scaled_dot_product_attention(
     rank = query.dim()
     if rank < 2 or key.dim() != rank or value.dim() != rank:
         raise RuntimeError(f"scaled_dot_product_attention: expected one rank of at least 2, got {shapes(query, key, value)}")
-    query, key, value = (autocast(x) for x in (query, key, value))
+    if torch.is_autocast_enabled("cpu"):
+        query, key, value = (autocast(x) for x in (query, key, value))
     query, key, value = with_equal_heads(query, key, value, enable_gqa)
     length, keys = query.shape[-2], key.shape[-2]
-    try:
-        lead = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
-    except RuntimeError:
-        raise RuntimeError(
-            f"scaled_dot_product_attention: expected batches that broadcast, got {shapes(query, key, value)}"
-        ) from None
+    lead = query.shape[:-3]
+    if not lead == key.shape[:-3] == value.shape[:-3]:  # finding what is common takes half as long as a small call
+        try:
+            lead = torch.broadcast_shapes(lead, key.shape[:-3], value.shape[:-3])
+        except RuntimeError:
+            raise RuntimeError(
+                f"scaled_dot_product_attention: expected batches that broadcast, got {shapes(query, key, value)}"
+            ) from None
     check_mask(attn_mask, query)
     try:
         q, k, v = (as_batch(x, lead) for x in (query, key, value))
@@ -99,15 +102,14 @@ def scaled_dot_product_attention(
         )
     except ValueError as error:
         raise RuntimeError(f"scaled_dot_product_attention: {error}") from None
-    out = out.reshape(*(lead if rank > 3 else ()), *out.shape[4 - min(rank, 3) :])
+    if rank != 4:
+        out = out.reshape(*(lead if rank > 3 else ()), *out.shape[4 - min(rank, 3) :])
     return out * 0.0 if dropout_p == 1 else out  # every weight is dropped
 
 
 def autocast(x: Tensor) -> Tensor:
     """As torch.autocast has it, which knows PyTorch's own function by name."""
-    if not torch.is_autocast_enabled("cpu") or not x.is_floating_point() or x.dtype == torch.float64:
-        return x
-    return x.to(torch.get_autocast_dtype("cpu"))
+    return x.to(torch.get_autocast_dtype("cpu")) if x.is_floating_point() and x.dtype != torch.float64 else x
 
 
 def with_equal_heads(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> Tuple[Tensor, Tensor, Tensor]:
