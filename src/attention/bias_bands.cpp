@@ -21,7 +21,8 @@ int64_t longest_of(const AttentionInputs& in, const Resolved& r, bool chunks) {
   int64_t longest = 1;
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
-    longest = std::max(longest, chunks ? std::min(lk, chunk_of(lk)) : std::min(lq, band_of(lq, lk)));
+    const BandCut cut = band_cut(lq, lk);
+    longest = std::max(longest, chunks ? std::min(lk, cut.keys) : std::min(lq, cut.queries));
   }
   return longest;
 }
@@ -68,8 +69,9 @@ BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresV
   int64_t chunks = 1, bands = 1;
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
-    chunks = std::max(chunks, parts_of(lk, chunk_of(lk)));
-    bands = std::max(bands, parts_of(lq, band_of(lq, lk)));
+    const BandCut cut = band_cut(lq, lk);
+    chunks = std::max(chunks, parts_of(lk, cut.keys));
+    bands = std::max(bands, parts_of(lq, cut.queries));
   }
   // Shares cost memory and time: there are no more than threads need.
   if (chunks > 1 && !occupies_threads()) chunks_apart_ = true;
@@ -89,12 +91,13 @@ BiasBands::BiasBands(const AttentionInputs& in, const Resolved& r, const ScoresV
 Buffer<BiasBands::Task> BiasBands::tasks_of(int64_t first, int64_t end) const {
   const auto steps = [&](int64_t n) {
     const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
-    return Rows{chunks_apart_ ? chunk_of(lk) : lk, bands_apart_ ? band_of(lq, lk) : lq};
+    const BandCut cut = band_cut(lq, lk);
+    return BandCut{bands_apart_ ? cut.queries : lq, chunks_apart_ ? cut.keys : lk};
   };
   size_t count = 0;
   for (int64_t n = first; n < end; ++n) {
     if (empty(n)) continue;
-    const auto [keys, queries] = steps(n);
+    const auto [queries, keys] = steps(n);
     count += static_cast<size_t>(parts_of(in_.k_offsets.length(n), keys) *
                                  parts_of(in_.q_offsets.length(n), queries));
   }
@@ -108,7 +111,7 @@ Buffer<BiasBands::Task> BiasBands::tasks_of(int64_t first, int64_t end) const {
     if (empty(n)) continue;
     const size_t from = count;
     const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
-    const auto [keys, queries] = steps(n);
+    const auto [queries, keys] = steps(n);
     for (int64_t begin = 0; begin < lk; begin += keys) {
       for (int64_t band = 0; band * queries < lq; ++band) {
         const int64_t until = std::min(lk, begin + keys);
@@ -159,7 +162,10 @@ void BiasBands::run(Body body) {
     wait_for_turn();
     done.fetch_add(1, std::memory_order_release);
   });
-  if (chunks_apart_ && dq_.data != nullptr) add_shares(in_, r_, dq_shares_.data(), dq_);
+  if (chunks_apart_ && dq_.data != nullptr) {
+    add_shares(in_, r_, dq_shares_.data(), dq_,
+               [&](int64_t n) { return band_cut(in_.q_offsets.length(n), in_.k_offsets.length(n)).keys; });
+  }
   if (bands_apart_) {
     add_key_shares(dk_, dk_shares_);
     add_key_shares(dv_, dv_shares_);
@@ -168,7 +174,8 @@ void BiasBands::run(Body body) {
 
 void BiasBands::run_task(const Task& task, Body body, FunctionRef<void()> wait_for_turn) {
   const int64_t n = task.sequence, lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
-  const int64_t chunk = chunk_of(lk), band = band_of(lq, lk);
+  const BandCut cut = band_cut(lq, lk);
+  const int64_t chunk = cut.keys, band = cut.queries;
   const int64_t first = std::max<int64_t>(0, task.band), end = task.band < 0 ? parts_of(lq, band) : first + 1;
   const auto part_of = [&](int64_t begin, int64_t b) {
     const Rows rows{b * band, std::min(lq, (b + 1) * band)};
@@ -219,7 +226,9 @@ void BiasBands::add_key_shares(const HeadsView<float>& to, const Buffer<float>& 
   for (int64_t n = 0; n < r_.sequences; ++n) {
     if (empty(n)) continue;
     const int64_t lq = in_.q_offsets.length(n), lk = in_.k_offsets.length(n);
-    const int64_t chunk = chunk_of(lk), band = band_of(lq, lk), k0 = in_.k_offsets.begin(n);
+    const int64_t k0 = in_.k_offsets.begin(n);
+    const BandCut cut = band_cut(lq, lk);
+    const int64_t chunk = cut.keys, band = cut.queries;
     const int64_t grain = std::max<int64_t>(1, 16384 / (r_.kv_heads * width));
     parallel_for(lk, grain, [&](int64_t begin, int64_t end) {
       for (int64_t j = begin; j < end; ++j) {

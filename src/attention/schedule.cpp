@@ -99,12 +99,17 @@ bool is_short(int64_t queries, int64_t keys) {
   return (queries + 63) / 64 * ((keys + 63) / 64) <= 64;
 }
 
-int64_t band_of(int64_t queries, int64_t keys) {
+BandCut band_cut(int64_t queries, int64_t keys) {
+  const auto equal = [](int64_t n, int64_t most) {
+    const int64_t parts = (n + most - 1) / most;
+    return ((n + parts - 1) / parts + 63) / 64 * 64;
+  };
   const int64_t chunk = chunk_of(keys), blocks = (queries + 63) / 64;
-  if (is_short(queries, keys)) return std::max<int64_t>(1, blocks) * 64;
-  if (keys > kMaxChunks / 2 * chunk) return chunk > kKeyChunk ? kKeyChunk : 2 * kKeyChunk;
-  const int64_t least = keys > 2 * chunk ? 2 * kKeyChunk : kKeyChunk;
-  return std::max(least, (blocks + kMaxChunks - 1) / kMaxChunks * 64);
+  if (is_short(queries, keys)) return {std::max<int64_t>(1, blocks) * 64, chunk};
+  // Sums of a band and a chunk take 1 or 2 MiB. Few chunks need bands beside them, but no more than eight.
+  int64_t band = chunk > kKeyChunk || keys <= 2 * chunk ? kKeyChunk : 2 * kKeyChunk;
+  if (keys <= kMaxChunks / 2 * chunk) band = std::max(band, (blocks + kMaxChunks - 1) / kMaxChunks * 64);
+  return {equal(queries, band), equal(keys, chunk)};
 }
 
 Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64_t end) {
@@ -117,9 +122,14 @@ Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64
 
 void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
                 const HeadsView<float>& dq) {
+  add_shares(in, r, shares, dq, [&](int64_t n) { return chunk_of(in.k_offsets.length(n)); });
+}
+
+void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares, const HeadsView<float>& dq,
+                FunctionRef<int64_t(int64_t n)> chunk_of_sequence) {
   const int64_t share_rows = in.q_offsets.total() * r.heads;
   for (int64_t n = 0; n < r.sequences; ++n) {
-    const int64_t lk = in.k_offsets.length(n), chunk = chunk_of(lk), q0 = in.q_offsets.begin(n);
+    const int64_t lk = in.k_offsets.length(n), chunk = chunk_of_sequence(n), q0 = in.q_offsets.begin(n);
     const int64_t lq = in.q_offsets.length(n);
     const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
     parallel_for(lq, grain, [&](int64_t begin, int64_t end) {

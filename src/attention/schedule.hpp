@@ -66,8 +66,12 @@ Plan plan_of_queries(const AttentionInputs& in, const Resolved& r, int64_t query
 // How a sequence's keys are cut in backward: from its own shape alone.
 int64_t chunk_of(int64_t keys);
 
-// How its queries are cut, in whole blocks of 64, where heads share the gradient of a bias (bias_bands.hpp).
-int64_t band_of(int64_t queries, int64_t keys);
+// How it is cut where heads share the gradient of a bias (bias_bands.hpp): into bands of queries and chunks
+// of keys, about equal, in whole blocks of 64.
+struct BandCut {
+  int64_t queries, keys;
+};
+BandCut band_cut(int64_t queries, int64_t keys);
 
 // Whether dS of a head is small enough (256 KiB) that bands are not worth it.
 bool is_short(int64_t queries, int64_t keys);
@@ -88,6 +92,9 @@ Rows rows_seeing(const Resolved& r, int64_t lq, int64_t lk, int64_t begin, int64
 // shares[((s − 1)·Tq·H + t·H + h)·D]. Of a share only the rows that see its keys are read.
 void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares,
                 const HeadsView<float>& dq);
+// The same of chunks of so many keys in sequence n.
+void add_shares(const AttentionInputs& in, const Resolved& r, const float* shares, const HeadsView<float>& dq,
+                FunctionRef<int64_t(int64_t n)> chunk_of_sequence);
 
 // Gives a backward task of sequence n and query heads from h on the place of its dQ: that of share `share` of
 // the key chunks, or, for the first and where `shares` is null, dq itself, added to after the first chunk.

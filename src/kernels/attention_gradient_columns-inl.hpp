@@ -1,4 +1,4 @@
-// What backward does to one column (kLanes queries) of a tile of scores, in float32: weights, score
+// What backward does to one column (kLanes queries), in float32: δ; and of a tile of scores weights, score
 // gradients, dropout. `kLd` is the length of a key's row.
 #if defined(FOVEA_ATTENTION_GRADIENT_COLUMNS_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_ATTENTION_GRADIENT_COLUMNS_INL
@@ -8,10 +8,45 @@
 #endif
 
 #include "kernels/attention_modify-inl.hpp"
+#include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
+
+// δ of kLanes rows, of which `rows` exist: products are summed along the rows, then across them all at once.
+inline HWY_NOINLINE void delta_column(const float* out, int64_t out_stride, const float* dout,
+                                      int64_t dout_stride, int64_t rows, int64_t width, float* delta) {
+  const F d;
+  alignas(64) float sums[kLanes * kLanes];
+  const float* row[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) {
+    row[i] = sums + i * kLanes;
+    V sum = hn::Zero(d);
+    if (i < rows) {
+      const float* a = out + i * out_stride;
+      const float* b = dout + i * dout_stride;
+      int64_t c = 0;
+      for (; c + kLanes <= width; c += kLanes)
+        sum = hn::MulAdd(hn::LoadU(d, a + c), hn::LoadU(d, b + c), sum);
+      hn::Store(sum, d, sums + i * kLanes);
+      for (; c < width; ++c) sums[i * kLanes] += a[c] * b[c];
+    } else {
+      hn::Store(sum, d, sums + i * kLanes);
+    }
+  }
+#if HWY_TARGET == HWY_SCALAR
+  delta[0] = *row[0];
+#else
+  V total = hn::Zero(d);
+  for (int64_t c = 0; c < kLanes; c += 4) {
+    V v[4] = {load_blocks(row, 0, c), load_blocks(row, 1, c), load_blocks(row, 2, c), load_blocks(row, 3, c)};
+    transpose_blocks(v[0], v[1], v[2], v[3]);
+    total = hn::Add(total, hn::Add(hn::Add(v[0], v[1]), hn::Add(v[2], v[3])));
+  }
+  hn::Store(total, d, delta);
+#endif
+}
 
 // P := 2^(S − lse).
 template <int64_t kLd>
