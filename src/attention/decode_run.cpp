@@ -53,8 +53,8 @@ void run_decode(DecodeCall& call, HeadsView<float> out, float* lse, const Observ
     for (int64_t h = 0; h < r.kv_heads && call.rows(n) > 0; ++h) {
       for (int64_t begin = 0; begin < keys; begin += step) {
         const int64_t end = std::min(keys, begin + step);
-        // Bound by memory: a key read counts as eight multiply-adds a number, whatever the rows.
-        plan.add({n, h, begin, end}, (end - begin) * (r.d + r.dv) * std::max<int64_t>(8, call.rows(n)));
+        // Bound by memory: a key read counts as four multiply-adds a number, whatever the rows.
+        plan.add({n, h, begin, end}, (end - begin) * (r.d + r.dv) * std::max<int64_t>(4, call.rows(n)));
       }
     }
   }

@@ -7,6 +7,7 @@
 
 #include "fovea/attention/attention.hpp"
 #include "fovea/attention/plan.hpp"
+#include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
 #include "tests/attention/half_problem.hpp"
 #include "tests/support/use_isa.hpp"
@@ -125,6 +126,25 @@ TEST(FewQueries, KeepTheirBitsUnderObserversAndThreads) {
     EXPECT_NEAR(mass, static_cast<double>(q.dim(0) * q.dim(1)), 1e-3);
   }
   set_num_threads(threads);
+}
+
+// Outputs of 32 parts at most, whatever the keys and their type: not these in another form.
+TEST(FewQueries, MemoryIsOfTheQueriesAndNotOfTheKeys) {
+  const int64_t queries = 2, keys = 20000, heads = 2, d = 64;
+  const Tensor q = Tensor::full({queries, heads, d}, 0.1), k = Tensor::full({keys, heads, d}, 0.2);
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const Tensor x = q.to(type), y = k.to(type);
+    const Offsets one = Offsets::single(queries), many = Offsets::single(keys);
+    attention(x, y, y, one, many, {});
+    reset_peak_memory();
+    const int64_t before = memory_stats().bytes_in_use;
+    attention(x, y, y, one, many, {});
+    // The parts and three arrays as large as q in float32 (the pool rounds up to the next power of two), and
+    // for each thread a tile's scores and rows. The keys are 5 MB in 16 bits.
+    const int64_t row = queries * heads * (d + 2) * 4;
+    EXPECT_LT(memory_stats().peak_bytes_in_use - before, 2 * 35 * row + get_num_threads() * 100'000)
+        << to_string(type);
+  }
 }
 
 // Kernels of their own serve them, unless another is asked for by name or an option needs it.
