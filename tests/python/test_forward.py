@@ -226,6 +226,7 @@ def test_arrays_of_any_strides_are_read_rightly(name):
         assert call(x).tobytes() == call(np.array(x)).tobytes()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")  # of JAX, where another test has imported it
 def test_a_forked_process_computes_the_same():
     q = np.ones((4, 8, 64, 64), np.float32)
     expected = fovea.attention(q, q, q).tobytes()
