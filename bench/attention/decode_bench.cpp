@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -95,8 +96,10 @@ void check(const Case& c, const KvCache& cache, const Tensor& q, const Tensor& o
   }
 }
 
-void run(const Case& c, int threads) {
-  set_num_threads(threads);
+// Calls for 0.6 seconds, in turns with `between`, and tells of each how long it took; the first is checked.
+void time_calls(
+    const Case& c, const std::function<void(double seconds)>& took,
+    const std::function<void()>& between = [] {}) {
   const KvCache cache = fill(c);
   const KvCache* pointer = &cache;
   Tensor q = Tensor::empty({c.queries, c.heads, c.width}), out = Tensor::zeros({c.queries, c.heads, c.width});
@@ -112,16 +115,23 @@ void run(const Case& c, int threads) {
   };
   call();
   check(c, cache, q, out);
-  std::vector<double> seconds;
-  double bandwidth = 0;
-  for (const double until = now() + 0.6; now() < until || seconds.size() < 5;) {
-    bandwidth = std::max(bandwidth, read_bandwidth());
-    for (const double turn = now() + 0.02; now() < turn;) {
+  int64_t calls = 0;
+  for (const double until = now() + 0.6; now() < until || calls < 5;) {
+    between();
+    for (const double turn = now() + 0.02; now() < turn; ++calls) {
       const double start = now();
       call();
-      seconds.push_back(now() - start);
+      took(now() - start);
     }
   }
+}
+
+void run(const Case& c, int threads) {
+  set_num_threads(threads);
+  std::vector<double> seconds;
+  double bandwidth = 0;
+  time_calls(
+      c, [&](double x) { seconds.push_back(x); }, [&] { bandwidth = std::max(bandwidth, read_bandwidth()); });
   std::sort(seconds.begin(), seconds.end());
   const double element = c.type == CacheType::kF32 ? 4 : c.type == CacheType::kInt8 ? 1 : 2;
   const double scales = c.type == CacheType::kInt8 ? 8 : 0;
@@ -134,6 +144,15 @@ void run(const Case& c, int threads) {
       threads, threads == 1 ? " " : "s", to_string(c.type), c.queries, c.queries == 1 ? "y  " : "ies", c.keys,
       c.heads, c.kv_heads, c.width, best * 1e6, median * 1e6, bytes / best * 1e-9, bandwidth * 1e-9,
       100 * bytes / best / bandwidth, c.precision == Precision::kFast ? " | fast" : "");
+}
+
+// Nanoseconds of one thread for a key and its value that lie in the second-level cache.
+void run_in_cache(CacheType type, int64_t queries, Precision precision) {
+  const Case c{queries, 1024, 1, 1, 128, type, precision};
+  double best = 1e9;
+  time_calls(c, [&](double seconds) { best = std::min(best, seconds); });
+  fmt::print("in cache | {:>8} | {} rows of 128 | {:5.1f} ns a key{}\n", to_string(type), queries,
+             best / static_cast<double>(c.keys) * 1e9, precision == Precision::kFast ? " | fast" : "");
 }
 
 }  // namespace
@@ -158,6 +177,13 @@ int main(int argc, char** argv) {
       run({1, 131072, 8, 2, 128, type, Precision::kFast}, threads);
       run({8, 131072, 8, 8, 128, type, Precision::kFast}, threads);
     }
+  }
+  set_num_threads(1);
+  for (const CacheType type : {CacheType::kF32, CacheType::kBF16, CacheType::kInt8}) {
+    if (argc > 2 && to_string(type) != std::string_view(argv[2])) continue;
+    for (const int64_t queries : {1, 4, 8}) run_in_cache(type, queries, Precision::kStrict);
+    if (type == CacheType::kF32) continue;
+    for (const int64_t queries : {4, 8}) run_in_cache(type, queries, Precision::kFast);
   }
   return 0;
 }

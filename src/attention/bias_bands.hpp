@@ -37,12 +37,17 @@ class BiasBands {
   using Body = FunctionRef<void(const BandPart& part, const BandPart* next)>;
   void run(Body body);
 
-  // Where a part writes, or adds, its dQ, dK and dV.
+  // A part's keys and tiles, and where it writes, or adds, its dQ …
   template <class Task>
-  void place_queries(const BandPart& part, Task& task) {
+  void place(const BandPart& part, Task& task) {
+    task.bias_sums = part.sums;
+    task.bias_tiles = part.bias;
+    task.k_begin = part.k_begin;
+    task.k_end = part.k_end;
     place_dq(in_, r_, part.sequence, part.kv_head * r_.group, part.chunk,
              chunks_apart_ ? dq_shares_.data() : nullptr, dq_, task);
   }
+  // … and its dK and dV.
   struct Keys {
     float *dk, *dv;  // of the part's first key; null: not wanted
     int64_t dk_stride, dv_stride;

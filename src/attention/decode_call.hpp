@@ -12,6 +12,8 @@
 
 namespace fovea {
 
+inline constexpr float kLog2E = 1.44269504088896341f;
+
 // Keys of one task: at most 32 parts of a cache, none shorter than 512.
 inline int64_t decode_part_length(int64_t keys) {
   constexpr int64_t kLeastKeys = 512, kMostParts = 32;

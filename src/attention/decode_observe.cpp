@@ -8,8 +8,6 @@
 namespace fovea {
 namespace {
 
-constexpr float kLog2E = 1.44269504088896341f;
-
 // The k strongest keys, the lower index first among equals.
 void top_keys(const float* weights, int64_t keys, int64_t k, int64_t* index, float* weight) {
   int64_t count = 0;

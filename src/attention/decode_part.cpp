@@ -10,8 +10,6 @@
 namespace fovea {
 namespace {
 
-constexpr float kLog2E = 1.44269504088896341f;
-
 // Who multiplies in 16 bits, where a cache's type and a call's precision allow it.
 kernels::DecodeNarrow narrow_of(const DecodeCall& call, CacheType type) {
   using kernels::DecodeNarrow;

@@ -131,13 +131,9 @@ class Backward {
     const bool far = lies_far(in_, r_);
     const auto task_of_part = [&](const BandPart& part, AttentionHead* mine) {
       AttentionBackwardTask task = task_of(part.sequence, part.kv_head, mine);
-      task.bias_sums = part.sums;
-      task.bias_tiles = part.bias;
-      task.k_begin = part.k_begin;
-      task.k_end = part.k_end;
       task.q_begin = part.rows.first;
       task.q_end = part.rows.end;
-      bands.place_queries(part, task);
+      bands.place(part, task);
       return task;
     };
     bands.run([&](const BandPart& part, const BandPart* next) {

@@ -190,13 +190,9 @@ class PairBackward {
     bands.run([&](const BandPart& part, const BandPart*) {
       const int64_t n = part.sequence, h = part.kv_head;
       kernels::PairBackwardTask task = task_of(n, h, heads.data() + thread_index() * r_.group);
-      task.bias_sums = part.sums;
-      task.bias_tiles = part.bias;
-      task.k_begin = part.k_begin;
-      task.k_end = part.k_end;
       task.q_begin = part.band_rows.first;
       task.q_end = part.band_rows.end;
-      bands.place_queries(part, task);
+      bands.place(part, task);
       if (part.idle()) {
         if (part.chunk == 0) zero_queries(n, h, part.band_rows);
         return;

@@ -64,8 +64,8 @@ struct DecodeTask {
   DecodeType type = DecodeType::kF32;
   DecodeLayout layout;
   const std::byte* head = nullptr;  // of a block, the key head's part
-  const std::byte* next =
-      nullptr;              // the part of the block that is read next, to be fetched ahead; may be null
+  // That of the block which is read next, to be fetched ahead; may be null.
+  const std::byte* next = nullptr;
   int64_t first_token = 0;  // of the block
   // Or, with head null, keys and values at strides of bytes, worked on layout.run at a time.
   const std::byte* k = nullptr;

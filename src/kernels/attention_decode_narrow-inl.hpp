@@ -345,37 +345,19 @@ void run_words(const DecodeTask& t, float* s) {
   using T = typename P::Number;
   float *words = s + kRowsWorkspace, *inverse = words + kMostVectors * kWords;
   T* finite = reinterpret_cast<T*>(s + kNarrowWorkspace);
-  for (int64_t begin = 0; begin < t.keys;) {
-    const DecodeTile<T> tile = decode_tile<T>(t, begin);
-    TileAhead ahead(t, tile, tile.bytes);
-    const int64_t vectors = (t.rows + kRowsOfVector - 1) / kRowsOfVector;
-    ahead.spread(tile.keys / 4 * (vectors + value_steps(t)));
-    for (int64_t r = 0; r < t.rows; r += kRowsTogether) {
-      const int64_t rows = std::min(kRowsTogether, t.rows - r);
-      for (int64_t i = 0; i < rows;) {
-        float* to = s + i / kRowsOfVector * kWeights;
-        const float* q = t.words + (r + i) * t.width / 2;
-        if (i + kScoreRows <= rows) {
-          score_words<P, kScoreRows>(q, t.row_scale + r + i, kScoreRows, tile.k, tile.k_stride, tile.keys,
-                                     t.width, to, ahead);
-          i += kScoreRows;
-        } else {
-          score_words<P, kRowsOfVector>(q, t.row_scale + r + i, std::min(kRowsOfVector, rows - i), tile.k,
-                                        tile.k_stride, tile.keys, t.width, to, ahead);
-          i += kRowsOfVector;
-        }
-      }
-      for (int64_t i = 0; i < rows; i += kRowsOfVector)
-        weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, s + i / kRowsOfVector * kWeights);
-      if (needs_seen_values(t, r, rows, tile)) {
-        values_of_spoilt_words<P>(t, s, words, inverse, r, rows, tile, finite, ahead);
-      } else {
-        values_of_weights<P>(t, s, words, inverse, r, rows, tile, ahead);
-      }
+  const auto score = [&](auto count, const DecodeTile<T>& tile, int64_t row, int64_t rows, float* to,
+                         TileAhead& ahead) HWY_ATTR {
+    score_words<P, decltype(count)::value>(t.words + row * t.width / 2, t.row_scale + row, rows, tile.k,
+                                           tile.k_stride, tile.keys, t.width, to, ahead);
+  };
+  const auto values = [&](const DecodeTile<T>& tile, int64_t r, int64_t rows, TileAhead& ahead) HWY_ATTR {
+    if (needs_seen_values(t, r, rows, tile)) {
+      values_of_spoilt_words<P>(t, s, words, inverse, r, rows, tile, finite, ahead);
+    } else {
+      values_of_weights<P>(t, s, words, inverse, r, rows, tile, ahead);
     }
-    ahead.finish();
-    begin += tile.keys;
-  }
+  };
+  walk_rows<T>(t, s, score, values);
 }
 #endif
 

@@ -8,6 +8,8 @@
 #define FOVEA_ATTENTION_DECODE_ROWS_INL
 #endif
 
+#include <type_traits>
+
 #include "kernels/attention_decode.hpp"
 #include "kernels/attention_decode_seen-inl.hpp"
 #include "kernels/attention_decode_tiles-inl.hpp"
@@ -318,8 +320,11 @@ HWY_INLINE void values_of_rows(const DecodeTask& t, const float* weights, int64_
 inline constexpr int64_t kRowsTogether = kMostVectors * kRowsOfVector;
 inline constexpr int64_t kRowsWorkspace = kMostVectors * kWeights;
 
-template <class T>
-void run_rows(const DecodeTask& t, float* s) {
+// A task's tiles and rows, as many together as there is room for: score(count, tile, row, rows, to, ahead)
+// writes the scores of up to `count` (a constant) rows to `to`, values(tile, row, rows, ahead) adds what
+// these weigh.
+template <class T, class ScoreRows, class AddValues>
+HWY_INLINE void walk_rows(const DecodeTask& t, float* s, const ScoreRows& score, const AddValues& values) {
   for (int64_t begin = 0; begin < t.keys;) {
     const DecodeTile<T> tile = decode_tile<T>(t, begin);
     TileAhead ahead(t, tile, tile.bytes);
@@ -329,25 +334,35 @@ void run_rows(const DecodeTask& t, float* s) {
       const int64_t rows = std::min(kRowsTogether, t.rows - r);
       int64_t i = 0;
       for (; i + kScoreRows <= rows; i += kScoreRows)
-        score_rows<kScoreRows>(t.q + (r + i) * t.width, kScoreRows, tile.k, tile.k_stride, tile.keys, t.width,
-                               s + i / kRowsOfVector * kWeights, ahead);
+        score(std::integral_constant<int64_t, kScoreRows>(), tile, r + i, kScoreRows,
+              s + i / kRowsOfVector * kWeights, ahead);
       for (; i < rows; i += kRowsOfVector)
-        score_rows<kRowsOfVector>(t.q + (r + i) * t.width, std::min(kRowsOfVector, rows - i), tile.k,
-                                  tile.k_stride, tile.keys, t.width, s + i / kRowsOfVector * kWeights, ahead);
+        score(std::integral_constant<int64_t, kRowsOfVector>(), tile, r + i,
+              std::min(kRowsOfVector, rows - i), s + i / kRowsOfVector * kWeights, ahead);
       for (i = 0; i < rows; i += kRowsOfVector)
         weigh_rows(t, r + i, std::min(kRowsOfVector, rows - i), tile, s + i / kRowsOfVector * kWeights);
-      if (needs_seen_values(t, r, rows, tile)) {
-        for (i = 0; i < rows; ++i) {
-          const float* weights = s + i / kRowsOfVector * kWeights + i % kRowsOfVector * 4;
-          add_seen_values(t, r + i, tile, [weights](int64_t j) { return weights[j / 4 * kLanes + j % 4]; });
-        }
-      } else {
-        values_of_rows(t, s, r, rows, tile, ahead);
-      }
+      values(tile, r, rows, ahead);
     }
     ahead.finish();
     begin += tile.keys;
   }
+}
+
+template <class T>
+void run_rows(const DecodeTask& t, float* s) {
+  const auto score = [&](auto count, const DecodeTile<T>& tile, int64_t row, int64_t rows, float* to,
+                         TileAhead& ahead) HWY_ATTR {
+    score_rows<decltype(count)::value>(t.q + row * t.width, rows, tile.k, tile.k_stride, tile.keys, t.width,
+                                       to, ahead);
+  };
+  const auto values = [&](const DecodeTile<T>& tile, int64_t r, int64_t rows, TileAhead& ahead) HWY_ATTR {
+    if (!needs_seen_values(t, r, rows, tile)) return values_of_rows(t, s, r, rows, tile, ahead);
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* weights = s + i / kRowsOfVector * kWeights + i % kRowsOfVector * 4;
+      add_seen_values(t, r + i, tile, [weights](int64_t j) { return weights[j / 4 * kLanes + j % 4]; });
+    }
+  };
+  walk_rows<T>(t, s, score, values);
 }
 #endif
 

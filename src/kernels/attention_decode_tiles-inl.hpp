@@ -57,7 +57,7 @@ HWY_INLINE DecodeTile<T> decode_tile(const DecodeTask& t, int64_t begin) {
   return tile;
 }
 
-// What lies kDistance behind a tile, fetched bit by bit while it is worked on. The processor's own
+// What lies a distance behind a tile, fetched bit by bit while it is worked on. The processor's own
 // prefetching is too timid for a loop that computes between its reads: one row of float32 reads at half of
 // the memory's rate without this. Reads that come all at once wait for each other, and the work for them.
 class TileAhead {

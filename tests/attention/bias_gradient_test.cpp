@@ -6,44 +6,12 @@
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/memory.hpp"
 #include "fovea/base/parallel.hpp"
-#include "tests/attention/problem.hpp"
+#include "tests/attention/each_isa.hpp"
 
 namespace fovea::testing {
 namespace {
 
-class BiasGradient : public ::testing::TestWithParam<Isa> {
- protected:
-  void SetUp() override {
-    before_ = current_isa();
-    set_isa(GetParam());
-  }
-  void TearDown() override {
-    set_isa(before_);
-    set_num_threads(threads_);
-  }
-
- private:
-  Isa before_ = Isa::kBaseline;
-  int threads_ = get_num_threads();
-};
-
-void expect_same_gradients(const Results& a, const Results& b, const std::string& what) {
-  expect_same_bits(a.dq, b.dq, what + " dq");
-  expect_same_bits(a.dk, b.dk, what + " dk");
-  expect_same_bits(a.dv, b.dv, what + " dv");
-  expect_same_bits(a.dbias, b.dbias, what + " dbias");
-}
-
-void check(const Problem& p) {
-  const Arrays arrays = make_arrays(p);
-  set_num_threads(1);
-  const Results one = run_engine(arrays);
-  expect_equal_to_reference(arrays, one);
-  for (const int threads : {2, 3, 8}) {
-    set_num_threads(threads);
-    expect_same_gradients(one, run_engine(arrays), p.describe() + " on " + std::to_string(threads));
-  }
-}
+class BiasGradient : public EachIsa {};
 
 Problem of_lengths(std::vector<int64_t> lengths, int64_t heads, int64_t kv_heads) {
   Problem p;
@@ -63,7 +31,7 @@ TEST_P(BiasGradient, OfShortSequences) {
     Problem p = of_lengths({length}, 4, length % 2 == 0 ? 2 : 4);
     p.bias = {false, false, true, true};
     p.keys_outer = length % 3 == 0;
-    check(p);
+    check_on_threads(p);
   }
   Problem p;
   p.q_lengths = {63, 0, 5, 65, 130, 1};
@@ -72,7 +40,7 @@ TEST_P(BiasGradient, OfShortSequences) {
   p.kv_heads = 2;
   for (const auto& axes : shared_axes()) {
     p.bias = axes;
-    check(p);
+    check_on_threads(p);
   }
 }
 
@@ -85,7 +53,7 @@ TEST_P(BiasGradient, OfLongSequences) {
     p.heads = p.kv_heads = 2;
     p.bias = {false, false, true, true};
     p.spec.causal = p.keys_outer = lq > lk;
-    check(p);
+    check_on_threads(p);
   }
 }
 
@@ -96,7 +64,7 @@ TEST_P(BiasGradient, OfLongSequencesUnderMasksAndGroupedHeads) {
   p.spec.softcap = 3.0f;
   p.spec.window_left = 80;
   p.spec.window_right = 20;
-  check(p);
+  check_on_threads(p);
   p.heads = p.kv_heads = 2;
   p.spec.window_left = p.spec.window_right = -1;
   p.blocks = Problem::Blocks::kPerHead;
@@ -104,7 +72,7 @@ TEST_P(BiasGradient, OfLongSequencesUnderMasksAndGroupedHeads) {
   p.spec.dropout = 0.2f;
   p.spec.dropout_key = RandomKey{3, 4};
   p.sinks = p.interleaved = true;
-  check(p);
+  check_on_threads(p);
 }
 
 TEST_P(BiasGradient, OfLongBatchesOnAnyNumberOfThreads) {
@@ -115,7 +83,7 @@ TEST_P(BiasGradient, OfLongBatchesOnAnyNumberOfThreads) {
   for (const auto& axes : shared_axes()) {
     p.bias = axes;
     p.spec.causal = !axes[1];
-    check(p);
+    check_on_threads(p);
   }
 }
 
@@ -124,11 +92,11 @@ TEST_P(BiasGradient, InCopies) {
   Problem p = of_lengths({520, 30}, 2, 1);
   p.bias = {false, false, true, true};
   p.alibi = true;
-  check(p);
+  check_on_threads(p);
   p.alibi = false;
   for (const bool of_query : {false, true}) {
     p.bias = {false, false, of_query, !of_query};
-    check(p);
+    check_on_threads(p);
   }
 }
 

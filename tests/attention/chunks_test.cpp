@@ -6,47 +6,12 @@
 
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/parallel.hpp"
-#include "tests/attention/problem.hpp"
+#include "tests/attention/each_isa.hpp"
 
 namespace fovea::testing {
 namespace {
 
-class Chunks : public ::testing::TestWithParam<Isa> {
- protected:
-  void SetUp() override {
-    before_ = current_isa();
-    set_isa(GetParam());
-  }
-  void TearDown() override {
-    set_isa(before_);
-    set_num_threads(threads_);
-  }
-
- private:
-  Isa before_ = Isa::kBaseline;
-  int threads_ = get_num_threads();
-};
-
-void expect_same_results(const Results& a, const Results& b, const std::string& what) {
-  expect_same_bits(a.out, b.out, what + " out");
-  expect_same_bits(a.lse, b.lse, what + " lse");
-  expect_same_bits(a.dq, b.dq, what + " dq");
-  expect_same_bits(a.dk, b.dk, what + " dk");
-  expect_same_bits(a.dv, b.dv, what + " dv");
-}
-
-// Against float64, and the same bits on any number of threads: few heads are cut into chunks side by side,
-// whose number of threads decides whether shares of dQ are added afterwards or at once.
-void check(const Problem& p) {
-  const Arrays arrays = make_arrays(p);
-  set_num_threads(1);
-  const Results one = run_engine(arrays);
-  expect_equal_to_reference(arrays, one);
-  for (const int threads : {2, 3, 8}) {
-    set_num_threads(threads);
-    expect_same_results(one, run_engine(arrays), p.describe() + " on " + std::to_string(threads));
-  }
-}
+class Chunks : public EachIsa {};
 
 TEST_P(Chunks, WindowsThatSeeSomeChunks) {
   for (const auto& [lq, lk] : {std::pair<int64_t, int64_t>{1100, 1100}, {50, 1300}, {700, 90}, {130, 1600}}) {
@@ -58,7 +23,7 @@ TEST_P(Chunks, WindowsThatSeeSomeChunks) {
       p.spec.window_left = left;
       p.spec.window_right = right;
       p.seed = static_cast<uint64_t>(lq + 7 * lk + left);
-      check(p);
+      check_on_threads(p);
     }
   }
 }
@@ -71,14 +36,14 @@ TEST_P(Chunks, GroupedHeadsAndMasksOverSeveralChunks) {
   p.kv_heads = 2;
   p.spec.window_left = 100;
   p.spec.causal = true;
-  check(p);
+  check_on_threads(p);
   p.spec.window_left = -1;
   p.spec.softcap = 2.0f;
   p.magnitude = 4.0;  // scores beyond the cap, where tanh saturates
-  check(p);
+  check_on_threads(p);
   p.mask = {true, false, true, true};
   p.bias = {false, true, true, true};
-  check(p);
+  check_on_threads(p);
 }
 
 TEST_P(Chunks, ABatchThatLiesFarEqualsItsSequencesAlone) {

@@ -11,6 +11,7 @@
 
 #include "fovea/attention/decode.hpp"
 #include "fovea/base/cpu.hpp"
+#include "fovea/base/parallel.hpp"
 #include "tests/attention/problem.hpp"
 #include "tests/support/use_isa.hpp"
 
@@ -147,6 +148,21 @@ inline void expect_near_reference(const DecodeCase& c, const Decoded& x) {
       }
     }
   }
+}
+
+// Decodes on 1, 2, 3 and 8 threads; leaves what one thread found.
+inline void expect_same_bits_on_any_threads(const DecodeCase& c, Decoded& x) {
+  const int threads = get_num_threads();
+  set_num_threads(1);
+  decode(c, x);
+  const Tensor out = x.out.clone(), lse = x.lse.clone();
+  for (const int n : {2, 3, 8}) {
+    set_num_threads(n);
+    decode(c, x);
+    expect_same_bits(x.out, out, "out");
+    expect_same_bits(x.lse, lse, "lse");
+  }
+  set_num_threads(threads);
 }
 
 inline void on_every_isa(const std::function<void()>& body) {

@@ -15,6 +15,7 @@
 #include "fovea/attention/plan.hpp"
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/parallel.hpp"
+#include "tests/attention/each_isa.hpp"
 #include "tests/attention/half_problem.hpp"
 
 namespace fovea::testing {
@@ -297,12 +298,7 @@ TEST(PairAttention, SameBitsForAnyNumberOfThreadsPackedOrAlone) {
     const Results one = run_half(a);
     for (const int n : {2, 3, 8}) {
       set_num_threads(n);
-      const Results many = run_half(a);
-      expect_same_bits(many.out, one.out, "out, " + kernel);
-      expect_same_bits(many.lse, one.lse, "lse, " + kernel);
-      expect_same_bits(many.dq, one.dq, "dq, " + kernel);
-      expect_same_bits(many.dk, one.dk, "dk, " + kernel);
-      expect_same_bits(many.dv, one.dv, "dv, " + kernel);
+      expect_same_results(run_half(a), one, kernel);
     }
     set_num_threads(threads);
     for (int64_t n = 0; n < 3; ++n) {
@@ -373,11 +369,7 @@ TEST(PairAttention, TheGradientOfABiasThatHeadsShareIsSummedInBands) {
     expect_near_reference(a, one, true);
     for (const int n : {2, 3, 8}) {
       set_num_threads(n);
-      const Results many = run_half(a);
-      expect_same_bits(many.dbias, one.dbias, "dbias, " + kernel);
-      expect_same_bits(many.dq, one.dq, "dq, " + kernel);
-      expect_same_bits(many.dk, one.dk, "dk, " + kernel);
-      expect_same_bits(many.dv, one.dv, "dv, " + kernel);
+      expect_same_results(run_half(a), one, kernel);
     }
     set_num_threads(threads);
   });
@@ -475,38 +467,6 @@ TEST(PairAttention, FastPrecisionServesFloat32) {
     const Results half = run_half(a, false);
     expect_same_bits(run_engine(a.wide, false).out.to(DType::kBF16), half.out, "out");
   });
-}
-
-TEST(AttentionPlan, SaysWhyEachKernelDeclines) {
-  const auto reason_of = [](const std::string& name, const AttentionShape& shape, const AttentionSpec& spec) {
-    for (const PlannedKernel& kernel : attention_plan(shape, spec)) {
-      if (kernel.name == name) return (kernel.serves ? "serves: " : "") + kernel.reason;
-    }
-    return std::string("unknown");
-  };
-  AttentionShape half;
-  half.dtype = DType::kBF16;
-  const std::string isa = to_string(current_isa());
-  EXPECT_EQ(reason_of("float32", {}, {}), "serves: multiply-adds of " + isa);
-  EXPECT_EQ(reason_of("float32", half, {}),
-            "serves: multiply-adds of " + isa + " on inputs widened to float32");
-  EXPECT_EQ(reason_of("software_bf16", half, {}), "for tests, when asked for by name");
-  set_attention_kernel("software_bf16");
-  EXPECT_EQ(current_attention_kernel(), "software_bf16");
-  EXPECT_EQ(reason_of("software_bf16", half, {}), "serves: products of bf16 pairs, sums in float32");
-  EXPECT_EQ(reason_of("software_bf16", {}, {}), "float32 inputs at strict precision");
-  AttentionShape backward = half;
-  backward.backward = true;
-  backward.biases = true;
-  EXPECT_EQ(reason_of("software_bf16", backward, {}),
-            "serves: products of bf16 pairs, sums, biases and masks in float32");
-  AttentionShape overridden = half;
-  overridden.overrides = true;
-  EXPECT_EQ(reason_of("software_bf16", overridden, {}), "overridden heads are computed in float32");
-  EXPECT_EQ(reason_of("software_bf16", half, {.score = Score::kCosine}),
-            "the rows that this score makes of q and k are float32");
-  set_attention_kernel("");
-  EXPECT_EQ(attention_plan(half).back().serves, true);
 }
 
 }  // namespace

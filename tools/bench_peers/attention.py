@@ -225,6 +225,26 @@ def options(seconds):
         print(line + f" {100 * (b[0] / a[0] - 1):+.1f} |", flush=True)
 
 
+def shared_bias(seconds):
+    print("\n### What a bias adds to forward + backward, 8 heads, D 64, f32; percent\n")
+    print("| sequences × tokens | bias | untrained | trained |")
+    print("|---|---|---|---|", flush=True)
+    for batch, length, shape, causal in (
+        (1, 256, (), False), (1, 512, (), False), (1, 1024, (), False), (1, 1024, (), True), (1, 2048, (), False),
+        (1, 2048, (), True), (1, 4096, (), False), (4, 1024, (), False), (4, 1024, (8,), False), (16, 256, (), False),
+        (16, 256, (8,), False), (16, 256, (16, 1), False),
+    ):  # fmt: skip
+        tensors = heads(batch, 8, length, 64, torch.float32)
+        dout = torch.randn_like(tensors[0])
+        bias = torch.randn(*shape, length, length)
+        trained = bias.clone().requires_grad_()
+        calls = [lambda q, k, v, x=x: fovea.attention(q, k, v, causal=causal, bias=x) for x in (None, bias, trained)]
+        times = in_turns([lambda call=call: forward_backward(call, tensors, dout) for call in calls], seconds)
+        name = ", ".join(str(n) for n in shape) + ", " if shape else ""
+        line = f"| {batch} × {length:,}{', causal' if causal else ''} | [{name}L, L] |"
+        print(line + "".join(f" {100 * (x[0] / times[0][0] - 1):+.0f} % |" for x in times[1:]), flush=True)
+
+
 def threads(seconds, most):
     print(f"\n### Speed-up from 1 to {most} threads, f32, D 64\n")
     print("| shape | forward | forward + backward |")
@@ -251,7 +271,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=1.0, help="for each pair of figures")
-    tables = ("long", "small", "few", "ragged", "patterns", "options", "threads")
+    tables = ("long", "small", "few", "ragged", "patterns", "options", "bias", "threads")
     parser.add_argument("--only", nargs="*", choices=tables, default=tables)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -271,6 +291,8 @@ def main():
         patterns(arguments.seconds)
     if "options" in arguments.only:
         options(arguments.seconds)
+    if "bias" in arguments.only:
+        shared_bias(arguments.seconds)
     if "threads" in arguments.only:
         threads(arguments.seconds, arguments.threads)
 
