@@ -10,7 +10,7 @@ from fovea._blocks import BlockMask
 from fovea._call import Call
 from fovea._gradients import Gradients
 from fovea._insight import Insight
-from fovea._kinds import DTYPES, dtype_of, fail, from_numpy, kind_of, to_numpy
+from fovea._kinds import DTYPES, dtype_of, fail, from_numpy, kind_of, recorded, stands_for_arrays, to_numpy
 from fovea._override import Override
 from fovea._relative import Relative
 from fovea._rotary import Rotary
@@ -155,21 +155,30 @@ def attention(
         key_sets=key_sets,
         precision=precision,
     )
+    return attend(q, k, v, keywords, observe)
+
+
+def attend(q: Any, k: Any, v: Any, keywords: dict[str, Any], observe: Any = None) -> Any:
+    """The call, with the keywords of :func:`attention` and `from_start`."""
+    if stands_for_arrays(q, k, v):
+        return recorded(attention, q, k, v, {**keywords, "observe": observe})
     kind = kind_of_all(q, k, v)
-    if getattr(scale, "requires_grad", False) and scale.numel() == 1:
-        keywords["scale"] = scale.reshape(1).expand(q.shape[1])  # one trainable scale for all heads
     if kind == "jax":
         from fovea import jax as fovea_jax
 
         if fovea_jax.traced(q, k, v, keywords):
             return fovea_jax.attention(q, k, v, **keywords, observe=observe)
+    if kind == "torch":
+        from fovea.torch import _watched
+
+        keywords["scale"] = _watched.scale_of_heads(keywords.get("scale"), q)
     given, arrays = options.split(keywords)
     wishes = options.Observe() if observe is None else options.observe(observe)
     if kind == "torch":
         from fovea.torch import _ops
 
-        _ops.check_transforms(q, k, v)
-        if _ops.needed(q, k, v, arrays):
+        _watched.check_transforms(q, k, v)
+        if _watched.needed(q, k, v, arrays):
             return _ops.attention(q, k, v, given, arrays, None if observe is None else wishes)
     call = _call(q, k, v, given, arrays)
     out, seen = call.forward(wishes)
@@ -199,13 +208,22 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     >>> grads.dq.shape, grads.dsinks.shape
     ((1, 2, 5, 8), (2,))
     """
+    if stands_for_arrays(q, k, v, dout):
+        return recorded(attention_vjp, q, k, v, dict(dout=dout, **keywords))
     kind = kind_of_all(q, k, v)
     if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
         fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
     unknown = keywords.keys() - options.KEYWORDS
     if unknown:
         raise TypeError(f"attention_vjp() got an unexpected keyword argument {min(unknown)!r}")
-    call = _call(q, k, v, *options.split(keywords))
+    given, arrays = options.split(keywords)
+    if kind == "torch":
+        from fovea.torch import _ops, _watched
+
+        _watched.check_transforms(q, k, v, dout)
+        if _watched.watched(q, k, v):
+            return Gradients(**_ops.vjp(q, k, v, dout, given, arrays))
+    call = _call(q, k, v, given, arrays)
     out, seen = call.forward(options.Observe())
     gradients = call.backward(out, seen["lse"], to_numpy(dout, "dout"))
     return Gradients(

@@ -8,6 +8,7 @@ import numpy as np
 
 from fovea import _fovea
 from fovea import _options as options
+from fovea._from_start import FromStart
 from fovea._kinds import aligned, fail, to_numpy
 from fovea._numbered import lookup
 from fovea._relative import for_call
@@ -54,6 +55,10 @@ class Call:
         check_shapes(q, k, v)
         self.packed = q.ndim == 3
         self.dtype = dtype
+        self._start = FromStart(q.shape[2], k.shape[2]) if given.from_start else None
+        self._whole = {"dk": k.shape, "dv": v.shape}
+        if self._start is not None:
+            k, v = (self._start.cut(x, -2) for x in (k, v))
         self.q_shape, self.k_shape, self.v_shape = q.shape, k.shape, v.shape
         self._layouts = [layout(x) for x in (q, k, v)]
         self.q_offsets, self.k_offsets = find_offsets(q, k, q_offsets, k_offsets)
@@ -71,6 +76,8 @@ class Call:
         bias_dims = (1, 1, 1, 1)
         if bias is not None:
             bias = options.floats("bias", bias, real)
+            self._whole["dbias"] = bias.shape
+            bias = bias if self._start is None else self._start.cut(bias, -1)
             self.bias_shape = bias.shape
             bias_dims = (1,) * (4 - bias.ndim) + bias.shape
             bias = options.scores("bias", bias, wanted, form)
@@ -78,6 +85,7 @@ class Call:
             mask = options.list_or_array("mask", mask, "booleans")
             if mask.dtype != bool:
                 fail(f"expected mask as booleans (True attends), got {mask.dtype}")
+            mask = mask if self._start is None else self._start.cut(mask, -1)
             mask = options.scores("mask", mask, wanted, form).view(np.uint8)
         blocks, override = lookup(given.blocks), lookup(given.override)
         self._rotary = lookup(given.rotary)
@@ -86,6 +94,8 @@ class Call:
         spec.normalizer = getattr(_fovea.Normalizer, given.normalizer)
         spec.causal = given.causal
         spec.window_left, spec.window_right = given.left, given.right
+        if self._start is not None:
+            spec.causal, spec.window_right = self._start.causal, self._start.right
         spec.top_k = given.top_k
         spec.dropout = given.dropout
         spec.precision = getattr(_fovea.Precision, given.precision)
@@ -172,6 +182,8 @@ class Call:
             grads[name] = np.ascontiguousarray(back) if self._layouts[side] == HEADS_FIRST else back
         if "dbias" in grads:
             grads["dbias"] = grads["dbias"].reshape(self.bias_shape)
+        if self._start is not None:
+            grads |= {name: self._start.padded(grads[name], self._whole[name]) for name in self._whole if name in grads}
         return grads
 
     def rows_first(self, x: np.ndarray) -> np.ndarray:

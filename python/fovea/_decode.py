@@ -12,7 +12,7 @@ from fovea import _fovea
 from fovea import _options as options
 from fovea._call import find_offsets, maps_of, shown
 from fovea._insight import Insight
-from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, renamed, to_numpy, wants_gradient
+from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, renamed, stands_for_arrays, to_numpy, wants_gradient
 from fovea._relative import Relative, for_call
 
 CALL = "attention_decode"
@@ -161,6 +161,8 @@ def attention_decode(
     >>> seen.top_k.indices.shape, seen.rows([0])[0].shape      # three keys a head; the weights on all ten
     ((1, 2, 3), (2, 10))
     """
+    if stands_for_arrays(q):
+        fail("expected q with values: a cache changes with each call, which torch.fx's graphs do not record", CALL)
     kind = kind_of(q)
     if kind is None or dtype_of(q) not in ("float32", "bfloat16", "float16"):
         found = type(q).__name__ if kind is None else q.dtype

@@ -42,6 +42,18 @@ def kind_of(x: Any) -> str | None:
     return None
 
 
+def stands_for_arrays(*arrays: Any) -> bool:
+    """Whether one is no tensor and yet takes part in PyTorch's protocol of functions, as torch.fx's proxies do."""
+    return any(hasattr(type(x), "__torch_function__") and kind_of(x) is None for x in arrays)
+
+
+def recorded(function: Any, q: Any, k: Any, v: Any, keywords: dict[str, Any]) -> Any:
+    """The call of `function` as who stands for the arrays records it."""
+    from torch.overrides import handle_torch_function
+
+    return handle_torch_function(function, (q, k, v), q, k, v, **keywords)
+
+
 def wants_gradient(x: Any) -> bool:
     """Whether autograd would expect a gradient of what is made from x now."""
     return bool(getattr(x, "requires_grad", False)) and sys.modules["torch"].is_grad_enabled()
@@ -68,18 +80,26 @@ def _from_torch(x: Any, name: str) -> np.ndarray:
     if not x.is_cpu or x.layout != torch.strided or x.is_quantized or x.is_nested:
         what = "nested" if x.is_nested else f"{x.layout} on {x.device}"
         fail(f"expected {name} as a dense tensor on the CPU, got one that is {what}")
+    if not torch.compiler.is_compiling() and is_traced(torch):
+        fail(f"expected {name} with values that are read outside of tracing, which would keep those of its example for ever")
     x = x.detach()
     if x.is_conj() or x.is_neg():
         x = x.resolve_conj().resolve_neg()
-    if x.dtype == torch.float32 or x.dtype == torch.float64:
-        return x.numpy()  # 4 microseconds less than DLPack
-    if x.dtype == torch.bfloat16:
-        # The elements keep their size, so that any strides remain.
-        return bits(x.view(torch.float16).numpy())
     try:
+        if x.dtype == torch.float32 or x.dtype == torch.float64:
+            return x.numpy()  # 4 microseconds less than DLPack
+        if x.dtype == torch.bfloat16:
+            # The elements keep their size, so that any strides remain.
+            return bits(x.view(torch.float16).numpy())
         return bits(np.from_dlpack(x))
     except (BufferError, RuntimeError, TypeError) as error:
-        fail(f"expected {name} as a tensor that DLPack can hand over, got {x.dtype}: {error}")
+        fail(f"expected {name} as a tensor whose values can be read, got {type(x).__name__} of {x.dtype}: {error}")
+
+
+def is_traced(torch: Any) -> bool:
+    """Whether torch.jit.trace or make_fx records what is done with tensors."""
+    c = torch._C
+    return c._get_tracing_state() is not None or c._get_dispatch_mode(c._TorchDispatchModeKey.PROXY) is not None
 
 
 def _from_jax(x: Any, name: str) -> np.ndarray:

@@ -35,6 +35,7 @@ class Options:
     normalizer: str
     scale: float | None
     causal: bool
+    from_start: bool  # causal, and aligned to the first query and key, as PyTorch has it
     left: int
     right: int
     softcap: float
@@ -55,6 +56,7 @@ class Options:
         normalizer: Any = "softmax",
         scale: Any = None,
         causal: Any = False,
+        from_start: bool = False,
         window: Any = None,
         softcap: Any = None,
         top_k: Any = None,
@@ -74,6 +76,7 @@ class Options:
             normalizer=choice("normalizer", normalizer, NORMALIZERS),
             scale=None if scale is None else number("scale", scale),
             causal=flag("causal", causal),
+            from_start=from_start,
             left=left,
             right=right,
             softcap=0.0 if softcap is None else number("softcap", softcap, 0.0),
@@ -93,7 +96,7 @@ class Options:
 # Keywords that are arrays, of which those in DIFFERENTIABLE have a gradient; scale and seed may be numbers.
 DIFFERENTIABLE = ("bias", "alibi", "sinks", "scale", "relative")
 ARRAYS = (*DIFFERENTIABLE, "mask", "q_offsets", "k_offsets", "key_sets", "seed")
-KEYWORDS = frozenset(inspect.signature(Options.of).parameters) | frozenset(ARRAYS)
+KEYWORDS = (frozenset(inspect.signature(Options.of).parameters) | frozenset(ARRAYS)) - {"from_start"}
 
 
 def split(keywords: dict[str, Any]) -> tuple[Options, dict[str, Any]]:

@@ -53,6 +53,10 @@ class Relative:
             self.max_distance = options.integer("max_distance", max_distance, 1, 2**31)
             self.bidirectional = options.flag("bidirectional", bidirectional)
 
+    def __fx_create_arg__(self, tracer: Any) -> Any:
+        rest = dict(max_distance=self.max_distance, bidirectional=self.bidirectional)
+        return tracer.create_node("call_function", Relative, (tracer.create_arg(self.table), self.kind), rest)
+
     def __repr__(self) -> str:
         shape = tuple(getattr(self.table, "shape", ()))
         return f"Relative(table {shape}, {self.kind!r}, max_distance={self.max_distance}, bidirectional={self.bidirectional})"

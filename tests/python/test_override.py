@@ -130,7 +130,7 @@ def test_torch_operators_see_sets_too():
     out.sum().backward()
     assert torch.allclose(seen.set_mass.sum(-1), torch.ones(1, 2, 9))
     call = lambda q: fovea.attention(q, q, q, key_sets=sets, observe=["key_sets", "max"])
-    results = torch.ops.fovea.attention(q, q, q, *[None] * 8, sets, None, "scaled_dot", "softmax", None, False, -1, -1, 0.0,
+    results = torch.ops.fovea.attention(q, q, q, *[None] * 8, sets, None, "scaled_dot", "softmax", None, False, False, -1, -1, 0.0,
                                         0, 0.0, 0, "strict", "", 0, True, 0, 0, 0, "key_sets|max")  # fmt: skip
     assert torch.equal(results[4], seen.set_mass)  # out, lse, max, max_key, set_mass
     assert call(q)[1].max.shape == (1, 2, 9)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fovea._attention import attention
+from fovea.torch._watched import quiet_while_traced
 
 
 def _called(module: nn.Module, arguments: Any) -> None:
@@ -57,6 +58,13 @@ class MultiheadAttention(nn.MultiheadAttention):
         )
         self.register_forward_pre_hook(_called)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        raise RuntimeError(
+            "[MultiheadAttention] expected torch.jit.trace, torch.export or torch.compile, got torch.jit.script, which "
+            "compiles Python's text and no operators of other libraries"
+        )
+
+    @quiet_while_traced
     def forward(
         self,
         query: Tensor,
@@ -68,6 +76,11 @@ class MultiheadAttention(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> Tuple[Tensor, Optional[Tensor]]:
+        if isinstance(query, torch.fx.Proxy):  # a leaf of the graph, as PyTorch's own layer is
+            inputs = dict(key_padding_mask=key_padding_mask, need_weights=need_weights, attn_mask=attn_mask,
+                          average_attn_weights=average_attn_weights, is_causal=is_causal)  # fmt: skip
+            path = query.tracer.path_of_module(self)
+            return query.tracer.create_proxy("call_module", path, (query, key, value), inputs)
         if is_causal and attn_mask is None:
             raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
         if query.is_nested or key.is_nested or value.is_nested:
@@ -88,7 +101,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         out = self.out_proj(out.transpose(1, 2).flatten(2))
         weights = None
         if need_weights:
-            weights = _weights(q, k, mask, bias)
+            weights = _weights(q, k, self.head_dim, mask, bias)
             weights = weights.mean(dim=1) if average_attn_weights else weights
         if not batched:
             return out.squeeze(0), None if weights is None else weights.squeeze(0)
@@ -152,20 +165,21 @@ class MultiheadAttention(nn.MultiheadAttention):
         """PyTorch's masks (True hides, or floating) as a mask (True attends) and a bias; appended keys are seen."""
         batch, heads, length, _ = q.shape
         mask = bias = None
-        of_pairs: Dict[Tuple[int, ...], Tuple[int, ...]] = {
-            (length, given): (1, 1, length, given),
-            (batch * heads, length, given): (batch, heads, length, given),
-        }
-        of_keys: Dict[Tuple[int, ...], Tuple[int, ...]] = {(batch, given): (batch, 1, 1, given)}
-        for x, shapes in ((attn_mask, of_pairs), (padding, of_keys)):
+        of_pairs = [
+            ((length, given), (1, 1, length, given)),
+            ((batch * heads, length, given), (batch, heads, length, given)),
+        ]
+        of_keys = [((batch, given), (batch, 1, 1, given))]
+        for name, x, shapes in (("attn_mask", attn_mask, of_pairs), ("key_padding_mask", padding, of_keys)):
             if x is None:
                 continue
-            name = "attn_mask" if shapes is of_pairs else "key_padding_mask"
             if x.dtype != torch.bool and not x.is_floating_point():  # integers would else be added to the scores
                 raise AssertionError(f"expected {name} as booleans (True hides) or floating, got {x.dtype}")
-            if tuple(x.shape) not in shapes:
-                raise RuntimeError(f"expected {name} of shape {' or '.join(map(str, shapes))}, got {tuple(x.shape)}")
-            x = x.reshape(shapes[tuple(x.shape)])
+            fitting = [seen for shape, seen in shapes if tuple(x.shape) == shape]
+            if not fitting:
+                wanted = " or ".join(str(tuple(map(int, shape))) for shape, _ in shapes)
+                raise RuntimeError(f"expected {name} of shape {wanted}, got {tuple(map(int, x.shape))}")
+            x = x.reshape(fitting[0])
             if x.dtype == torch.bool:
                 x = functional.pad(~x, (0, keys - given), value=True)
                 mask = x if mask is None else mask & x
@@ -175,9 +189,9 @@ class MultiheadAttention(nn.MultiheadAttention):
         return mask, bias
 
 
-def _weights(q: Tensor, k: Tensor, mask: Optional[Tensor], bias: Optional[Tensor]) -> Tensor:
+def _weights(q: Tensor, k: Tensor, width: int, mask: Optional[Tensor], bias: Optional[Tensor]) -> Tensor:
     """All weights [N, H, L, S], as PyTorch computes and differentiates them; 0 where a query sees no key."""
-    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+    scores = q * (1 / math.sqrt(width)) @ k.transpose(-2, -1)
     if bias is not None:
         scores = scores + bias
     if mask is not None:

@@ -3,53 +3,28 @@ know them. Their bodies are opaque to the compiler; the fake kernels tell it sha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, List, Optional
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from fovea import _options as options
 from fovea._call import TILE, Call
-from fovea._insight import OBSERVERS, ROWS, Insight
+from fovea._insight import Insight
 from fovea._kinds import dtype_of, fail, from_numpy, to_numpy
 from fovea._numbered import lookup
-
-# The order of what the operator gives after out and lse, as far as it was asked for.
-SEEN = (*(name for name in ROWS), "key_mass", "top_k_indices", "top_k_weights", "block_mass")
-OBSERVER_OF = {x: name for name, found in OBSERVERS.items() for x in found} | {
-    "top_k_indices": "top_k",
-    "top_k_weights": "top_k",
-}
-
-
-def needed(q: Tensor, k: Tensor, v: Tensor, arrays: dict[str, Any]) -> bool:
-    """Whether autograd, the compiler or a mode watch this call, or only shapes are asked for; else it goes to the
-    engine directly."""
-    if torch.compiler.is_compiling() or q.is_meta or torch._C._len_torch_dispatch_stack() > 0:
-        return True
-    given = [q, k, v, *(arrays[name] for name in options.DIFFERENTIABLE if name in arrays)]
-    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
-
-
-def check_transforms(*tensors: Tensor) -> None:
-    """Refuses what could not follow the call into the engine, and would lose derivatives without a word."""
-    if torch.compiler.is_compiling():
-        return
-    if torch._C._are_functorch_transforms_active():
-        raise RuntimeError("[attention] expected a call outside of torch.func's transforms; use torch.autograd")
-    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):
-        raise RuntimeError("[attention] expected tensors without forward-mode tangents; use backward")
+from fovea.torch._watched import WatchedInsight, names_of, quiet_while_traced, watched
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: dict[str, Any], wishes: Any) -> Any:
     tensors = {name: as_tensor(name, x) for name, x in arrays.items()}
     wished = options.Observe() if wishes is None else wishes
-    if plain(q, k, v):
+    if not watched(q, k, v):
         made: list[Any] = []  # the call, and what it saw
         out = EagerAttention.apply(made, given, wished, tuple(tensors), q, k, v, *tensors.values())
-        return out if wishes is None else (out, Insight(made[0], made[1], lambda x: from_numpy(x, "torch")))
+        return out if wishes is None else (out, Insight(made[0], made[1], partial(from_numpy, kind="torch")))
     results = attention_op(
         q,
         k,
@@ -60,17 +35,19 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
     )
     if wishes is None:
         return results[0]
-    return results[0], insight(q, k, v, given, tensors, wished, results)
+    made = Recorded(q, k, v, given, tensors)
+    return results[0], WatchedInsight(made, made.tiles, wished, results)
 
 
-def plain(*tensors: Tensor) -> bool:
-    """Whether only autograd watches: no compiler, dispatch mode or subclass that must see an operator."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or any(x.is_meta for x in tensors)
-        or any(type(x) not in (Tensor, torch.nn.Parameter) for x in tensors)
-    )
+def vjp(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, given: options.Options, arrays: dict[str, Any]) -> dict[str, Tensor]:
+    """The gradients by name, as operators compute them."""
+    tensors = {name: as_tensor(name, x).detach() for name, x in arrays.items()}
+    q, k, v, dout = (x.detach() for x in (q, k, v, dout))
+    inputs = (q, k, v, *(tensors.get(name) for name in options.ARRAYS))
+    out, lse = attention_op(*inputs, *vars(given).values(), "")[:2]
+    wanted = [name for name in options.DIFFERENTIABLE if name in tensors]
+    results = backward_op(dout, *inputs, out, lse, *vars(given).values(), "|".join(wanted))
+    return dict(zip(["dq", "dk", "dv", *("d" + name for name in wanted)], results))
 
 
 class EagerAttention(torch.autograd.Function):
@@ -106,6 +83,7 @@ class EagerAttention(torch.autograd.Function):
         return None, None, None, None, *results
 
 
+@quiet_while_traced  # of constants: numbers that the caller wrote are meant so
 def as_tensor(name: str, x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
@@ -118,26 +96,21 @@ def as_tensor(name: str, x: Any) -> Tensor:
         fail(f"expected {name} as numbers, got {row.dtype}")
 
 
-class CompiledInsight(Insight):
-    """What a compiled function sees; the compiler leaves alone what computes on demand."""
+class Recorded:
+    """Makes the call behind an operator again, when what is computed on demand is asked for."""
 
-    rows = torch.compiler.disable(Insight.rows)
-    sampled_key_mass = torch.compiler.disable(Insight.sampled_key_mass)
-    plot = torch.compiler.disable(Insight.plot)
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, given: options.Options, tensors: dict[str, Tensor]):
+        self.tensors = (q, k, v, tensors)
+        self.given = given
+        self.objects = [lookup(number) for number in (given.blocks, given.rotary, given.override)]
 
+    def __call__(self) -> Call:
+        q, k, v, tensors = self.tensors
+        return make_call(q.detach(), k.detach(), v.detach(), self.given, {n: x.detach() for n, x in tensors.items()})
 
-@torch.compiler.disable
-def insight(q: Any, k: Any, v: Any, given: Any, tensors: Any, wished: options.Observe, results: List[Tensor]) -> Insight:
-    call = make_call(q.detach(), k.detach(), v.detach(), given, {n: x.detach() for n, x in tensors.items()})
-    raw = {"lse": np.ascontiguousarray(call.rows_first_undone(to_numpy(results[1], "lse")))}
-    for name, x in zip(names_of(wished), results[2:]):
-        found = to_numpy(x, name)
-        raw[name] = found if name == "block_mass" else call.rows_first_undone(found)
-    return CompiledInsight(call, raw, lambda x: from_numpy(x, "torch"))
-
-
-def names_of(wished: options.Observe) -> List[str]:
-    return [name for name in SEEN if OBSERVER_OF[name] in wished]
+    def tiles(self, x: Tensor) -> Any:
+        """Block masses [B, H, rows, columns], packed a list of [H, rows, columns]."""
+        return x if x.dim() == 4 else [torch.from_numpy(m) for m in self().block_maps(to_numpy(x, "block_mass"))]
 
 
 def wished_of(text: str) -> options.Observe:
@@ -152,9 +125,9 @@ def names_in(wanted: str, arrays: dict[str, Tensor]) -> List[str]:
 
 
 def placed(call: Call, name: str, x: np.ndarray) -> np.ndarray:
-    """As the operator gives it: in the caller's layout; block masses as the engine has them."""
+    """As the operator gives it: in the caller's layout; block masses of packed calls as the engine has them."""
     if name == "block_mass":
-        return x
+        return x if call.packed else call.block_maps(x)
     return call.keys_first(x) if name == "key_mass" else call.rows_first(x)
 
 
@@ -185,6 +158,7 @@ def attention_op(
     normalizer: str,
     scale: Optional[float],
     causal: bool,
+    from_start: bool,
     left: int,
     right: int,
     softcap: float,
@@ -201,7 +175,7 @@ def attention_op(
     observe: str,
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
+        score, normalizer, scale, causal, from_start, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
         relative_distance, relative_both, blocks, rotary, override,
     )  # fmt: skip
     arrays = arrays_of(bias, alibi, sinks, scales, relative, mask, q_offsets, k_offsets, key_sets, drawn)
@@ -227,10 +201,8 @@ def _tokens_first(x, shape, dtype):
     return x.new_empty((batch, length, heads, *last), dtype=dtype).transpose(1, 2)
 
 
-def _tiles(q, k, q_offsets, k_offsets):
-    """Block masses of a call; a number that only the run knows where sequences are packed."""
-    if q.dim() == 4:
-        return q.shape[0] * -(-q.shape[2] // TILE) * -(-k.shape[2] // TILE)
+def _tiles(q, k, q_offsets):
+    """Block masses of a packed call; of several sequences only the run knows how many."""
     if q_offsets is None:
         return -(-q.shape[0] // TILE) * -(-k.shape[0] // TILE)
     return torch.library.get_ctx().new_dynamic_size()
@@ -249,7 +221,11 @@ def _(q, k, v, *rest):
     results = [_like(q, (*rows, v.shape[-1])), statistic(rows, real)]
     for name in names_of(wished):
         if name == "block_mass":
-            results.append(q.new_empty((_tiles(q, k, *rest[6:8]), q.shape[1]), dtype=real))
+            if q.dim() == 3:
+                results.append(q.new_empty((_tiles(q, k, rest[6]), q.shape[1]), dtype=real))
+            else:
+                maps = (q.shape[0], -(-q.shape[2] // TILE), -(-k.shape[2] // TILE), q.shape[1])
+                results.append(q.new_empty(maps, dtype=real).permute(0, 3, 1, 2))
             continue
         shape = keys if name == "key_mass" else rows
         if name.startswith("top_k"):
@@ -282,6 +258,7 @@ def backward_op(
     normalizer: str,
     scale: Optional[float],
     causal: bool,
+    from_start: bool,
     left: int,
     right: int,
     softcap: float,
@@ -298,7 +275,7 @@ def backward_op(
     wanted: str = "*",  # the default is for what torch.compile has kept on disk from before there was a choice
 ) -> List[Tensor]:
     given = options.Options(
-        score, normalizer, scale, causal, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
+        score, normalizer, scale, causal, from_start, left, right, softcap, top_k, dropout, seed, precision, relative_kind,
         relative_distance, relative_both, blocks, rotary, override,
     )  # fmt: skip
     arrays = arrays_of(bias, alibi, sinks, scales, relative, mask, q_offsets, k_offsets, key_sets, drawn)

@@ -1,15 +1,16 @@
 """torch.nn.functional.scaled_dot_product_attention, by Fovea's engine."""
 
-from __future__ import annotations
-
 from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from fovea._attention import attention
+from fovea._attention import attend
+from fovea._kinds import recorded, stands_for_arrays
+from fovea.torch._watched import quiet_while_traced
 
 
+@torch.jit.ignore
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -51,6 +52,23 @@ def scaled_dot_product_attention(
     >>> torch.allclose(out, torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True), atol=1e-5)
     True
     """
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+@quiet_while_traced
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Optional[Tensor],
+    dropout_p: float,
+    is_causal: bool,
+    scale: Optional[float],
+    enable_gqa: bool,
+) -> Tensor:
+    if stands_for_arrays(query, key, value):
+        rest = dict(attn_mask=attn_mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+        return recorded(scaled_dot_product_attention, query, key, value, rest)
     for name, x in (("query", query), ("key", key), ("value", value)):
         if not isinstance(x, Tensor):
             raise TypeError(f"scaled_dot_product_attention(): argument '{name}' must be Tensor, not {type(x).__name__}")
@@ -64,7 +82,6 @@ def scaled_dot_product_attention(
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (autocast(x) for x in (query, key, value))
     query, key, value = with_equal_heads(query, key, value, enable_gqa)
-    length, keys = query.shape[-2], key.shape[-2]
     lead = query.shape[:-3]
     if not lead == key.shape[:-3] == value.shape[:-3]:  # finding what is common takes half as long as a small call
         try:
@@ -76,11 +93,6 @@ def scaled_dot_product_attention(
     check_mask(attn_mask, query)
     try:
         q, k, v = (as_batch(x, lead) for x in (query, key, value))
-        window = (-1, length - keys) if is_causal and length > keys else None
-        if is_causal and length < keys:  # aligned to the start, the last keys are seen by nobody
-            k, v = k[:, :, :length], v[:, :, :length]
-            if attn_mask is not None and attn_mask.shape[-1] == keys:
-                attn_mask = attn_mask[..., :length]
         mask = bias = None
         if attn_mask is not None:
             given = torch.broadcast_to(attn_mask, (*lead, *attn_mask.shape[-3:])) if attn_mask.dim() > 3 else attn_mask
@@ -88,17 +100,9 @@ def scaled_dot_product_attention(
             mask, bias = (given, None) if attn_mask.dtype == torch.bool else (None, given)
         drops = 0 < dropout_p < 1
         seed: Any = torch.randint(0, 2**62, (1,)) if drops else 0
-        out = attention(
-            q,
-            k,
-            v,
-            scale=scale,
-            causal=is_causal and length <= keys,
-            window=window,
-            mask=mask,
-            bias=bias,
-            dropout=0.0 if dropout_p == 1 else dropout_p,
-            seed=seed,
+        dropout = 0.0 if dropout_p == 1 else dropout_p
+        out = attend(
+            q, k, v, dict(scale=scale, from_start=is_causal, mask=mask, bias=bias, dropout=dropout, seed=seed)
         )
     except ValueError as error:
         raise RuntimeError(f"scaled_dot_product_attention: {error}") from None
