@@ -14,12 +14,13 @@ from typing import Any
 from fovea._attention import attention, attention_vjp
 from fovea._blocks import BlockMask
 from fovea._decode import KvCache, attention_decode
+from fovea._explanation import Explanation
 from fovea._fovea import DataError, get_num_threads, set_num_threads
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
 from fovea._insight import Insight, SampledMass, TopK
 from fovea._merge import merge
-from fovea._models import Explanation, Model, Prediction, load, train
+from fovea._models import Model, Prediction, load, train
 from fovea._override import Override
 from fovea._relative import Relative
 from fovea._rotary import Rotary
@@ -27,8 +28,11 @@ from fovea._rotary import Rotary
 __version__ = _version()
 
 
+_LAZY = ("jax", "torch")  # imported only where they are asked for
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("torch", "jax"):  # imported only where they are asked for
+    if name in _LAZY:
         return importlib.import_module(f"fovea.{name}")
     raise AttributeError(f"module 'fovea' has no attribute '{name}'")
 
@@ -56,3 +60,7 @@ __all__ = [
     "set_num_threads",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_LAZY, *(name for name in globals() if name.startswith("__"))})

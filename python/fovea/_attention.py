@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence, overload
 
 from fovea import _options as options
 from fovea._blocks import BlockMask
@@ -14,6 +14,16 @@ from fovea._kinds import DTYPES, dtype_of, fail, from_numpy, kind_of, recorded, 
 from fovea._override import Override
 from fovea._relative import Relative
 from fovea._rotary import Rotary
+from fovea._types import A, Keywords, Window
+
+if TYPE_CHECKING:
+    from fovea._types import Unpack
+
+
+@overload
+def attention(q: A, k: A, v: A, *, observe: None = None, **keywords: Unpack[Keywords]) -> A: ...
+@overload
+def attention(q: A, k: A, v: A, *, observe: Sequence[str], **keywords: Unpack[Keywords]) -> tuple[A, Insight[A]]: ...
 
 
 def attention(
@@ -25,7 +35,7 @@ def attention(
     normalizer: str = "softmax",
     scale: Any = None,
     causal: bool = False,
-    window: tuple[int, int] | None = None,
+    window: Window = None,
     mask: Any = None,
     bias: Any = None,
     blocks: BlockMask | None = None,
@@ -34,7 +44,7 @@ def attention(
     sinks: Any = None,
     top_k: int | None = None,
     dropout: float = 0.0,
-    seed: int = 0,
+    seed: Any = 0,
     q_offsets: Any = None,
     k_offsets: Any = None,
     relative: Relative | None = None,
@@ -164,7 +174,7 @@ def attend(q: Any, k: Any, v: Any, keywords: dict[str, Any], observe: Any = None
         return recorded(attention, q, k, v, {**keywords, "observe": observe})
     kind = kind_of_all(q, k, v)
     if kind == "jax":
-        from fovea import jax as fovea_jax
+        from fovea import _jax as fovea_jax
 
         if fovea_jax.traced(q, k, v, keywords):
             return fovea_jax.attention(q, k, v, **keywords, observe=observe)
@@ -186,7 +196,7 @@ def attend(q: Any, k: Any, v: Any, keywords: dict[str, Any], observe: Any = None
     return result if observe is None else (result, Insight(call, seen, partial(from_numpy, kind=kind)))
 
 
-def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradients:
+def attention_vjp(q: A, k: A, v: A, dout: A, **keywords: Unpack[Keywords]) -> Gradients[A]:
     """The gradients of Σ dout∘out for ``out = attention(q, k, v, **keywords)``.
 
     Parameters
@@ -213,10 +223,10 @@ def attention_vjp(q: Any, k: Any, v: Any, dout: Any, **keywords: Any) -> Gradien
     kind = kind_of_all(q, k, v)
     if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
         fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
-    unknown = keywords.keys() - options.KEYWORDS
+    unknown = set(keywords) - options.KEYWORDS
     if unknown:
         raise TypeError(f"attention_vjp() got an unexpected keyword argument {min(unknown)!r}")
-    given, arrays = options.split(keywords)
+    given, arrays = options.split(dict(keywords))
     if kind == "torch":
         from fovea.torch import _ops, _watched
 

@@ -11,6 +11,7 @@ from fovea import _options as options
 from fovea._from_start import FromStart
 from fovea._kinds import aligned, fail, to_numpy
 from fovea._numbered import lookup
+from fovea._pickled import Pickled, again
 from fovea._relative import for_call
 
 MAX_WIDTH = 1024
@@ -55,6 +56,11 @@ class Call:
         check_shapes(q, k, v)
         self.packed = q.ndim == 3
         self.dtype = dtype
+        arrays = dict(
+            bias=bias, alibi=alibi, sinks=sinks, scale=scale, relative=relative, mask=mask, q_offsets=q_offsets,
+            k_offsets=k_offsets, key_sets=key_sets, seed=seed,
+        )  # fmt: skip
+        self._made_of = Pickled(q, k, v, dtype, given, arrays)
         self._start = FromStart(q.shape[2], k.shape[2]) if given.from_start else None
         self._whole = {"dk": k.shape, "dv": v.shape}
         if self._start is not None:
@@ -124,6 +130,9 @@ class Call:
             if override is None
             else override.for_call(heads, wanted, form, [lk for _, lk in lengths]),
         )
+
+    def __reduce__(self) -> Any:
+        return again, (Call, self._made_of)
 
     def _inside(self, x: np.ndarray) -> np.ndarray:
         """[B, H, L, D] as [B, L, H, D]; packed as it is. No copy where the engine can read the strides."""

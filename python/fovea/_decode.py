@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence, overload
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from fovea._call import find_offsets, maps_of, shown
 from fovea._insight import Insight
 from fovea._kinds import aligned, dtype_of, fail, from_numpy, kind_of, renamed, stands_for_arrays, to_numpy, wants_gradient
 from fovea._relative import Relative, for_call
+from fovea._types import A, DecodeKeywords, Window
+
+if TYPE_CHECKING:
+    from fovea._types import Unpack
 
 CALL = "attention_decode"
 TYPES = ("float32", "bfloat16", "float16", "int8")
@@ -112,6 +116,14 @@ class KvCache:
         return f"KvCache({len(self)} tokens, {self.nbytes:,} bytes)"
 
 
+@overload
+def attention_decode(
+    q: A, caches: KvCache | Sequence[KvCache], *, observe: None = None, **keywords: Unpack[DecodeKeywords]
+) -> A: ...
+@overload
+def attention_decode(
+    q: A, caches: KvCache | Sequence[KvCache], *, observe: Sequence[str], **keywords: Unpack[DecodeKeywords]
+) -> tuple[A, Insight[A]]: ...
 @renamed(CALL)
 def attention_decode(
     q: Any,
@@ -121,7 +133,7 @@ def attention_decode(
     normalizer: str = "softmax",
     scale: float | None = None,
     causal: bool = True,
-    window: tuple[int, int] | None = None,
+    window: Window = None,
     alibi: Any = None,
     relative: Relative | None = None,
     softcap: float | None = None,
@@ -227,6 +239,9 @@ class _Decoding:
             table=table,
             relative=rows,
         )
+
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle or copy an Insight of caches, which are their process's: take its arrays and rows")
 
     def forward(self, observe: options.Observe) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         return self._inner.forward(options.observers(observe, self._key_sets), self._key_sets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fovea._kinds import fail
@@ -21,7 +23,8 @@ class FromStart:
             return x
         if x.shape[axis] != self.keys:
             fail(f"expected mask and bias of 1 or {self.keys} keys, got {list(x.shape)}")
-        return x[(..., slice(self.kept), *[slice(None)] * (-axis - 1))]
+        kept: tuple[Any, ...] = (..., slice(self.kept), *[slice(None)] * (-axis - 1))
+        return x[kept]
 
     def padded(self, gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """A gradient of what was cut as one of the whole, lying in memory as it does."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Sequence, TypeVar
 
 import numpy as np
 
 from fovea import _plot
 from fovea._kinds import fail, renamed
+
+X = TypeVar("X")  # the arrays' kind
 
 # What `observe` accepts, and the attributes it fills; FORMS is what follows a name that has numbers.
 OBSERVERS = {
@@ -46,11 +48,11 @@ class SampledMass(NamedTuple):
     standard_error: Any
 
 
-class Insight:
+class Insight(Generic[X]):
     """What was seen of a call of :func:`fovea.attention` with ``observe=[...]``.
 
     Arrays are of the same kind as q and lead with the output's shape: ``[B, H, L]``, packed ``[T, H]``. Weights are
-    those before dropout.
+    those before dropout. A pickle holds the q and k that `rows` reads, too.
 
     Attributes
     ----------
@@ -80,6 +82,19 @@ class Insight:
         (``"block_mass"``)
     """
 
+    lse: X
+    entropy: X
+    max: X
+    max_key: X
+    key_mass: X
+    top_k: TopK
+    effective_keys: X
+    distance: X
+    first_key_mass: X
+    near_mass: X
+    set_mass: X
+    block_mass: Any
+
     def __init__(self, call: Any, seen: dict[str, Any], wrap: Any):
         # call: a Call, or what stands for one on caches (_decode.py)
         self._call = call
@@ -101,20 +116,25 @@ class Insight:
             maps = call.block_maps(seen["block_mass"])
             self._shown["block_mass"] = [wrap(m) for m in maps] if isinstance(maps, list) else wrap(maps)
 
-    def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__.get("_shown", {}):
-            return self._shown[name]
-        for observer, attributes in OBSERVERS.items():
-            if name in attributes:
-                wish = EXAMPLES.get(observer, observer)
-                raise AttributeError(f"{name} was not observed; call attention(..., observe=['{wish}'])")
-        raise AttributeError(f"Insight has no attribute '{name}'")
+    def __reduce__(self) -> Any:
+        return Insight, (self._call, self._raw, self._wrap)
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name: str) -> Any:
+            if name in self.__dict__.get("_shown", {}):
+                return self._shown[name]
+            for observer, attributes in OBSERVERS.items():
+                if name in attributes:
+                    wish = EXAMPLES.get(observer, observer)
+                    raise AttributeError(f"{name} was not observed; call attention(..., observe=['{wish}'])")
+            raise AttributeError(f"Insight has no attribute '{name}'")
 
     def __dir__(self) -> list[str]:
         return sorted({"lse", "rows", "sampled_key_mass", "plot", *self._shown})
 
     def __repr__(self) -> str:
-        return f"Insight(lse {tuple(self.lse.shape)}, {', '.join(sorted(self._shown)) or 'nothing else'})"
+        return f"Insight(lse {tuple(getattr(self.lse, 'shape'))}, {', '.join(sorted(self._shown)) or 'nothing else'})"
 
     def rows(self, queries: Sequence[int]) -> Any:
         """Exact weights of chosen queries, computed now from q and k, which must not have been changed since.

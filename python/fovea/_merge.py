@@ -12,11 +12,12 @@ from fovea import _fovea
 from fovea import _options as options
 from fovea._insight import Insight
 from fovea._kinds import bits, fail, from_numpy, kind_of, to_numpy
+from fovea._types import A, Numbers
 
 CALL = "merge"
 
 
-def merge(parts: Sequence[tuple[Any, Insight]], *, sinks: Any = None) -> tuple[Any, Insight]:
+def merge(parts: Sequence[tuple[A, Insight[A]]], *, sinks: Numbers | None = None) -> tuple[A, Insight[A]]:
     """Attention over the keys of all parts, from the answer of each: splits, shards, caches that lie apart.
 
     Parameters
@@ -85,7 +86,7 @@ def merge(parts: Sequence[tuple[Any, Insight]], *, sinks: Any = None) -> tuple[A
     return result, Insight(call, seen, partial(from_numpy, kind=arrays_of))
 
 
-def _checked(parts: Any) -> list[tuple[Any, Insight]]:
+def _checked(parts: Any) -> list[tuple[Any, Insight[Any]]]:
     if not isinstance(parts, (list, tuple)) or not parts:
         fail(f"expected parts as a list of (output, Insight), got {type(parts).__name__}", CALL)
     for part in parts:

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
-from fovea import _fovea
+from fovea import _folder, _fovea
+from fovea._explanation import Explanation
 from fovea._kinds import fail
 from fovea._options import integer, number
+from fovea._paths import path as _path
 
 
 class Prediction:
@@ -34,28 +36,25 @@ class Prediction:
         return f"Prediction({self.label!r}, {self.probability:.3f})"
 
 
-class Explanation:
-    """One offline page: prediction, attention maps, relevance of each word."""
-
-    def __init__(self, inner: Any):
-        self._inner = inner
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the page; OSError-like failures are :class:`fovea.DataError`."""
-        self._inner.save(_path("path", path))
-
-    def html(self) -> str:
-        return self._inner.html()
-
-    def _repr_html_(self) -> str:
-        return self.html()
-
-
 class Model:
-    """A trained model folder, ready to use; see :func:`fovea.load`. Threads may share it."""
+    """A trained model folder, ready to use; see :func:`fovea.load`. Threads may share it.
+
+    A pickle of it holds the files of its folder, which must be as they were when the model was loaded, and needs the folder
+    no more: in another process or on another machine it makes a temporary one, which goes with the model.
+    """
 
     def __init__(self, inner: Any):
         self._inner = inner
+        self._stamp = _folder.stamp(inner.folder)
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (_folder.packed(self.folder, self._stamp),)
+
+    def __copy__(self) -> Model:
+        return self  # nothing changes in it
+
+    def __deepcopy__(self, memo: Any) -> Model:
+        return self
 
     @property
     def folder(self) -> Path:
@@ -123,6 +122,12 @@ class Model:
         return f"Model({str(self.folder)!r}, {self.task}, {self.kind}, {self.parameter_count:,} parameters)"
 
 
+def _unpickled(files: dict[str, bytes]) -> Model:
+    model = Model.__new__(Model)
+    model.__init__(_fovea.Model.load(_folder.unpacked(files, model)))  # type: ignore[misc]
+    return model
+
+
 def load(folder: str | os.PathLike[str]) -> Model:
     """A model that was trained, by `fovea train` or :func:`fovea.train`.
 
@@ -175,12 +180,6 @@ def train(
     changes = [f"{key}={_toml(value)}" for key, value in (set or {}).items()]
     target = Path("out") / file.stem if out is None else _path("out", out)
     return Model(_fovea.train(file, target, changes, bool(resume), bool(overwrite), progress))
-
-
-def _path(name: str, value: Any) -> Path:
-    if not isinstance(value, (str, os.PathLike)):
-        fail(f"expected {name} as a path, got {type(value).__name__}", "path")
-    return Path(value)
 
 
 def _texts(texts: Any, call: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import fovea
 
 # But for bindings, and modules that import PyTorch and JAX (test_torch.py and test_jax.py run those).
-OTHERS = ("_fovea", "torch", "jax")
+OTHERS = ("_fovea", "torch", "jax", "_jax")
 MODULES = ["fovea"] + [f"fovea.{m.name}" for m in pkgutil.iter_modules(fovea.__path__) if m.name not in OTHERS]
 
 

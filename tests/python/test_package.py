@@ -1,9 +1,13 @@
 """What the package needs, and what it brings."""
 
+import importlib
+import pydoc
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+
+import pytest
 
 import fovea
 
@@ -51,3 +55,18 @@ def test_it_brings_its_licence_and_says_what_it_needs():
     assert about["License"] == "Apache-2.0" and about["Requires-Python"] == ">=3.9"
     needs = [need for need in metadata.requires("fovea") if "extra" not in need]
     assert needs == ["numpy>=1.24"]
+
+
+def test_names_are_fovea_s_own_and_no_others():
+    """What completion offers: what can be used, the modules that are imported on demand, and nothing of others'."""
+    assert [name for name in dir(fovea) if not name.startswith("__")] == sorted([*fovea.__all__, "jax", "torch"])
+    for name in ("torch", "jax"):
+        pytest.importorskip(name)
+        module = importlib.import_module(f"fovea.{name}")
+        assert [x for x in dir(module) if not x.startswith("__")] == module.__all__
+        assert all(getattr(module, x).__module__.startswith("fovea.") for x in module.__all__)
+        assert getattr(fovea, name) is module
+    with pytest.raises(AttributeError, match="module 'fovea' has no attribute 'numpy'"):
+        fovea.numpy
+    shown = pydoc.render_doc(fovea, renderer=pydoc.plaintext)
+    assert "attention(" in shown and "import_module" not in shown

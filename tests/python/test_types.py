@@ -27,6 +27,47 @@ fovea.set_num_threads("a")  # wrong
 fovea.Override(["off"])  # wrong
 """
 
+# What each kind of array gives. PyTorch and JAX are a class each here, so that their versions do not matter.
+FRAMEWORKS = {"torch": "class Tensor: ...", "jax": "class Array: ..."}
+KINDS = """
+import jax
+import numpy as np
+import torch
+import fovea
+import fovea.jax
+
+n = np.ones((1, 2, 3, 4), np.float32)
+t = torch.Tensor()
+j = jax.Array()
+cache = fovea.KvCache(2, 4)
+reveal_type(fovea.attention(n, n, n, causal=True))  # ndarray
+reveal_type(fovea.attention(t, t, t, scale=t, bias=t))  # Tensor
+reveal_type(fovea.attention(j, j, j))  # Array
+reveal_type(fovea.attention(n, n, n, observe=["max"]))  # tuple[ndarray, Insight[ndarray]]
+reveal_type(fovea.attention(t, t, t, observe=[], seed=t))  # tuple[Tensor, Insight[Tensor]]
+reveal_type(fovea.attention(j, j, j, observe=("max",)))  # tuple[Array, Insight[Array]]
+reveal_type(fovea.attention(t, t, t, observe=["max"])[1].max)  # Tensor
+reveal_type(fovea.attention(t, t, t, observe=["max"])[1].top_k)  # tuple[Any, Any, fallback=TopK]
+reveal_type(fovea.attention_vjp(t, t, t, t, sinks=[0.0]).dsinks)  # Tensor
+reveal_type(fovea.attention_vjp(j, j, j, j))  # Gradients[Array]
+reveal_type(fovea.attention_decode(t, cache))  # Tensor
+reveal_type(fovea.attention_decode(n, [cache], observe=["max"]))  # tuple[ndarray, Insight[ndarray]]
+reveal_type(fovea.merge([fovea.attention(t, t, t, observe=[])]))  # tuple[Tensor, Insight[Tensor]]
+reveal_type(fovea.jax.attention(j, j, j))  # Array
+fovea.attention(n, t, n)  # wrong
+fovea.attention([1], [1], [1])  # wrong
+fovea.attention(n, n, n, score="scaled")  # wrong
+fovea.attention(n, n, n, cuasal=True)  # wrong
+fovea.attention(n, n, n, observe=3)  # wrong
+fovea.attention(n, n, n, observe=["max"]).shape  # wrong
+fovea.attention_vjp(n, n, n, n, observe=["max"])  # wrong
+fovea.attention_vjp(n, n, n, n).dbais  # wrong
+fovea.attention_decode(n, n)  # wrong
+fovea.attention_decode(n, cache, mask=n)  # wrong
+fovea.attention(n, n, n, observe=[])[1].entorpy  # wrong
+fovea.jax.attention(n, n, n)  # wrong
+"""
+
 
 def test_the_stubs_parse_and_name_what_is_there():
     folder = Path(fovea.__file__).parent
@@ -61,7 +102,27 @@ def test_type_checkers_find_wrong_calls_and_nothing_else(tmp_path):
 
     text = errors("-p", "fovea")
     assert text.startswith("Success"), text
-    text = errors(str(user))
+    assert_errors(errors(str(user)), USER)
+
+
+def assert_errors(text, code):
     found = {int(line) for line in re.findall(r"user\.py:(\d+): error", text)}
-    wrong = {number for number, line in enumerate(USER.splitlines(), 1) if line.endswith("# wrong")}
+    wrong = {number for number, line in enumerate(code.splitlines(), 1) if line.endswith("# wrong")}
     assert found == wrong, text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: types are not checked")
+def test_type_checkers_know_what_each_kind_of_array_gives(tmp_path):
+    for name, text in FRAMEWORKS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.pyi").write_text(text)
+    (tmp_path / "user.py").write_text(KINDS)
+    (tmp_path / "mypy.ini").write_text("[mypy]\nfollow_imports = silent\n")
+    command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--cache-dir", str(tmp_path / "cache"), "user.py"]
+    text = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert_errors(text, KINDS)
+    revealed = dict(re.findall(r'user\.py:(\d+): note: Revealed type is "(.*)"', text))
+    for number, line in enumerate(KINDS.splitlines(), 1):
+        if line.startswith("reveal_type"):
+            short = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", revealed[str(number)])
+            assert re.sub(r"ndarray\[Any, Any\]", "ndarray", short) == line.split("  # ")[1], (line, short)

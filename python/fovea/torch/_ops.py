@@ -35,8 +35,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
     )
     if wishes is None:
         return results[0]
-    made = Recorded(q, k, v, given, tensors)
-    return results[0], WatchedInsight(made, made.tiles, wished, results)
+    again = Recorded(q, k, v, given, tensors)
+    return results[0], WatchedInsight(again, again.tiles, wished, results)
 
 
 def vjp(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, given: options.Options, arrays: dict[str, Any]) -> dict[str, Tensor]:

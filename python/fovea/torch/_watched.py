@@ -106,7 +106,7 @@ class WatchedInsight(Insight):
         return self._made
 
     @property
-    def _raw(self) -> dict[str, np.ndarray]:
+    def _raw(self) -> dict[str, np.ndarray]:  # type: ignore[override]
         raw = {}
         for name, x in self._results.items():
             found = to_numpy(x, name)

@@ -20,7 +20,10 @@ function update(patch) {
 
 const kHash = {ex: "e", layer: "l", head: "h", tokens: "t", lock: "k", log: "g", hideFirst: "f", words: "w", colour: "c", sort: "s", filter: "v", pins: "p", view: "z", theme: "m"};
 const kInitial = JSON.parse(JSON.stringify(state));
+// A notebook shows the page in a frame, which has no address of its own to keep the view in.
+const hasAddress = location.protocol !== "about:";
 function writeHash() {
+  if (!hasAddress) return;
   const parts = [];
   for (const [name, key] of Object.entries(kHash)) {
     const value = state[name];
