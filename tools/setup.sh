@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=(g++ cmake ninja-build pkg-config ccache lld
   libhwy-dev libdnnl-dev libtomlplusplus-dev libcli11-dev libfmt-dev nlohmann-json3-dev
   libsentencepiece-dev libicu-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev)
-test=(chromium)
+test=(chromium locales)
 lint=(clang-16 clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev libomp-16-dev)
 python=(python3 python3-venv python3-dev)
 

@@ -67,6 +67,8 @@ def to_numpy(x: Any, name: str) -> np.ndarray:
     """The elements of x as a NumPy array that shares its memory; 16-bit floats as uint16."""
     kind = kind_of(x)
     if kind == "numpy":
+        if type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):
+            fail(f"expected {name} without NumPy's own mask, which would be lost; fill it, and give mask= what may be attended")
         return bits(x)
     if kind == "torch":
         return _from_torch(x, name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Sequence
 
 from fovea import _folder, _fovea
 from fovea._explanation import Explanation
@@ -183,12 +184,21 @@ def train(
 
 
 def _texts(texts: Any, call: str) -> list[str]:
-    if isinstance(texts, str) or not hasattr(texts, "__iter__"):
-        fail(f"expected a list of texts, got {type(texts).__name__}", call)
+    # Each of these can be walked through, and gives something else than texts in their order.
+    wrong = isinstance(texts, (str, bytes, bytearray, Mapping, Set)) or hasattr(texts, "columns")
+    if wrong or not hasattr(texts, "__iter__") or getattr(texts, "ndim", 1) != 1:
+        hint = f"; one text is [{texts!r:.40}]" if isinstance(texts, str) else ""
+        hint = "; give one of its columns" if hasattr(texts, "columns") else hint
+        fail(f"expected a list of texts, got {type(texts).__name__}{hint}", call)
     result = list(texts)
-    for text in result:
+    for place, text in enumerate(result):
         if not isinstance(text, str):
-            fail(f"expected a list of texts, got a {type(text).__name__} in it", call)
+            found = f"{text!r:.20} ({type(text).__name__})"
+            fail(f"expected a list of texts, got {found} at {place}; an empty text is ''", call)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            fail(f"expected a list of texts, got half a character at {place}, offset {error.start}", call)
     return result
 
 

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <sstream>
 #include <string_view>
 
+#include "base/number_text.hpp"
 #include "fovea/base/error.hpp"
 
 namespace fovea::cli {
@@ -48,10 +50,9 @@ int64_t whole_number(const std::string& word, std::string_view text, int64_t lea
 }
 
 float number(const std::string& word, const std::string& text) {
-  std::istringstream in(text);
-  float value = 0;
-  if (!(in >> value) || !in.eof() || !(value >= 0)) refuse_value(word, "a number >= 0");
-  return value;
+  const auto value = number_in<float>(text);
+  if (!value || !(*value >= 0) || !std::isfinite(*value)) refuse_value(word, "a number >= 0");
+  return *value;
 }
 
 void set_value(AttentionCall& call, const std::string& word, const std::string& name,
@@ -141,6 +142,7 @@ std::vector<PlannedKernel> plan_of(const AttentionCall& call, bool backward) {
 AttentionCall parse_attention_call(const std::string& words) {
   AttentionCall call;
   std::istringstream in(words);
+  in.imbue(std::locale::classic());
   for (std::string word; in >> word;) {
     const size_t equals = word.find('=');
     if (equals == std::string::npos) {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/check.hpp"
+#include "base/number_text.hpp"
 #include "explain/attention_maps.hpp"
 #include "explain/encoding.hpp"
 #include "fovea/explain/agreement.hpp"
@@ -19,7 +20,7 @@ constexpr std::string_view kCall = "render_page";
 // Four significant digits are more than a page shows; NaN and infinity become null.
 json figure(double value) {
   if (!std::isfinite(value)) return nullptr;
-  return std::stod(fmt::format("{:.4g}", value));
+  return number_in<double>(fmt::format("{:.4g}", value)).value();
 }
 
 json figures(std::span<const double> values) {

@@ -409,6 +409,7 @@ std::string Recipe::to_toml(Defaults defaults) const {
   toml::table table = state_->table;
   if (defaults == Defaults::kWrite) merge_defaults(table, state_->defaults);
   std::ostringstream out;
+  out.imbue(std::locale::classic());  // a host's own would write 1.000 for a thousand
   out << toml::toml_formatter{table, toml::toml_formatter::default_flags & ~toml::format_flags::indentation}
       << '\n';
   return out.str();

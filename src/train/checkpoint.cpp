@@ -1,9 +1,9 @@
 #include "fovea/train/checkpoint.hpp"
 
 #include <charconv>
-#include <cstdlib>
 
 #include "base/check.hpp"
+#include "base/number_text.hpp"
 #include "fovea/formats/safetensors.hpp"
 
 namespace fovea::train {
@@ -11,9 +11,10 @@ namespace {
 
 constexpr const char* kVersion = "1";
 
-// A double as text that reads back to the same bits.
+// A double as text that reads back to the same bits: fmt's shortest decimal, which knows no locale ("{:a}"
+// does).
 std::string exact(double value) {
-  return fmt::format("{:a}", value);
+  return fmt::format("{}", value);
 }
 
 int64_t whole(const formats::Metadata& metadata, const std::string& key, const std::string& where) {
@@ -30,11 +31,9 @@ int64_t whole(const formats::Metadata& metadata, const std::string& key, const s
 double fraction(const formats::Metadata& metadata, const std::string& key, const std::string& where) {
   const auto found = metadata.find(key);
   check_data(found != metadata.end(), where, "expected \"{}\" in the checkpoint, found none", key);
-  char* end = nullptr;
-  const double value = std::strtod(found->second.c_str(), &end);
-  check_data(end != found->second.c_str() && *end == '\0', where,
-             "expected a number for \"{}\", found \"{}\"", key, found->second);
-  return value;
+  const auto value = number_of_any_base_in(found->second);
+  check_data(value.has_value(), where, "expected a number for \"{}\", found \"{}\"", key, found->second);
+  return *value;
 }
 
 void copy_in(const formats::SafeTensors& file, const std::string& name, Tensor& to,

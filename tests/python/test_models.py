@@ -101,7 +101,7 @@ def test_wrong_calls_are_value_errors(trained, folder):
     model, _ = trained
     with pytest.raises(ValueError, match=r"\[predict\] expected a list of texts, got str"):
         model.predict("apple")
-    with pytest.raises(ValueError, match="got a int in it"):
+    with pytest.raises(ValueError, match=r"got 3 \(int\) at 0"):
         model.predict([3])
     with pytest.raises(ValueError, match=r"\[explain\] expected as many truths as texts, got 1 and 2"):
         model.explain(["a", "b"], ["c"])
