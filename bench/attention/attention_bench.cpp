@@ -29,7 +29,7 @@ class Setup {
     dqkv_ = Tensor::empty({tokens, columns});
     out_ = Tensor::empty({tokens, c.heads, c.width});
     dout_ = Tensor::empty({tokens, c.heads, c.width});
-    lse_ = Tensor::empty({tokens, c.heads});
+    softmax_rows_ = Tensor::empty({tokens, c.heads, 2});
     Random random(7);
     for (float& x : qkv_.span()) x = static_cast<float>(random.uniform() * 2 - 1);
     for (float& x : dout_.span()) x = static_cast<float>(random.uniform() * 2 - 1);
@@ -47,10 +47,10 @@ class Setup {
   AttentionGradients& gradients() { return gradients_; }
 
   void forward(const Observers& observers = {}, Insight* seen = nullptr) {
-    attention_forward(inputs_, spec_, heads<float>(out_.data()), lse_.data(), observers, seen);
+    attention_forward(inputs_, spec_, heads<float>(out_.data()), {nullptr, saved()}, observers, seen);
   }
   void backward() {
-    attention_backward(inputs_, spec_, heads<const float>(out_.data()), lse_.data(),
+    attention_backward(inputs_, spec_, heads<const float>(out_.data()), saved(),
                        heads<const float>(dout_.data()), gradients_);
   }
   double flops() const {
@@ -63,7 +63,7 @@ class Setup {
     forward();
     std::vector<int64_t> rows;
     for (int64_t i = 0; i < 8; ++i) rows.push_back(i * 7919 % offsets_.total());
-    const Ragged weights = attention_rows(inputs_, spec_, lse_.data(), rows);
+    const Ragged weights = attention_rows(inputs_, spec_, rows);
     for (size_t n = 0; n < rows.size(); ++n) {
       const int64_t sequence = rows[n] / c_.length;
       for (int64_t h = 0; h < c_.heads; ++h) {
@@ -83,6 +83,7 @@ class Setup {
   }
 
  private:
+  SoftmaxRow* saved() { return reinterpret_cast<SoftmaxRow*>(softmax_rows_.data()); }
   // Of the first of the columns of token j of a sequence.
   float element(const HeadsView<const float>& x, int64_t sequence, int64_t j, int64_t h) const {
     const int64_t start = c_.batched ? sequence * x.sequence_stride : sequence * c_.length * x.stride(0);
@@ -102,7 +103,7 @@ class Setup {
 
   Case c_;
   Offsets offsets_;
-  Tensor qkv_, dqkv_, out_, dout_, lse_;
+  Tensor qkv_, dqkv_, out_, dout_, softmax_rows_;
   AttentionSpec spec_;
   AttentionInputs inputs_;
   AttentionGradients gradients_;

@@ -61,16 +61,16 @@ class Setup {
     dout_ = random_tensor({c.length, c.heads, c.width}).to(dtype);
     dqkv_ = Tensor::zeros({c.length, columns}, dtype);
     out_ = Tensor::zeros({c.length, c.heads, c.width}, dtype);
-    lse_ = Tensor::zeros({c.length, c.heads});
+    softmax_rows_ = Tensor::zeros({c.length, c.heads, 2});
     spec_.causal = c.causal;
     inputs_ = {
         part<const BFloat16>(qkv_, 0), part<const BFloat16>(qkv_, 1), part<const BFloat16>(qkv_, 2), {}};
     inputs_.rest.q_offsets = inputs_.rest.k_offsets = Offsets::single(c.length);
     gradients_ = {part<BFloat16>(dqkv_, 0), part<BFloat16>(dqkv_, 1), part<BFloat16>(dqkv_, 2), {}};
   }
-  void forward() { attention_forward(inputs_, spec_, heads<BFloat16>(out_), lse_.data()); }
+  void forward() { attention_forward(inputs_, spec_, heads<BFloat16>(out_), {nullptr, saved()}); }
   void backward() {
-    attention_backward<BFloat16>(inputs_, spec_, heads<const BFloat16>(out_), lse_.data(),
+    attention_backward<BFloat16>(inputs_, spec_, heads<const BFloat16>(out_), saved(),
                                  heads<const BFloat16>(dout_), gradients_);
   }
   double flops() const {
@@ -80,7 +80,7 @@ class Setup {
   void check() {
     forward();
     const std::vector<int64_t> rows{0, c_.length / 3, c_.length - 1};
-    const Ragged weights = attention_rows(inputs_, spec_, lse_.data(), rows);
+    const Ragged weights = attention_rows(inputs_, spec_, rows);
     for (size_t n = 0; n < rows.size(); ++n) {
       for (int64_t h = 0; h < c_.heads; ++h) {
         double sum = 0;
@@ -101,6 +101,7 @@ class Setup {
   }
 
  private:
+  SoftmaxRow* saved() { return reinterpret_cast<SoftmaxRow*>(softmax_rows_.data()); }
   static Tensor random_tensor(const Shape& shape) {
     Tensor x = Tensor::empty(shape);
     Random random(7);
@@ -119,7 +120,7 @@ class Setup {
   }
 
   Case c_;
-  Tensor qkv_, dqkv_, out_, dout_, lse_;
+  Tensor qkv_, dqkv_, out_, dout_, softmax_rows_;
   AttentionSpec spec_;
   HalfAttentionInputs<BFloat16> inputs_;
   HalfAttentionGradients<BFloat16> gradients_;

@@ -76,24 +76,35 @@ class AttentionCall {
     rest.override_heads = override_.view();
   }
 
+  // What the softmax leaves of each row: of float32 and 16-bit calls [T, H, 2] (SoftmaxRow), of float64 ones
+  // [T, H, 1] (the lse, from which they find their rows again).
+  using Saved = DenseArray<const Real, 3>;
+  using Shares = std::optional<DenseArray<const float, 2>>;
+
   // (out, what was seen as a dictionary of what there is)
   nb::tuple forward(Observers observers, const KeySets& key_sets, Layout layout) const {
-    Tensor out, lse;
+    Tensor out, lse, saved;
     Insight seen;
     if (key_sets) observers.key_sets = {key_sets->data(), key_sets->size()};
     {
       const nb::gil_scoped_release release;
       const HeadsView<T> view = make(out, q_, heads(), inputs_.v.dim(2), layout);
       lse = Tensor::empty({rows(), heads()}, dtype_of<Real>);
-      attention_forward(inputs_, spec_, view, lse.data<Real>(), observers, &seen);
+      if constexpr (std::is_same_v<Real, float>) {
+        saved = Tensor::empty({rows(), heads(), 2});
+        attention_forward(inputs_, spec_, view, {lse.data(), softmax_rows(saved)}, observers, &seen);
+      } else {
+        attention_forward(inputs_, spec_, view, lse.data<Real>(), observers, &seen);
+        saved = lse.reshape({rows(), heads(), 1});
+      }
     }
-    return nb::make_tuple(to_numpy(out), to_dict(lse, seen));
+    return nb::make_tuple(to_numpy(out), to_dict(lse, saved, seen));
   }
 
   // `wanted`: which of alibi, sinks, scale, relative and bias, as far as they were given, need a gradient.
-  nb::dict backward(const Heads& out, const DenseArray<const Real, 2>& lse, const Heads& dout,
-                    Layout q_layout, Layout k_layout, Layout v_layout,
-                    const std::vector<std::string>& wanted) const {
+  nb::dict backward(const Heads& out, const Saved& saved, const Heads& dout,
+                    const std::optional<DenseArray<const Real, 2>>& dlse, Layout q_layout, Layout k_layout,
+                    Layout v_layout, const std::vector<std::string>& wanted) const {
     const auto wants = [&wanted](const char* name) {
       return std::ranges::find(wanted, name) != wanted.end();
     };
@@ -118,7 +129,8 @@ class AttentionCall {
             broadcast_scores<Real>(dbias.data<Real>(), bias_dims_, scores_view<Real>(bias_).dims);
       }
       Engine<T>::set(gradients, parameters);
-      attention_backward(inputs_, spec_, heads_view<T>(out), lse.data(), heads_view<T>(dout), gradients);
+      attention_backward(inputs_, spec_, heads_view<T>(out), softmax_of(saved), heads_view<T>(dout),
+                         gradients, dlse ? dlse->data() : nullptr);
     }
     nb::dict result;
     const auto keep = [&](const char* name, const Tensor& x) {
@@ -136,36 +148,40 @@ class AttentionCall {
   }
 
   // (weights [Σ Lk, H], offsets): the weights of queries[n] are rows [offsets[n], offsets[n + 1]).
-  nb::tuple weight_rows(const DenseArray<const Real, 2>& lse, const std::vector<int64_t>& queries) const {
+  nb::tuple weight_rows(const std::vector<int64_t>& queries, const Shares& shares) const {
     Ragged weights;
     {
       const nb::gil_scoped_release release;
-      weights = attention_rows(inputs_, spec_, lse.data(), queries);
+      if constexpr (std::is_same_v<Real, float>) {
+        weights = attention_rows(inputs_, spec_, queries, shares ? shares->data() : nullptr);
+      } else {
+        weights = attention_rows(inputs_, spec_, queries);
+      }
     }
     const auto offsets = weights.offsets.values();
     return nb::make_tuple(to_numpy(weights.tokens), std::vector<int64_t>(offsets.begin(), offsets.end()));
   }
 
-  // [Tk, H], for an lse that is known.
-  nb::object key_mass(const DenseArray<const float, 2>& lse) const
+  // [Tk, H], for what the softmax left of the same rows, or of a whole of which these keys are a part.
+  nb::object key_mass(const Saved& saved) const
     requires std::is_same_v<Real, float>
   {
     Tensor mass;
     {
       const nb::gil_scoped_release release;
-      mass = attention_key_mass(inputs_, spec_, lse.data());
+      mass = attention_key_mass(inputs_, spec_, softmax_of(saved));
     }
     return to_numpy(mass);
   }
 
   // (mass, standard error), [Tk, H] each.
-  nb::tuple sampled_mass(const DenseArray<const float, 2>& lse, int64_t samples, uint64_t seed) const
+  nb::tuple sampled_mass(int64_t samples, uint64_t seed, const Shares& shares) const
     requires std::is_same_v<Real, float>
   {
     SampledKeyMass found;
     {
       const nb::gil_scoped_release release;
-      found = sampled_key_mass(inputs_, spec_, lse.data(), samples, {seed, 0});
+      found = sampled_key_mass(inputs_, spec_, samples, {seed, 0}, shares ? shares->data() : nullptr);
     }
     return nb::make_tuple(to_numpy(found.mass), to_numpy(found.standard_error));
   }
@@ -185,19 +201,26 @@ class AttentionCall {
         .def("forward", &AttentionCall::forward, nb::arg("observers"), nb::arg("key_sets").none().noconvert(),
              nb::arg("layout"))
         .def("backward", &AttentionCall::backward, nb::kw_only(), nb::arg("out").noconvert(),
-             nb::arg("lse").noconvert(), nb::arg("dout").noconvert(), nb::arg("q_layout"),
-             nb::arg("k_layout"), nb::arg("v_layout"), nb::arg("wanted"))
-        .def("rows", &AttentionCall::weight_rows, nb::kw_only(), nb::arg("lse").noconvert(),
-             nb::arg("queries"));
+             nb::arg("saved").noconvert(), nb::arg("dout").noconvert(), nb::arg("dlse").none().noconvert(),
+             nb::arg("q_layout"), nb::arg("k_layout"), nb::arg("v_layout"), nb::arg("wanted"))
+        .def("rows", &AttentionCall::weight_rows, nb::kw_only(), nb::arg("queries"),
+             nb::arg("shares").none().noconvert() = nb::none());
     if constexpr (std::is_same_v<Real, float>) {
       bound
-          .def("sampled_key_mass", &AttentionCall::sampled_mass, nb::kw_only(), nb::arg("lse").noconvert(),
-               nb::arg("samples"), nb::arg("seed"))
-          .def("key_mass", &AttentionCall::key_mass, nb::kw_only(), nb::arg("lse").noconvert());
+          .def("sampled_key_mass", &AttentionCall::sampled_mass, nb::kw_only(), nb::arg("samples"),
+               nb::arg("seed"), nb::arg("shares").none().noconvert() = nb::none())
+          .def("key_mass", &AttentionCall::key_mass, nb::kw_only(), nb::arg("saved").noconvert());
     }
   }
 
  private:
+  static auto softmax_of(const Saved& saved) {
+    if constexpr (std::is_same_v<Real, float>) {
+      return SoftmaxInput(reinterpret_cast<const SoftmaxRow*>(saved.data()));
+    } else {
+      return saved.data();
+    }
+  }
   int64_t rows() const { return inputs_.q.dim(0); }
   int64_t heads() const { return inputs_.q.dim(1); }
   std::span<const Real> table_span() const {

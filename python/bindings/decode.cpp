@@ -52,7 +52,7 @@ class DecodeCall {
 
   // (out [Tq, H, Dv], what was seen)
   nb::tuple forward(Observers observers, const KeySets& key_sets) const {
-    Tensor out, lse;
+    Tensor out, lse, saved;
     Insight seen;
     if (key_sets) observers.key_sets = {key_sets->data(), key_sets->size()};
     {
@@ -61,18 +61,20 @@ class DecodeCall {
       const int64_t width = caches_.empty() ? inputs_.q.dim(2) : caches_.front()->options().value_width;
       out = Tensor::empty({rows, heads, width}, dtype_of<T>);
       lse = Tensor::empty({rows, heads});
-      attention_decode(inputs_, spec_, contiguous_view<T, 3>(out.data<T>(), {rows, heads, width}), lse.data(),
-                       observers, &seen);
+      saved = Tensor::empty({rows, heads, 2});
+      attention_decode(inputs_, spec_, contiguous_view<T, 3>(out.data<T>(), {rows, heads, width}),
+                       {lse.data(), softmax_rows(saved)}, observers, &seen);
     }
-    return nb::make_tuple(to_numpy(out), to_dict(lse, seen));
+    return nb::make_tuple(to_numpy(out), to_dict(lse, saved, seen));
   }
 
   // (weights [Σ Lk, H], offsets), as AttentionCall's.
-  nb::tuple rows(const DenseArray<const float, 2>& lse, const std::vector<int64_t>& queries) const {
+  nb::tuple rows(const std::vector<int64_t>& queries,
+                 const std::optional<DenseArray<const float, 2>>& shares) const {
     Ragged weights;
     {
       const nb::gil_scoped_release release;
-      weights = attention_decode_rows(inputs_, spec_, lse.data(), queries);
+      weights = attention_decode_rows(inputs_, spec_, queries, shares ? shares->data() : nullptr);
     }
     const auto offsets = weights.offsets.values();
     return nb::make_tuple(to_numpy(weights.tokens), std::vector<int64_t>(offsets.begin(), offsets.end()));
@@ -87,7 +89,8 @@ class DecodeCall {
              nb::arg("alibi").none().noconvert(), nb::arg("sinks").none().noconvert(),
              nb::arg("table").none().noconvert(), nb::arg("relative"))
         .def("forward", &DecodeCall::forward, nb::arg("observers"), nb::arg("key_sets").none().noconvert())
-        .def("rows", &DecodeCall::rows, nb::kw_only(), nb::arg("lse").noconvert(), nb::arg("queries"));
+        .def("rows", &DecodeCall::rows, nb::kw_only(), nb::arg("queries"),
+             nb::arg("shares").none().noconvert() = nb::none());
   }
 
  private:

@@ -5,15 +5,23 @@
 
 #include "arrays.hpp"
 #include "fovea/attention/observe.hpp"
+#include "fovea/attention/softmax.hpp"
 
 namespace fovea::python {
 
-inline nanobind::dict to_dict(const Tensor& lse, const Insight& seen) {
+// Of a tensor [T, H, 2].
+inline SoftmaxRow* softmax_rows(Tensor& saved) {
+  return reinterpret_cast<SoftmaxRow*>(saved.data());
+}
+
+// `saved`: what the softmax leaves, for later calls on the same rows.
+inline nanobind::dict to_dict(const Tensor& lse, const Tensor& saved, const Insight& seen) {
   nanobind::dict found;
   const auto keep = [&](const char* name, const Tensor& x) {
     if (x.defined()) found[name] = to_numpy(x);
   };
   keep("lse", lse);
+  keep("saved", saved);
   keep("entropy", seen.entropy);
   keep("max", seen.max_weight);
   keep("max_key", seen.max_key);

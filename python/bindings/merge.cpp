@@ -39,6 +39,7 @@ class Part {
     };
     Insight& s = result_.seen;
     take("lse", result_.lse);
+    take("saved", s.softmax_rows);
     take("entropy", s.entropy);
     take("max", s.max_weight);
     take("max_key", s.max_key, DType::kI64);
@@ -71,7 +72,7 @@ nb::tuple merged(const std::vector<Part*>& parts, std::vector<int64_t> q_offsets
     if (sinks) merge_sinks(into, row_span(sinks));
     out = into.out.to(type);
   }
-  return nb::make_tuple(to_numpy(out), to_dict(into.lse, into.seen));
+  return nb::make_tuple(to_numpy(out), to_dict(into.lse, into.seen.softmax_rows, into.seen));
 }
 
 }  // namespace

@@ -196,14 +196,16 @@ def attend(q: Any, k: Any, v: Any, keywords: dict[str, Any], observe: Any = None
     return result if observe is None else (result, Insight(call, seen, partial(from_numpy, kind=kind)))
 
 
-def attention_vjp(q: A, k: A, v: A, dout: A, **keywords: Unpack[Keywords]) -> Gradients[A]:
-    """The gradients of Σ dout∘out for ``out = attention(q, k, v, **keywords)``.
+def attention_vjp(q: A, k: A, v: A, dout: A, *, dlse: A | None = None, **keywords: Unpack[Keywords]) -> Gradients[A]:
+    """The gradients of Σ dout∘out + Σ dlse·lse for ``out, seen = attention(q, k, v, **keywords, observe=[])``.
 
     Parameters
     ----------
     q, k, v, **keywords
         As for :func:`fovea.attention`, without `observe`.
     dout : of the output's kind, type and shape
+    dlse : of the kind and shape of ``seen.lse``
+        The gradient of the log-sum-exp, if that enters the loss; none by default.
 
     Returns
     -------
@@ -219,10 +221,12 @@ def attention_vjp(q: A, k: A, v: A, dout: A, **keywords: Unpack[Keywords]) -> Gr
     ((1, 2, 5, 8), (2,))
     """
     if stands_for_arrays(q, k, v, dout):
-        return recorded(attention_vjp, q, k, v, dict(dout=dout, **keywords))
+        return recorded(attention_vjp, q, k, v, dict(dout=dout, dlse=dlse, **keywords))
     kind = kind_of_all(q, k, v)
     if kind_of(dout) != kind or dtype_of(dout) != dtype_of(q):
         fail(f"expected dout of q's kind and type, got {type(dout).__name__}", "attention_vjp")
+    if dlse is not None and kind_of(dlse) != kind:
+        fail(f"expected dlse of q's kind, got {type(dlse).__name__}", "attention_vjp")
     unknown = set(keywords) - options.KEYWORDS
     if unknown:
         raise TypeError(f"attention_vjp() got an unexpected keyword argument {min(unknown)!r}")
@@ -232,10 +236,11 @@ def attention_vjp(q: A, k: A, v: A, dout: A, **keywords: Unpack[Keywords]) -> Gr
 
         _watched.check_transforms(q, k, v, dout)
         if _watched.watched(q, k, v):
-            return Gradients(**_ops.vjp(q, k, v, dout, given, arrays))
+            return Gradients(**_ops.vjp(q, k, v, dout, given, arrays, dlse))
     call = _call(q, k, v, given, arrays)
     out, seen = call.forward(options.Observe())
-    gradients = call.backward(out, seen["lse"], to_numpy(dout, "dout"))
+    rows = None if dlse is None else to_numpy(dlse, "dlse")
+    gradients = call.backward(out, seen["saved"], to_numpy(dout, "dout"), dlse=rows)
     return Gradients(
         **{name: from_numpy(x, kind, call.dtype if name in ("dq", "dk", "dv") else None, q) for name, x in gradients.items()}
     )

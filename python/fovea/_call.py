@@ -164,11 +164,12 @@ class Call:
     def backward(
         self,
         out: np.ndarray,
-        lse: np.ndarray,
+        saved: np.ndarray,
         dout: np.ndarray,
         wanted: Sequence[str] = options.DIFFERENTIABLE,
+        dlse: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Gradients in the caller's layout; out as forward gave it, lse as it saw it.
+        """Gradients in the caller's layout; out as forward gave it, saved as it saw it; dlse, in lse's layout, that of lse.
 
         Beside those of q, k and v, of the arrays named in `wanted`, as far as they were given.
         """
@@ -177,8 +178,9 @@ class Call:
             fail(f"expected dout [{', '.join(map(str, expected))}] like the output, got {shown(dout)}", "attention_vjp")
         grads = self._inner.backward(
             out=self._inside(out),
-            lse=np.ascontiguousarray(lse),
+            saved=np.ascontiguousarray(saved),
             dout=self._inside(dout),
+            dlse=None if dlse is None else self._of_rows("dlse", dlse, saved.dtype),
             q_layout=self._layouts[0],
             k_layout=self._layouts[1],
             v_layout=self._layouts[2],
@@ -220,27 +222,34 @@ class Call:
     def query_count(self) -> int:
         return self.q_shape[0] if self.packed else self.q_shape[2]
 
-    def token_rows(self, lse: np.ndarray, tokens: list[int]) -> list[np.ndarray]:
-        """Exact weights [H, Lk] of chosen tokens of q, counted over all sequences."""
-        weights, begins = self._inner.rows(lse=lse, queries=tokens)
+    def _of_rows(self, name: str, x: np.ndarray, dtype: Any) -> np.ndarray:
+        """[T, H] of what has the leading shape of the output."""
+        if x.shape != self.q_shape[:-1]:
+            fail(f"expected {name} [{', '.join(map(str, self.q_shape[:-1]))}] like lse, got {shown(x)}", "attention_vjp")
+        return np.ascontiguousarray(self.rows_first_undone(x), dtype=dtype)
+
+    def token_rows(self, tokens: list[int], shares: np.ndarray | None = None) -> list[np.ndarray]:
+        """Exact weights [H, Lk] of chosen tokens of q, counted over all sequences, times the share [T, H] of each row."""
+        weights, begins = self._inner.rows(queries=tokens, shares=shares)
         return [weights[a:b].T for a, b in zip(begins, begins[1:])]
 
-    def weight_rows(self, lse: np.ndarray, queries: list[int]) -> Any:
+    def weight_rows(self, queries: list[int], shares: np.ndarray | None = None) -> Any:
         """Exact weights: [B, H, n, Lk], packed a list of [H, Lk]."""
         if self.packed:
-            return self.token_rows(lse, queries)
+            return self.token_rows(queries, shares)
         batch, heads, length = self.q_shape[:3]
-        weights, _ = self._inner.rows(lse=lse, queries=[n * length + i for n in range(batch) for i in queries])
+        tokens = [n * length + i for n in range(batch) for i in queries]
+        weights, _ = self._inner.rows(queries=tokens, shares=shares)
         return weights.reshape(batch, len(queries), self.k_shape[2], heads).transpose(0, 3, 1, 2)
 
-    def key_mass_of(self, lse: np.ndarray) -> np.ndarray:
-        """[Tk, H], for an lse that is known."""
-        return self._inner.key_mass(lse=lse)
+    def key_mass_of(self, whole: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """[Tk, H], of a part of the keys, for what the softmax left of the whole [T, H, 2]."""
+        return self._inner.key_mass(saved=whole)
 
-    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def sampled_mass(self, samples: int, seed: int, shares: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         if self.dtype == "float64":
             fail("expected float32, bfloat16 or float16 arrays, got float64", "Insight.sampled_key_mass")
-        return self._inner.sampled_key_mass(lse=np.ascontiguousarray(lse), samples=samples, seed=seed)
+        return self._inner.sampled_key_mass(samples=samples, seed=seed, shares=shares)
 
 
 def maps_of(x: np.ndarray, lengths: list[tuple[int, int]]) -> list[np.ndarray]:

@@ -262,32 +262,32 @@ class _Decoding:
     def block_maps(self, x: np.ndarray) -> Any:
         return maps_of(x, self._lengths)
 
-    def token_rows(self, lse: np.ndarray, tokens: list[int]) -> list[np.ndarray]:
+    def token_rows(self, tokens: list[int], shares: np.ndarray | None = None) -> list[np.ndarray]:
         if [_filling(c) for c in self._caches] != self._filled:
             fail("expected caches as they were when the call was made, got changed ones", "Insight.rows")
-        weights, begins = self._inner.rows(lse=lse, queries=tokens)
+        weights, begins = self._inner.rows(queries=tokens, shares=shares)
         return [weights[a:b].T for a, b in zip(begins, begins[1:])]
 
-    def weight_rows(self, lse: np.ndarray, queries: list[int]) -> Any:
+    def weight_rows(self, queries: list[int], shares: np.ndarray | None = None) -> Any:
         if self.packed:
-            return self.token_rows(lse, queries)
+            return self.token_rows(queries, shares)
         batch, heads, length = self.q_shape[:3]
-        rows = self.token_rows(lse, [n * length + i for n in range(batch) for i in queries])
+        rows = self.token_rows([n * length + i for n in range(batch) for i in queries], shares)
         count = len(queries)
         return [
             np.stack(rows[n * count : (n + 1) * count], axis=1) if count else np.zeros((heads, 0, lk), np.float32)
             for n, (_, lk) in enumerate(self._lengths)
         ]
 
-    def key_mass_of(self, lse: np.ndarray) -> np.ndarray:
-        """[Σ cache lengths, H], for an lse that is known: the sum of the few queries' rows."""
+    def key_mass_of(self, whole: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """[Σ cache lengths, H], of a part of the keys: the sum of the few queries' rows."""
         mass = np.zeros((self.k_offsets[-1], self.q_shape[1]), np.float32)
         for n, (begin, end) in enumerate(zip(self.q_offsets, self.q_offsets[1:])):
-            for row in self.token_rows(lse, list(range(begin, end))):
+            for row in self.token_rows(list(range(begin, end)), shares):
                 mass[self.k_offsets[n] : self.k_offsets[n + 1]] += row.T
         return mass
 
-    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> Any:
+    def sampled_mass(self, samples: int, seed: int, shares: np.ndarray | None = None) -> Any:
         fail("expected a call of fovea.attention: on caches observe=['key_mass'] costs no more", "Insight.sampled_key_mass")
 
 

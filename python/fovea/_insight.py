@@ -57,7 +57,8 @@ class Insight(Generic[X]):
     Attributes
     ----------
     lse
-        natural logarithm of the sum of exponentials of each query's logits, a sink counted; -inf without keys
+        natural logarithm of the sum of exponentials of each query's logits, a sink counted; -inf without keys. Of PyTorch
+        tensors that require a gradient it carries one; no other attribute does, and JAX's transformations give out alone
     entropy
         of each query's weights, in nats, a sink as one outcome (``observe=["entropy"]``)
     max, max_key
@@ -156,7 +157,7 @@ class Insight(Generic[X]):
         array([[0.5 , 0.5 , 0.  , 0.  ],
                [0.25, 0.25, 0.25, 0.25]], dtype=float32)
         """
-        weights = self._call.weight_rows(self._raw["lse"], _indices(queries, self._call.query_count))
+        weights = self._call.weight_rows(_indices(queries, self._call.query_count))
         if isinstance(weights, list):
             return [self._wrap(w) for w in weights]
         return self._wrap(weights)
@@ -179,7 +180,7 @@ class Insight(Generic[X]):
         with renamed("Insight.sampled_key_mass"):
             count = options.integer("samples", samples, 2, 2**31)
             start = options.integer("seed", seed, 0, 2**63 - 1)
-        found = self._call.sampled_mass(self._raw["lse"], count, start)
+        found = self._call.sampled_mass(count, start)
         return SampledMass(*(self._wrap(self._call.keys_first(x)) for x in found))
 
     def plot(self, batch: int = 0, head: int | None = None, max_size: int = 256) -> Any:

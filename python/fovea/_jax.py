@@ -116,6 +116,11 @@ def real_of(dtype: Any) -> Any:
     return np.float64 if dtype == np.float64 else np.float32
 
 
+def saved_width(dtype: Any) -> int:
+    """Numbers of a row that the softmax leaves for backward."""
+    return 1 if dtype == np.float64 else 2
+
+
 def make_call(static: Static, inputs: dict[str, Any]) -> Call:
     rest = dict(inputs)
     q, k, v = (rest.pop(name) for name in ("q", "k", "v"))
@@ -131,16 +136,16 @@ def as_result(x: np.ndarray, dtype: Any) -> np.ndarray:
 def run_forward(static: Static, inputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     call = make_call(static, inputs)
     out, seen = call.forward(options.Observe())
-    return as_result(out, inputs["q"].dtype), np.ascontiguousarray(call.rows_first(seen["lse"]))
+    return as_result(out, inputs["q"].dtype), np.ascontiguousarray(call.rows_first(seen["saved"]))
 
 
 def run_backward(
-    static: Static, wanted: tuple[str, ...], inputs: dict[str, Any], out: Any, lse: Any, dout: Any
+    static: Static, wanted: tuple[str, ...], inputs: dict[str, Any], out: Any, saved: Any, dout: Any
 ) -> dict[str, np.ndarray]:
     call = make_call(static, inputs)
-    raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
+    raw = call.rows_first_undone(to_numpy(saved, "saved"))
     arrays = [name for name in wanted if name in options.DIFFERENTIABLE]
-    found = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"), arrays)
+    found = call.backward(to_numpy(out, "out"), raw, to_numpy(dout, "dout"), arrays)
     return {name: as_result(found["d" + name], inputs[name].dtype) for name in wanted}
 
 
@@ -153,7 +158,7 @@ def forward(static: Static, inputs: dict[str, Any]) -> Any:
     q, v = inputs["q"], inputs["v"]
     shapes = (
         jax.ShapeDtypeStruct((*q.shape[:-1], v.shape[-1]), q.dtype),
-        jax.ShapeDtypeStruct(q.shape[:-1], real_of(q.dtype)),
+        jax.ShapeDtypeStruct((*q.shape[:-1], saved_width(q.dtype)), real_of(q.dtype)),
     )
     return jax.pure_callback(partial(run_forward, static), shapes, inputs, vmap_method="sequential")
 
@@ -170,8 +175,8 @@ def _keep(static: Static, inputs: dict[str, Any]) -> Any:
     values = {name: x.value for name, x in inputs.items()}
     # A dict of nothing: its keys are part of what is traced.
     wanted: dict[str, tuple[()]] = {name: () for name, x in inputs.items() if x.perturbed and is_differentiable(name)}
-    out, lse = forward(static, values)
-    return out, (values, out, lse, wanted)
+    out, saved = forward(static, values)
+    return out, (values, out, saved, wanted)
 
 
 def is_differentiable(name: str) -> bool:
@@ -179,10 +184,10 @@ def is_differentiable(name: str) -> bool:
 
 
 def _backward(static: Static, kept: Any, dout: Any) -> Any:
-    values, out, lse, wanted = kept
+    values, out, saved, wanted = kept
     if isinstance(dout, jax.custom_derivatives.SymbolicZero):
         return ({name: None for name in values},)
-    found = _gradients(static, tuple(wanted), values, out, lse, dout)
+    found = _gradients(static, tuple(wanted), values, out, saved, dout)
     return ({name: found.get(name) for name in values},)
 
 
@@ -190,10 +195,10 @@ _attention.defvjp(_keep, _backward, symbolic_zeros=True)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _gradients(static: Static, wanted: tuple[str, ...], inputs: dict[str, Any], out: Any, lse: Any, dout: Any) -> Any:
+def _gradients(static: Static, wanted: tuple[str, ...], inputs: dict[str, Any], out: Any, saved: Any, dout: Any) -> Any:
     shapes = {name: jax.ShapeDtypeStruct(inputs[name].shape, inputs[name].dtype) for name in wanted}
     run = partial(run_backward, static, wanted)
-    return jax.pure_callback(run, shapes, inputs, out, lse, dout, vmap_method="sequential")
+    return jax.pure_callback(run, shapes, inputs, out, saved, dout, vmap_method="sequential")
 
 
 _gradients.defvjp(_no_second, _no_second)

@@ -79,8 +79,9 @@ def merge(parts: Sequence[tuple[A, Insight[A]]], *, sinks: Numbers | None = None
         for x, seen, first in zip(arrays, raw, call.first_keys)
     ]
     merged, seen = _fovea.merge(pieces, call.q_offsets, row, kind)
+    call.shares = [_share(part["saved"], seen["saved"]) for part in raw]
     if all(with_mass):
-        seen["key_mass"] = call.key_mass(seen["lse"])
+        seen["key_mass"] = call.key_mass(seen["saved"])
     arrays_of = kind_of(outs[0])
     result = from_numpy(call.rows_first(merged), arrays_of, call.dtype, outs[0])
     return result, Insight(call, seen, partial(from_numpy, kind=arrays_of))
@@ -104,8 +105,17 @@ def _checked(parts: Any) -> list[tuple[Any, Insight[Any]]]:
     return list(parts)
 
 
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """[T, H]: how much of a row's weights falls on a part, from what its softmax left and the whole's [T, H, (max, log2 sum)]."""
+    with np.errstate(invalid="ignore"):  # of rows without keys, −∞ − −∞
+        share = np.exp2((part[..., 0] - whole[..., 0]) + (part[..., 1] - whole[..., 1]))
+    return np.where(np.isneginf(part[..., 0]), np.float32(0), share)
+
+
 class _Merged:
     """The calls of all parts as one call, as an Insight asks it."""
+
+    shares: list[np.ndarray]  # of each part, [T, H]
 
     def __init__(self, calls: list[Any]):
         self._calls = calls
@@ -140,26 +150,26 @@ class _Merged:
             return x
         return x.reshape(self.q_shape[0], -1, *x.shape[1:]).swapaxes(1, 2)
 
-    def key_mass(self, lse: np.ndarray) -> np.ndarray:
+    def key_mass(self, whole: np.ndarray) -> np.ndarray:
         """[Σ Lk, H], sequence by sequence, the parts' keys one after the other."""
-        masses = [call.key_mass_of(np.ascontiguousarray(lse)) for call in self._calls]
+        masses = [call.key_mass_of(whole, shares) for call, shares in zip(self._calls, self.shares)]
         pieces = []
         for n in range(len(self._lengths)):
             pieces += [mass[call.k_offsets[n] : call.k_offsets[n + 1]] for mass, call in zip(masses, self._calls)]
         return np.concatenate(pieces) if pieces else masses[0]
 
-    def token_rows(self, lse: np.ndarray, tokens: list[int]) -> list[np.ndarray]:
-        found = [call.token_rows(lse, tokens) for call in self._calls]
+    def token_rows(self, tokens: list[int]) -> list[np.ndarray]:
+        found = [call.token_rows(tokens, shares) for call, shares in zip(self._calls, self.shares)]
         return [np.concatenate(pieces, axis=1) for pieces in zip(*found)]
 
-    def weight_rows(self, lse: np.ndarray, queries: list[int]) -> Any:
-        found = [call.weight_rows(lse, queries) for call in self._calls]
+    def weight_rows(self, queries: list[int]) -> Any:
+        found = [call.weight_rows(queries, shares) for call, shares in zip(self._calls, self.shares)]
         if any(isinstance(x, list) for x in found):  # caches: a piece for each sequence
             return [np.concatenate(pieces, axis=-1) for pieces in zip(*found)]
         return np.concatenate(found, axis=-1)
 
-    def sampled_mass(self, lse: np.ndarray, samples: int, seed: int) -> Any:
-        found = [call.sampled_mass(lse, samples, seed) for call in self._calls]
+    def sampled_mass(self, samples: int, seed: int) -> Any:
+        found = [call.sampled_mass(samples, seed, shares) for call, shares in zip(self._calls, self.shares)]
         pieces = [
             [x[i][call.k_offsets[n] : call.k_offsets[n + 1]] for x, call in zip(found, self._calls)]
             for i in range(2)

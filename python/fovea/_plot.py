@@ -19,7 +19,7 @@ def plot(call: Any, seen: dict[str, np.ndarray], batch: int, head: int | None, m
     k_rows = slice(call.k_offsets[batch], call.k_offsets[batch + 1])
     length = q_rows.stop - q_rows.start
     chosen = np.unique(np.linspace(0, max(0, length - 1), min(length, max_size)).astype(np.int64))
-    weights = call.token_rows(seen["lse"], [q_rows.start + int(i) for i in chosen])  # [n][H, Lk]
+    weights = call.token_rows([q_rows.start + int(i) for i in chosen])  # [n][H, Lk]
 
     panels = 1 + ("entropy" in seen) + ("key_mass" in seen)
     figure = Figure(figsize=(5 * panels, 4), layout="constrained")

@@ -10,6 +10,7 @@
 #include "attention/half.hpp"
 #include "attention/kept.hpp"
 #include "attention/resolve.hpp"
+#include "attention/saved_rows.hpp"
 #include "attention/score.hpp"
 #include "base/check.hpp"
 
@@ -77,10 +78,10 @@ void check_observers(const char* call, const Observers& observers, int64_t keys,
   }
 }
 
-void check_gradients(const char* call, const AttentionInputs& inputs, const float* lse,
+void check_gradients(const char* call, const AttentionInputs& inputs, const SoftmaxInput& softmax,
                      const AttentionGradients& gradients) {
-  check_argument(lse != nullptr || inputs.q.dim(0) == 0, call,
-                 "expected the lse that attention_forward wrote, got none");
+  check_argument(softmax.given() || inputs.q.dim(0) == 0, call,
+                 "expected the softmax rows or the lse that attention_forward wrote, got none");
   check_argument(gradients.dtable == nullptr || inputs.relative.table != nullptr, call,
                  "expected no dtable without a relative bias");
   check_argument(gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
@@ -105,34 +106,30 @@ void check_gradients(const char* call, const AttentionInputs& inputs, const floa
 namespace {
 
 void many_forward(const AttentionInputs& inputs, const AttentionSpec& spec, Resolved& r, HeadsView<float> out,
-                  float* lse, const Observers& observers, Insight* seen) {
-  if (fast_forward(inputs, spec, r, out, lse, observers, seen)) return;
+                  const SoftmaxOutput& softmax, const Observers& observers, Insight* seen) {
+  if (fast_forward(inputs, spec, r, out, softmax, observers, seen)) return;
   const WithRows rows(inputs, spec.score);
-  if (r.top_k > 0) return kept_forward(rows.inputs, r, out, lse, observers, seen);
+  if (r.top_k > 0) return kept_forward(rows.inputs, r, out, softmax, observers, seen);
   permute_keys(rows.inputs, r);
-  fused_forward(rows.inputs, r, out, lse, observers, seen);
+  fused_forward(rows.inputs, r, out, softmax, observers, seen);
 }
 
 }  // namespace
 
 void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
-                       float* lse, const Observers& observers, Insight* seen) {
+                       SoftmaxOutput softmax, const Observers& observers, Insight* seen) {
   Resolved r = resolve("attention_forward", inputs, spec);
   check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
   check_observers("attention_forward", observers, inputs.k.dim(0), seen);
-  Buffer<float> own_lse;
-  if (lse == nullptr && observers.any()) {
-    own_lse = Buffer<float>(static_cast<size_t>(inputs.q.dim(0) * r.heads));
-    lse = own_lse.data();
-  }
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
   const Few few = few_queries(inputs, r, spec);
-  if (few != Few::kAll || observers.any()) many_forward(inputs, spec, r, out, lse, observers, seen);
-  if (few != Few::kNone) few_forward<float>(inputs, r, spec, inputs.q, inputs.k, inputs.v, out, lse);
+  if (few != Few::kAll || observers.any()) many_forward(inputs, spec, r, out, softmax, observers, seen);
+  if (few != Few::kNone) few_forward<float>(inputs, r, spec, inputs.q, inputs.k, inputs.v, out, softmax);
 }
 
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
-                        const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients) {
+                        SoftmaxInput softmax, HeadsView<const float> dout,
+                        const AttentionGradients& gradients, const float* dlse) {
   const char* call = "attention_backward";
   Resolved r = resolve(call, inputs, spec);
   check_output(call, "out", out, inputs.q.dim(0), r.heads, r.dv);
@@ -142,17 +139,19 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   if (gradients.dk.data != nullptr)
     check_output(call, "dk", gradients.dk, inputs.k.dim(0), r.kv_heads, inputs.k.dim(2));
   if (gradients.dv.data != nullptr) check_output(call, "dv", gradients.dv, inputs.k.dim(0), r.kv_heads, r.dv);
-  check_gradients(call, inputs, lse, gradients);
+  check_gradients(call, inputs, softmax, gradients);
   check_argument(!r.overrides_with(HeadOverride::kPermuted), call,
                  "expected no permuted heads, which have no gradient");
-  if (fast_backward(inputs, spec, r, out, lse, dout, gradients)) return;
+  const SavedRows saved(softmax, inputs.q.dim(0) * r.heads);
+  const OutputGradient output{out, saved.data(), dout, dlse};
+  if (fast_backward(inputs, spec, r, output, gradients)) return;
   const WithRows rows(inputs, spec.score);
   const RowGradients<float> of_rows(operands_of(inputs, spec.score), gradients.dq, gradients.dk);
   AttentionGradients inner = gradients;
   inner.dq = of_rows.dq;
   inner.dk = of_rows.dk;
   if (r.top_k > 0) {
-    kept_backward(rows.inputs, r, dout, inner);
+    kept_backward(rows.inputs, r, dout, dlse, inner);
     return of_rows.pull_back();
   }
   Tensor dq;  // of the rows in place of q, for the scales
@@ -160,9 +159,8 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
     dq = Tensor::empty({inputs.q.dim(0), r.heads, r.d});
     inner.dq = contiguous_view<float, 3>(dq.data(), {inputs.q.dim(0), r.heads, r.d});
   }
-  fused_backward(rows.inputs, r, out, lse, dout, inner);
-  if (gradients.dscales != nullptr)
-    scale_gradient(rows.inputs, r, out, lse, dout, inner.dq, gradients.dscales);
+  fused_backward(rows.inputs, r, output, inner);
+  if (gradients.dscales != nullptr) scale_gradient(rows.inputs, r, output, inner.dq, gradients.dscales);
   of_rows.pull_back();
 }
 
@@ -171,9 +169,9 @@ AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& sp
   AttentionResult result;
   const int64_t rows = inputs.q.dim(0), heads = inputs.q.dim(1), width = inputs.v.dim(2);
   result.out = Tensor::empty({rows, heads, width});
-  result.lse = Tensor::empty({rows, heads});
-  attention_forward(inputs, spec, contiguous_view<float, 3>(result.out.data(), {rows, heads, width}),
-                    result.lse.data(), observers, &result.seen);
+  const SoftmaxOutput softmax = softmax_tensors(result, rows, heads);
+  attention_forward(inputs, spec, contiguous_view<float, 3>(result.out.data(), {rows, heads, width}), softmax,
+                    observers, &result.seen);
   result.seen.lse = result.lse;
   return result;
 }

@@ -50,7 +50,7 @@ namespace {
 
 // Queries as given or widened from `dtype`.
 void decode_call(const DecodeInputs& in, DType dtype, const AttentionSpec& spec, HeadsView<float> out,
-                 float* lse, const Observers& observers, Insight* seen) {
+                 const SoftmaxOutput& softmax, const Observers& observers, Insight* seen) {
   std::vector<int64_t> lengths;
   const AttentionInputs shapes = decode_shapes(kCall, in, lengths);
   const Resolved r = resolve(kCall, shapes, spec);
@@ -70,27 +70,27 @@ void decode_call(const DecodeInputs& in, DType dtype, const AttentionSpec& spec,
   call.width = in.caches.front()->padded_width();
   call.value_width = in.caches.front()->padded_value_width();
   for (const KvCache* cache : in.caches) call.keys.push_back({.type = cache->options().type, .cache = cache});
-  const int64_t rows = in.q.dim(0) * r.heads;
-  Buffer<float> own_lse(static_cast<size_t>(lse == nullptr ? rows : 0));
-  if (lse == nullptr) lse = own_lse.data();
-  run_decode(call, out, lse, observers, seen);
+  SoftmaxOutput rows = softmax;
   if (seen != nullptr && observers.any()) {
     seen->lse = Tensor::empty({in.q.dim(0), r.heads});
-    std::copy_n(lse, rows, seen->lse.data());
+    if (rows.lse == nullptr) rows.lse = seen->lse.data();
   }
+  run_decode(call, out, rows, observers, seen);
+  if (seen != nullptr && observers.any() && rows.lse != seen->lse.data())
+    std::copy_n(rows.lse, seen->lse.numel(), seen->lse.data());
 }
 
 }  // namespace
 
-void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsView<float> out, float* lse,
-                      const Observers& observers, Insight* seen) {
-  decode_call(in, DType::kF32, spec, out, lse, observers, seen);
+void attention_decode(const DecodeInputs& in, const AttentionSpec& spec, HeadsView<float> out,
+                      SoftmaxOutput softmax, const Observers& observers, Insight* seen) {
+  decode_call(in, DType::kF32, spec, out, softmax, observers, seen);
 }
 
 template <class T>
 void attention_decode(const HalfDecodeInputs<T>& in, const AttentionSpec& spec,
-                      std::type_identity_t<HeadsView<T>> out, float* lse, const Observers& observers,
-                      Insight* seen) {
+                      std::type_identity_t<HeadsView<T>> out, SoftmaxOutput softmax,
+                      const Observers& observers, Insight* seen) {
   const HeadsView<const T>& q = in.q;
   check_argument(q.stride(2) == 1 && q.dim(0) == in.rest.q_offsets.total(), kCall,
                  "expected q [{}, H, D] with an innermost stride of 1, got [{}, {}, {}]",
@@ -102,13 +102,13 @@ void attention_decode(const HalfDecodeInputs<T>& in, const AttentionSpec& spec,
   Tensor wide_out = Tensor::empty({q.dim(0), q.dim(1), out.dim(2)});
   DecodeInputs wide = in.rest;
   wide.q = heads_view<float>(wide_q);
-  decode_call(wide, dtype_of<T>, spec, heads_view<float>(wide_out), lse, observers, seen);
+  decode_call(wide, dtype_of<T>, spec, heads_view<float>(wide_out), softmax, observers, seen);
   narrow_to(out, in.rest.q_offsets, wide_out);
 }
 
 template void attention_decode(const HalfDecodeInputs<BFloat16>&, const AttentionSpec&, HeadsView<BFloat16>,
-                               float*, const Observers&, Insight*);
+                               SoftmaxOutput, const Observers&, Insight*);
 template void attention_decode(const HalfDecodeInputs<Float16>&, const AttentionSpec&, HeadsView<Float16>,
-                               float*, const Observers&, Insight*);
+                               SoftmaxOutput, const Observers&, Insight*);
 
 }  // namespace fovea

@@ -9,10 +9,11 @@
 #include "attention/score.hpp"
 #include "fovea/attention/decode.hpp"
 #include "fovea/base/memory.hpp"
+#include "kernels/attention_units.hpp"
 
 namespace fovea {
 
-inline constexpr float kLog2E = 1.44269504088896341f;
+using kernels::kLog2E;
 
 // Keys of one task: at most 32 parts of a cache, none shorter than 512.
 inline int64_t decode_part_length(int64_t keys) {
@@ -65,15 +66,16 @@ struct DecodeCall {
   }
 };
 
-// The call, whose queries and keys are placed: out, and lse, which is not null, of the sequences with keys.
-void run_decode(DecodeCall& call, HeadsView<float> out, float* lse, const Observers& observers,
-                Insight* seen);
+// The call, whose queries and keys are placed: out and what the softmax leaves, of the sequences with keys.
+void run_decode(DecodeCall& call, HeadsView<float> out, const SoftmaxOutput& softmax,
+                const Observers& observers, Insight* seen);
 
 // Attention of the item's rows on its keys [begin, end), into their part.
 void run_decode_part(DecodeCall& call, const Item& item);
 
-// Fills what observers want of a head from its kept scores; lse as the call returns it.
-void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
-                     Insight& seen);
+// Fills what observers want of a head from its kept scores; `rows` is what the softmax has left of the
+// sequence's queries.
+void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const SoftmaxRow* rows,
+                     const Observers& wanted, Insight& seen);
 
 }  // namespace fovea

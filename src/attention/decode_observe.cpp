@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "attention/decode_call.hpp"
+#include "attention/sink.hpp"
 #include "kernels/attention_decode.hpp"
 
 namespace fovea {
@@ -49,20 +50,20 @@ void sum_weights(const kernels::AttentionWeightSums& to, const float* weights, i
 
 }  // namespace
 
-void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const float* lse, const Observers& wanted,
-                     Insight& seen) {
+void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const SoftmaxRow* rows,
+                     const Observers& wanted, Insight& seen) {
   const int64_t lq = call.shapes.q_offsets.length(n), lk = call.key_count(n);
   const int64_t q0 = call.shapes.q_offsets.begin(n), k0 = call.shapes.k_offsets.begin(n),
                 heads = call.r.heads;
   for (int64_t i = 0; i < lq; ++i) {
     const int64_t at = (q0 + i) * heads + head;
     float* weights = call.scores_of(n, head) + i * lk;
-    const bool empty = lse[at] == -std::numeric_limits<float>::infinity();
-    if (empty) std::fill_n(weights, lk, kernels::kMaskedScore);
-    float entropy = kernels::decode_kernels().weigh({weights, lk, empty ? 0.0f : lse[at] * kLog2E});
+    if (rows[i].empty()) std::fill_n(weights, lk, -std::numeric_limits<float>::infinity());
+    float entropy =
+        kernels::decode_kernels().weigh({weights, lk, rows[i].empty() ? SoftmaxRow{0, 0} : rows[i]});
     if (call.r.sinks != nullptr) {
-      const float sink = call.r.sinks[head] - lse[at];
-      entropy -= std::exp(sink) * sink;
+      const double sink = sink_weight(call.r.sinks[head], rows[i]);
+      if (sink > 0) entropy -= static_cast<float>(sink * std::log(sink));
     }
     if (wanted.entropy) seen.entropy.data()[at] = std::max(0.0f, entropy);
     if (wanted.max) top_keys(weights, lk, 1, seen.max_key.data<int64_t>() + at, seen.max_weight.data() + at);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "attention/choose.hpp"
 #include "attention/decode_call.hpp"
@@ -65,7 +66,8 @@ class Part {
   void run() {
     if (scores_ != nullptr) {
       for (int64_t row = 0; row < rows_; ++row)
-        std::fill(scores_ + row * lk_ + begin_, scores_ + row * lk_ + end_, kernels::kMaskedScore);
+        std::fill(scores_ + row * lk_ + begin_, scores_ + row * lk_ + end_,
+                  -std::numeric_limits<float>::infinity());
     }
     int64_t least = lk_, most = 0;  // keys that any row sees
     for (int64_t i = 0; i < lq_; ++i) {
@@ -87,7 +89,7 @@ class Part {
   void start_state() {
     float* state = call_.part(n_, kv_head_, begin_ / decode_part_length(lk_));
     task_.state = {state, state + rows_, state + 2 * rows_};
-    std::fill_n(task_.state.max, rows_, -1e29f);
+    std::fill_n(task_.state.max, rows_, kernels::kLeastMaximum);
     std::fill_n(task_.state.sum, rows_, 0.0f);
     std::fill_n(task_.state.out, rows_ * call_.value_width, 0.0f);
   }

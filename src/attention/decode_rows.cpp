@@ -29,14 +29,12 @@ Tensor keys_of(const KvCache& cache) {
 
 }  // namespace
 
-Ragged attention_decode_rows(const DecodeInputs& in, const AttentionSpec& spec, const float* lse,
-                             std::span<const int64_t> queries) {
+Ragged attention_decode_rows(const DecodeInputs& in, const AttentionSpec& spec,
+                             std::span<const int64_t> queries, const float* shares) {
   std::vector<int64_t> lengths;
   const AttentionInputs shapes = decode_shapes(kCall, in, lengths);
   const Resolved r = resolve(kCall, shapes, spec);
   check_argument(spec.top_k == 0 && spec.dropout == 0, kCall, "expected the options of attention_decode");
-  check_argument(lse != nullptr || in.q.dim(0) == 0, kCall,
-                 "expected the lse that attention_decode wrote, got none");
   const auto starts = in.q_offsets.values();
   std::vector<int64_t> sequences, row_lengths;
   for (const int64_t t : queries) {
@@ -69,7 +67,8 @@ Ragged attention_decode_rows(const DecodeInputs& in, const AttentionSpec& spec, 
     one.v = one.k;  // values have no part in the weights
     one.q_offsets = Offsets::single(lq);
     one.k_offsets = Offsets::single(lk);
-    const Ragged found = attention_rows(one, spec, lse + in.q_offsets.begin(n) * r.heads, chosen);
+    const Ragged found = attention_rows(
+        one, spec, chosen, shares == nullptr ? nullptr : shares + in.q_offsets.begin(n) * r.heads);
     for (size_t c = 0; c < chosen.size(); ++c) {
       std::copy_n(found.tokens.data() + found.offsets.begin(static_cast<int64_t>(c)) * r.heads, lk * r.heads,
                   rows.tokens.data() + rows.offsets.begin(places[c]) * r.heads);
@@ -79,20 +78,20 @@ Ragged attention_decode_rows(const DecodeInputs& in, const AttentionSpec& spec, 
 }
 
 template <class T>
-Ragged attention_decode_rows(const HalfDecodeInputs<T>& in, const AttentionSpec& spec, const float* lse,
-                             std::span<const int64_t> queries) {
+Ragged attention_decode_rows(const HalfDecodeInputs<T>& in, const AttentionSpec& spec,
+                             std::span<const int64_t> queries, const float* shares) {
   check_argument(in.q.stride(2) == 1 && in.q.dim(0) == in.rest.q_offsets.total(), kCall,
                  "expected q [{}, H, D] with an innermost stride of 1, got [{}, {}, {}]",
                  in.rest.q_offsets.total(), in.q.dim(0), in.q.dim(1), in.q.dim(2));
   const Tensor wide_q = widened(in.q, in.rest.q_offsets);
   DecodeInputs wide = in.rest;
   wide.q = heads_view<float>(wide_q);
-  return attention_decode_rows(wide, spec, lse, queries);
+  return attention_decode_rows(wide, spec, queries, shares);
 }
 
-template Ragged attention_decode_rows(const HalfDecodeInputs<BFloat16>&, const AttentionSpec&, const float*,
-                                      std::span<const int64_t>);
-template Ragged attention_decode_rows(const HalfDecodeInputs<Float16>&, const AttentionSpec&, const float*,
-                                      std::span<const int64_t>);
+template Ragged attention_decode_rows(const HalfDecodeInputs<BFloat16>&, const AttentionSpec&,
+                                      std::span<const int64_t>, const float*);
+template Ragged attention_decode_rows(const HalfDecodeInputs<Float16>&, const AttentionSpec&,
+                                      std::span<const int64_t>, const float*);
 
 }  // namespace fovea

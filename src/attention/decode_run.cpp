@@ -1,6 +1,5 @@
 // A decoding call whose queries and keys are placed: parts of keys, worked on side by side, then merged.
 #include <cmath>
-#include <limits>
 
 #include "attention/decode_call.hpp"
 #include "attention/merge.hpp"
@@ -9,13 +8,13 @@
 namespace fovea {
 namespace {
 
-constexpr float kLn2 = 0.693147180559945309f;
-
-// The parts of a row, in order, from the sink on; returns its lse.
-float merge_parts(DecodeCall& call, int64_t n, int64_t head, int64_t i, float* out, Buffer<float>& part_out) {
+// The parts of a row, in order, from the sink on; returns what the softmax leaves of all.
+SoftmaxRow merge_parts(DecodeCall& call, int64_t n, int64_t head, int64_t i, float* out,
+                       Buffer<float>& part_out) {
   const Resolved& r = call.r;
   const int64_t rows = call.rows(n), row = head % r.group * call.queries(n) + i;
-  float lse = r.sinks == nullptr ? -std::numeric_limits<float>::infinity() : r.sinks[head];
+  SoftmaxRow whole;
+  if (r.sinks != nullptr) whole.max = kernels::in_log2_units(r.sinks[head]);
   std::fill_n(out, r.dv, 0.0f);
   const int64_t parts = decode_parts(call.key_count(n));
   for (int64_t p = 0; p < parts; ++p) {
@@ -24,15 +23,15 @@ float merge_parts(DecodeCall& call, int64_t n, int64_t head, int64_t i, float* o
     if (sum == 0.0f) continue;
     const float* from = state + 2 * rows + row * call.value_width;
     for (int64_t c = 0; c < r.dv; ++c) part_out[static_cast<size_t>(c)] = from[c] / sum;
-    merge_row(out, lse, part_out.data(), state[row] * kLn2 + std::log(sum), r.dv);
+    merge_row(out, whole, part_out.data(), {state[row], std::log2(sum)}, r.dv);
   }
-  return lse;
+  return whole;
 }
 
 }  // namespace
 
-void run_decode(DecodeCall& call, HeadsView<float> out, float* lse, const Observers& observers,
-                Insight* seen) {
+void run_decode(DecodeCall& call, HeadsView<float> out, const SoftmaxOutput& softmax,
+                const Observers& observers, Insight* seen) {
   const Resolved& r = call.r;
   call.partial_begin = Buffer<int64_t>(static_cast<size_t>(r.sequences));
   call.scores_begin = Buffer<int64_t>(static_cast<size_t>(r.sequences));
@@ -70,13 +69,17 @@ void run_decode(DecodeCall& call, HeadsView<float> out, float* lse, const Observ
   }
   merges.run([&](const Item& item) {
     Buffer<float> part_out(static_cast<size_t>(r.dv));
-    for (int64_t i = 0; i < call.queries(item.sequence); ++i) {
-      const int64_t t = call.shapes.q_offsets.begin(item.sequence) + i;
-      lse[t * r.heads + item.head] =
-          merge_parts(call, item.sequence, item.head, i,
-                      row_of(out, call.shapes.q_offsets, item.sequence, i, item.head), part_out);
+    const int64_t queries = call.queries(item.sequence);
+    Buffer<SoftmaxRow> rows(static_cast<size_t>(queries));
+    for (int64_t i = 0; i < queries; ++i) {
+      const int64_t at = (call.shapes.q_offsets.begin(item.sequence) + i) * r.heads + item.head;
+      SoftmaxRow& row = rows[static_cast<size_t>(i)];
+      row = merge_parts(call, item.sequence, item.head, i,
+                        row_of(out, call.shapes.q_offsets, item.sequence, i, item.head), part_out);
+      if (softmax.lse != nullptr) softmax.lse[at] = lse_of(row);
+      if (softmax.rows != nullptr) softmax.rows[at] = row;
     }
-    if (observers.any()) observe_decoded(call, item.sequence, item.head, lse, observers, *seen);
+    if (observers.any()) observe_decoded(call, item.sequence, item.head, rows.data(), observers, *seen);
   });
 }
 

@@ -58,20 +58,21 @@ void attention_forward(const DoubleAttentionInputs& in, const AttentionSpec& spe
     const auto keys = call.keys(n, i);
     double* o = row_of(out, in.rest.q_offsets, n, i, h);
     std::fill_n(o, call.r.dv, 0.0);
-    const double log_sum = lse[t * call.r.heads + h] = call.log_sum(h, keys, logit);
-    if (log_sum == -kInfinity) return;
+    const DoubleCall::Softmax softmax = call.softmax(h, keys, logit);
+    lse[t * call.r.heads + h] = softmax.lse();
+    if (softmax.max == -kInfinity) return;
     for (int64_t j = keys.lo; j < keys.hi; ++j) {
       if (logit[j] == -kInfinity) continue;
-      const double weight = std::exp(logit[j] - log_sum) * call.keep(n, h, i, j);
+      const double weight = softmax.weight(logit[j]) * call.keep(n, h, i, j);
       const double* v = row_of(in.v, in.rest.k_offsets, n, j, h / call.r.group);
       for (int64_t c = 0; c < call.r.dv; ++c) o[c] += weight * v[c];
     }
-    if (observers.any()) look_at(call, {n, h, i, t}, keys, logit, log_sum, observers, *seen);
+    if (observers.any()) look_at(call, {n, h, i, t}, keys, logit, softmax, observers, *seen);
   });
   if (observers.key_mass || observers.block_mass) add_masses(call, lse, observers, *seen);
 }
 
-Ragged attention_rows(const DoubleAttentionInputs& in, const AttentionSpec& spec, const double* lse,
+Ragged attention_rows(const DoubleAttentionInputs& in, const AttentionSpec& spec,
                       std::span<const int64_t> queries) {
   const DoubleCall call("attention_rows", in, spec);
   std::vector<int64_t> lengths;
@@ -92,11 +93,12 @@ Ragged attention_rows(const DoubleAttentionInputs& in, const AttentionSpec& spec
       const int64_t t = queries[static_cast<size_t>(row)];
       for_tokens(in.rest.q_offsets, t, t + 1, [&](int64_t n, int64_t i, int64_t) {
         for (int64_t h = 0; h < heads; ++h) {
-          if (lse[t * heads + h] == -kInfinity) continue;
           call.row(n, h, i, memory.data(), logit);
-          const auto [lo, hi] = call.keys(n, i);
-          for (int64_t j = lo; j < hi; ++j)
-            to[(rows.offsets.begin(row) + j) * heads + h] = std::exp(logit[j] - lse[t * heads + h]);
+          const auto keys = call.keys(n, i);
+          const DoubleCall::Softmax softmax = call.softmax(h, keys, logit);
+          if (softmax.max == -kInfinity) continue;
+          for (int64_t j = keys.lo; j < keys.hi; ++j)
+            to[(rows.offsets.begin(row) + j) * heads + h] = softmax.weight(logit[j]);
         }
       });
     }

@@ -52,7 +52,7 @@ struct Shares {
 struct Backward {
   const DoubleCall& call;
   HeadsView<const double> out, dout;
-  const double* lse;
+  const double *lse, *dlse;
   const DoubleAttentionGradients& g;
   const RowGradients<double>& of_rows;
   Shares& shares;
@@ -61,19 +61,20 @@ struct Backward {
   void row(int64_t n, int64_t h, int64_t i, double* raw, double* logit) const {
     const DoubleAttentionInputs& in = call.in;
     const int64_t dv = call.r.dv;
-    const double log_sum = lse[(in.rest.q_offsets.begin(n) + i) * call.r.heads + h];
-    if (log_sum == -kInfinity) return;
+    const int64_t place = (in.rest.q_offsets.begin(n) + i) * call.r.heads + h;
+    if (lse[place] == -kInfinity) return;
     call.row(n, h, i, raw, logit);
+    const auto keys = call.keys(n, i);
+    const DoubleCall::Softmax softmax = call.softmax(h, keys, logit, lse[place]);
     const double* o = row_of(out, in.rest.q_offsets, n, i, h);
     const double* go = row_of(dout, in.rest.q_offsets, n, i, h);
-    double delta = 0;
+    double delta = dlse == nullptr ? 0.0 : -dlse[place];
     for (int64_t c = 0; c < dv; ++c) delta += o[c] * go[c];
     const auto at = static_cast<size_t>(n * call.r.heads + h);
-    if (g.dsinks != nullptr) shares.sinks[at] -= std::exp(call.sink_of(h) - log_sum) * delta;
-    const auto keys = call.keys(n, i);
+    if (g.dsinks != nullptr) shares.sinks[at] -= softmax.weight(call.sink_of(h)) * delta;
     for (int64_t j = keys.lo; j < keys.hi; ++j) {
       if (logit[j] == -kInfinity) continue;
-      const double weight = std::exp(logit[j] - log_sum), keep = call.keep(n, h, i, j);
+      const double weight = softmax.weight(logit[j]), keep = call.keep(n, h, i, j);
       const double* v = row_of(in.v, in.rest.k_offsets, n, j, h / call.r.group);
       double* gv = row_of(g.dv, in.rest.k_offsets, n, j, h / call.r.group);
       double dp = 0;
@@ -116,7 +117,7 @@ struct Backward {
 
 void attention_backward(const DoubleAttentionInputs& in, const AttentionSpec& spec,
                         HeadsView<const double> out, const double* lse, HeadsView<const double> dout,
-                        const DoubleAttentionGradients& g) {
+                        const DoubleAttentionGradients& g, const double* dlse) {
   const char* name = "attention_backward";
   const DoubleCall call(name, in, spec);
   const auto check = [&](const char* what, const HeadsView<const double>& x, int64_t tokens, int64_t heads,
@@ -148,7 +149,7 @@ void attention_backward(const DoubleAttentionInputs& in, const AttentionSpec& sp
   zero(of_rows.dk, in.rest.k_offsets);
   zero(g.dv, in.rest.k_offsets);
   Shares shares(call, g);
-  const Backward backward{call, out, dout, lse, g, of_rows, shares};
+  const Backward backward{call, out, dout, lse, dlse, g, of_rows, shares};
   // Sequences and key heads are apart, unless they add to the same elements of dbias.
   const int64_t items = call.r.sequences * call.r.kv_heads;
   const bool shared_bias = g.dbias.data != nullptr && (g.dbias.stride(0) == 0 || g.dbias.stride(1) == 0);

@@ -156,17 +156,22 @@ void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit
   if (r.top_k > 0) keep_strongest({lo, hi}, logit);
 }
 
-double DoubleCall::log_sum(int64_t h, Range range, const double* logit) const {
+DoubleCall::Softmax DoubleCall::softmax(int64_t h, Range range, const double* logit) const {
   const double sink = sink_of(h);
   double max = sink;
   for (int64_t j = range.lo; j < range.hi; ++j) {
-    if (std::isnan(logit[j])) return logit[j];
+    if (std::isnan(logit[j])) return {logit[j], 0.0};
     max = std::max(max, logit[j]);
   }
-  if (max == -kInfinity) return max;
+  if (max == -kInfinity) return {max, 0.0};
   double sum = std::exp(sink - max);
   for (int64_t j = range.lo; j < range.hi; ++j) sum += std::exp(logit[j] - max);
-  return max + std::log(sum);
+  return {max, std::log(sum)};
+}
+
+DoubleCall::Softmax DoubleCall::softmax(int64_t h, Range range, const double* logit, double lse) const {
+  const Softmax own = softmax(h, range, logit);
+  return own.lse() == lse ? own : Softmax{lse, 0.0};
 }
 
 // The same choice as the kernels make: 16 bits of the random word of (row of the packed batch, head, key).

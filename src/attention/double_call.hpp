@@ -1,6 +1,8 @@
 // A float64 call, checked, and its rows: what forward, backward and exact rows share.
 #pragma once
 
+#include <cmath>
+
 #include "attention/resolve.hpp"
 #include "attention/score.hpp"
 #include "attention/sequence.hpp"
@@ -31,12 +33,20 @@ class DoubleCall {
   // Whether a head's own scores count, of its own keys or permuted ones: no pattern stands in their place.
   bool is_scored(int64_t h) const;
   bool has_table() const { return shapes_.relative.table != nullptr; }
-  // log Σ exp of the row's logits, the sink counted.
-  double log_sum(int64_t h, Range keys, const double* logit) const;
+  // What the softmax of a row leaves: a weight is exp((logit − max) − log_sum). Apart, since their sum, the
+  // lse, would lose log_sum beside a maximum of 1e16 and more (a mask of the lowest number, say).
+  struct Softmax {
+    double max, log_sum;  // the sink counted; max −∞: neither keys nor sink
+    double lse() const { return max + log_sum; }
+    double weight(double logit) const { return std::exp((logit - max) - log_sum); }
+  };
+  Softmax softmax(int64_t h, Range keys, const double* logit) const;
+  // The same for a row whose lse is given: the row's own, or that of a whole of which these keys are a part.
+  Softmax softmax(int64_t h, Range keys, const double* logit, double lse) const;
   // 0, or what a kept weight is multiplied by.
   double keep(int64_t n, int64_t h, int64_t i, int64_t j) const;
 
-  // Bytes of the row buffers of one thread.
+  // The longest sequence of keys.
   int64_t longest() const { return in.rest.k_offsets.max_length(); }
 
  private:

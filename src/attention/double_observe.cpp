@@ -75,17 +75,19 @@ void prepare_double_insight(const DoubleCall& call, const Observers& observers, 
 }
 
 void look_at(const DoubleCall& call, const DoubleRow& row, DoubleCall::Range keys, const double* logit,
-             double lse, const Observers& observers, Insight& seen) {
+             const DoubleCall::Softmax& softmax, const Observers& observers, Insight& seen) {
   const int64_t at = row.t * call.r.heads + row.h, k0 = call.in.rest.k_offsets.begin(row.n);
   const int64_t place = row.i + call.in.rest.k_offsets.length(row.n) - call.in.rest.q_offsets.length(row.n);
   double entropy = 0, largest = 0;
   int64_t strongest = -1;
   Sums sums;
-  const auto surprise = [lse](double s) { return std::exp(s - lse) * (lse - s); };
+  const auto surprise = [&softmax](double s) {
+    return softmax.weight(s) * (softmax.log_sum - (s - softmax.max));
+  };
   if (call.sink_of(row.h) > -kInfinity) entropy += surprise(call.sink_of(row.h));
   for (int64_t j = keys.lo; j < keys.hi; ++j) {
     if (logit[j] == -kInfinity) continue;
-    const double weight = std::exp(logit[j] - lse);
+    const double weight = softmax.weight(logit[j]);
     entropy += surprise(logit[j]);
     if (strongest < 0 || weight > largest) {
       largest = weight;
@@ -123,12 +125,12 @@ void add_masses(const DoubleCall& call, const double* lse, const Observers& obse
       const int64_t q0 = call.in.rest.q_offsets.begin(n), k0 = call.in.rest.k_offsets.begin(n);
       const int64_t columns = blocks_of(call.in.rest.k_offsets.length(n));
       for (int64_t i = 0; i < call.in.rest.q_offsets.length(n); ++i) {
-        const double log_sum = lse[(q0 + i) * heads + h];
-        if (log_sum == -kInfinity) continue;
+        if (lse[(q0 + i) * heads + h] == -kInfinity) continue;
         call.row(n, h, i, memory.data(), logit);
-        const auto [lo, hi] = call.keys(n, i);
-        for (int64_t j = lo; j < hi; ++j) {
-          const double weight = std::exp(logit[j] - log_sum);
+        const auto keys = call.keys(n, i);
+        const DoubleCall::Softmax softmax = call.softmax(h, keys, logit);
+        for (int64_t j = keys.lo; j < keys.hi; ++j) {
+          const double weight = softmax.weight(logit[j]);
           if (observers.key_mass) seen.key_mass.data<double>()[(k0 + j) * heads + h] += weight;
           if (observers.block_mass) {
             const int64_t block = seen.block_offsets.begin(n) + i / kBlock * columns + j / kBlock;

@@ -15,7 +15,7 @@ struct DoubleRow {
 
 // Writes the statistics of one row of weights e^{logit − lse}.
 void look_at(const DoubleCall& call, const DoubleRow& row, DoubleCall::Range keys, const double* logit,
-             double lse, const Observers& observers, Insight& seen);
+             const DoubleCall::Softmax& softmax, const Observers& observers, Insight& seen);
 
 // Sums over the queries, key_mass and block_mass, by a second pass: rows are added in order.
 void add_masses(const DoubleCall& call, const double* lse, const Observers& observers, Insight& seen);

@@ -64,7 +64,7 @@ Few few_queries(const AttentionInputs& in, const Resolved& r, const AttentionSpe
 template <class T>
 void few_forward(const AttentionInputs& in, const Resolved& r, const AttentionSpec& spec,
                  HeadsView<const T> q, HeadsView<const T> k, HeadsView<const T> v, HeadsView<T> out,
-                 float* lse) {
+                 SoftmaxOutput softmax) {
   DecodeCall call{in, r, spec, dtype_of<T>};
   call.d = call.width = r.d;
   call.value_width = r.dv;
@@ -72,16 +72,14 @@ void few_forward(const AttentionInputs& in, const Resolved& r, const AttentionSp
   for (int64_t n = 0; n < r.sequences; ++n) {
     if (few(in, n)) call.keys[static_cast<size_t>(n)] = keys_of(k, v, in.k_offsets, n);
   }
-  Buffer<float> own_lse(static_cast<size_t>(lse == nullptr ? q.dim(0) * r.heads : 0));
-  if (lse == nullptr) lse = own_lse.data();
   if constexpr (std::is_same_v<T, float>) {
     call.q = q;
-    run_decode(call, out, lse, {}, nullptr);
+    run_decode(call, out, softmax, {}, nullptr);
   } else {
     const Tensor wide_q = widened(q, in.q_offsets);
     Tensor wide_out = Tensor::empty({q.dim(0), r.heads, r.dv});
     call.q = heads_view<float>(wide_q);
-    run_decode(call, heads_view<float>(wide_out), lse, {}, nullptr);
+    run_decode(call, heads_view<float>(wide_out), softmax, {}, nullptr);
     for (int64_t n = 0; n < r.sequences; ++n) {
       for (int64_t row = 0; row < call.queries(n) * r.heads; ++row) {
         const int64_t i = row / r.heads, h = row % r.heads;
@@ -94,12 +92,12 @@ void few_forward(const AttentionInputs& in, const Resolved& r, const AttentionSp
 
 template void few_forward(const AttentionInputs&, const Resolved&, const AttentionSpec&,
                           HeadsView<const float>, HeadsView<const float>, HeadsView<const float>,
-                          HeadsView<float>, float*);
+                          HeadsView<float>, SoftmaxOutput);
 template void few_forward(const AttentionInputs&, const Resolved&, const AttentionSpec&,
                           HeadsView<const BFloat16>, HeadsView<const BFloat16>, HeadsView<const BFloat16>,
-                          HeadsView<BFloat16>, float*);
+                          HeadsView<BFloat16>, SoftmaxOutput);
 template void few_forward(const AttentionInputs&, const Resolved&, const AttentionSpec&,
                           HeadsView<const Float16>, HeadsView<const Float16>, HeadsView<const Float16>,
-                          HeadsView<Float16>, float*);
+                          HeadsView<Float16>, SoftmaxOutput);
 
 }  // namespace fovea

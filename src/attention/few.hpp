@@ -13,10 +13,11 @@ namespace fovea {
 enum class Few : uint8_t { kNone, kSome, kAll };
 Few few_queries(const AttentionInputs& shapes, const Resolved& r, const AttentionSpec& spec);
 
-// Writes out, and lse if it is not null, of these sequences; `shapes` as resolved, of T's addresses only.
+// Writes out, and what the softmax leaves as far as wanted, of these sequences; `shapes` as resolved, of T's
+// addresses only.
 template <class T>
 void few_forward(const AttentionInputs& shapes, const Resolved& r, const AttentionSpec& spec,
                  HeadsView<const T> q, HeadsView<const T> k, HeadsView<const T> v, HeadsView<T> out,
-                 float* lse);
+                 SoftmaxOutput softmax);
 
 }  // namespace fovea

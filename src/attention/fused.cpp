@@ -1,12 +1,14 @@
 #include "attention/fused.hpp"
 
+#include "attention/saved_rows.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
 
 namespace fovea {
 
-void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out, float* lse,
+void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out, SoftmaxOutput softmax,
                    const Observers& observers, Insight* seen) {
+  const OwnRows own(softmax, observers.key_mass, in.q.dim(0) * r.heads);
   const kernels::AttentionKernels& kernel = kernels::attention_kernels();
   const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
   const bool want_rows = observers.entropy || observers.max || observers.top_k > 0;
@@ -32,16 +34,17 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     const int64_t q0 = in.q_offsets.begin(item.sequence), row = q0 * r.heads + item.head;
     task.out = row_of(out, in.q_offsets, item.sequence, 0, item.head);
     task.out_stride = out.stride(0);
-    task.lse = lse == nullptr ? nullptr : lse + row;
+    task.lse = softmax.lse == nullptr ? nullptr : softmax.lse + row;
+    task.softmax = softmax.rows == nullptr ? nullptr : softmax.rows + row;
     task.row_stride = r.heads;
     if (want_rows) task.statistics = statistics_of(observers, *seen, row);
     if (observers.weights()) task.sums = sums_of(in, observers, *seen, item.sequence, item.head);
     kernel.forward(task, workspaces.mine());
   });
-  if (observers.key_mass) fused_second_pass(in, r, lse, observe::key_mass, *seen);
+  if (observers.key_mass) fused_second_pass(in, r, softmax.rows, observe::key_mass, *seen);
 }
 
-void fused_second_pass(const AttentionInputs& in, const Resolved& r, const float* lse,
+void fused_second_pass(const AttentionInputs& in, const Resolved& r, const SoftmaxRow* softmax,
                        const Observers& observers, Insight& seen) {
   const kernels::AttentionKernels& kernel = kernels::attention_kernels();
   if (r.sequences == 0) return;
@@ -69,7 +72,7 @@ void fused_second_pass(const AttentionInputs& in, const Resolved& r, const float
   masses.run([&](const Item& item) {
     kernels::AttentionMassTask task;
     task.head = head_of(in, r, item.sequence, item.head);
-    task.lse = lse + in.q_offsets.begin(item.sequence) * r.heads + item.head;
+    task.softmax = softmax + in.q_offsets.begin(item.sequence) * r.heads + item.head;
     task.row_stride = r.heads;
     task.k_begin = item.begin;
     task.k_end = item.end;

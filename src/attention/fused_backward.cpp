@@ -1,30 +1,30 @@
 // Backward: items are key heads of sequences. A few long sequences are cut into key chunks that run side by
 // side, each with its own share of dQ, added in order afterwards; many sequences do the same chunks one after
 // the other. Both give the same bits.
-#include <cmath>
-
 #include "attention/bias_bands.hpp"
 #include "attention/bias_gradient.hpp"
 #include "attention/distance_sums.hpp"
 #include "attention/fused.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
+#include "attention/sink.hpp"
 
 namespace fovea {
 namespace {
 
 // The gradient of the sinks: each is a key whose value is 0, so dS = −p·δ.
-void sink_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
-                   HeadsView<const float> dout, float* dsinks) {
+void sink_gradient(const AttentionInputs& in, const Resolved& r, const OutputGradient& output,
+                   float* dsinks) {
   parallel_for(r.heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t h = begin; h < end; ++h) {
       double sum = 0;
       for_tokens(in.q_offsets, 0, in.q.dim(0), [&](int64_t n, int64_t i, int64_t t) {
-        const float* o = row_of(out, in.q_offsets, n, i, h);
-        const float* g = row_of(dout, in.q_offsets, n, i, h);
-        double delta = 0;
+        const float* o = row_of(output.out, in.q_offsets, n, i, h);
+        const float* g = row_of(output.dout, in.q_offsets, n, i, h);
+        const int64_t row = t * r.heads + h;
+        double delta = output.dlse == nullptr ? 0.0 : -static_cast<double>(output.dlse[row]);
         for (int64_t c = 0; c < r.dv; ++c) delta += static_cast<double>(o[c]) * static_cast<double>(g[c]);
-        sum += delta * std::exp(static_cast<double>(r.sinks[h]) - static_cast<double>(lse[t * r.heads + h]));
+        sum += delta * sink_weight(r.sinks[h], output.softmax[row]);
       });
       dsinks[h] -= static_cast<float>(sum);
     }
@@ -39,13 +39,11 @@ void zero_rows(const HeadsView<float>& x, const Offsets& offsets, int64_t n, int
 
 class Backward {
  public:
-  Backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out, const float* lse,
-           HeadsView<const float> dout, const AttentionGradients& g)
+  Backward(const AttentionInputs& in, const Resolved& r, const OutputGradient& output,
+           const AttentionGradients& g)
       : in_(in),
         r_(r),
-        out_(out),
-        lse_(lse),
-        dout_(dout),
+        output_(output),
         g_(g),
         kernel_(kernels::attention_kernels()),
         distances_(in, r, g),
@@ -199,14 +197,16 @@ class Backward {
     AttentionBackwardTask task;
     task.heads = heads;
     task.group = r_.group;
-    task.out_head_stride = out_.stride(1);
-    task.dout_head_stride = dout_.stride(1);
-    task.out = row_of(out_, in_.q_offsets, n, 0, h);
-    task.dout = row_of(dout_, in_.q_offsets, n, 0, h);
-    task.out_stride = out_.stride(0);
-    task.dout_stride = dout_.stride(0);
-    task.lse = lse_ + q0 * r_.heads + h;
-    task.lse_stride = r_.heads;
+    const HeadsView<const float>&out = output_.out, &dout = output_.dout;
+    task.out_head_stride = out.stride(1);
+    task.dout_head_stride = dout.stride(1);
+    task.out = row_of(out, in_.q_offsets, n, 0, h);
+    task.dout = row_of(dout, in_.q_offsets, n, 0, h);
+    task.out_stride = out.stride(0);
+    task.dout_stride = dout.stride(0);
+    task.softmax = output_.softmax + q0 * r_.heads + h;
+    task.dlse = output_.dlse == nullptr ? nullptr : output_.dlse + q0 * r_.heads + h;
+    task.row_stride = r_.heads;
     if (distances_.wanted()) {
       task.ddistance_head_stride = distances_.head_stride(n);
       task.ddistance = distances_.of(n, h);
@@ -251,9 +251,7 @@ class Backward {
 
   const AttentionInputs& in_;
   const Resolved& r_;
-  HeadsView<const float> out_;
-  const float* lse_;
-  HeadsView<const float> dout_;
+  const OutputGradient& output_;
   const AttentionGradients& g_;
   const kernels::AttentionKernels& kernel_;
   DistanceSums distances_;
@@ -265,20 +263,20 @@ class Backward {
 
 }  // namespace
 
-void fused_backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> out,
-                    const float* lse, HeadsView<const float> dout, const AttentionGradients& g) {
-  Backward(in, r, out, lse, dout, g).run();
-  if (g.dsinks != nullptr) sink_gradient(in, r, out, lse, dout, g.dsinks);
+void fused_backward(const AttentionInputs& in, const Resolved& r, const OutputGradient& output,
+                    const AttentionGradients& g) {
+  Backward(in, r, output, g).run();
+  if (g.dsinks != nullptr) sink_gradient(in, r, output, g.dsinks);
 }
 
-void scale_gradient(const AttentionInputs& in, Resolved& r, HeadsView<const float> out, const float* lse,
-                    HeadsView<const float> dout, HeadsView<const float> dq, float* dscales) {
+void scale_gradient(const AttentionInputs& in, Resolved& r, const OutputGradient& output,
+                    HeadsView<const float> dq, float* dscales) {
   // Where the scale is 0 so is dq: that of a unit scale is computed beside it.
   Tensor unscaled;
   if (std::find(in.scales.begin(), in.scales.end(), 0.0f) != in.scales.end()) {
     unscaled = Tensor::empty({in.q.dim(0), r.heads, r.d});
     r.unit_gradient_scale = true;
-    fused_backward(in, r, out, lse, dout,
+    fused_backward(in, r, output,
                    {.dq = contiguous_view<float, 3>(unscaled.data(), {in.q.dim(0), r.heads, r.d})});
     r.unit_gradient_scale = false;
   }

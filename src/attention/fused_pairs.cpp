@@ -8,6 +8,7 @@
 #include "attention/distance_sums.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
+#include "attention/sink.hpp"
 #include "fovea/kernels/convert.hpp"
 
 namespace fovea {
@@ -85,14 +86,13 @@ void zero_output(const PairOutput& x, const Offsets& offsets, int64_t n, int64_t
 }
 
 // A sink is a key whose value is 0: dS = −p·δ.
-void sink_gradient(const AttentionInputs& in, const Resolved& r, const float* lse, const float* delta,
-                   float* dsinks) {
+void sink_gradient(const AttentionInputs& in, const Resolved& r, const SoftmaxRow* softmax,
+                   const float* delta, float* dsinks) {
   for (int64_t h = 0; h < r.heads; ++h) {
-    const auto sink = static_cast<double>(in.sinks[static_cast<size_t>(h)]);
     double sum = 0;
     for (int64_t t = 0; t < in.q_offsets.total(); ++t) {
       const int64_t row = t * r.heads + h;
-      sum += static_cast<double>(delta[row]) * std::exp(sink - static_cast<double>(lse[row]));
+      sum += static_cast<double>(delta[row]) * sink_weight(in.sinks[static_cast<size_t>(h)], softmax[row]);
     }
     dsinks[h] -= static_cast<float>(sum);
   }
@@ -103,13 +103,13 @@ void sink_gradient(const AttentionInputs& in, const Resolved& r, const float* ls
 class PairBackward {
  public:
   PairBackward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
-               const Resolved& r, const float* lse, const float* delta, HeadsView<const BFloat16> dout,
-               const PairGradients& g)
+               const Resolved& r, const SoftmaxRow* softmax, const float* delta,
+               HeadsView<const BFloat16> dout, const PairGradients& g)
       : kernel_(kernel),
         x_(x),
         in_(in),
         r_(r),
-        lse_(lse),
+        softmax_(softmax),
         delta_(delta),
         dout_(dout),
         g_(g),
@@ -269,9 +269,9 @@ class PairBackward {
     task.dout_stride = dout_.stride(0);
     task.q_head_stride = x_.q.stride(1);
     task.dout_head_stride = dout_.stride(1);
-    task.lse = lse_ + q0 * r_.heads + h;
+    task.softmax = softmax_ + q0 * r_.heads + h;
     task.delta = delta_ + q0 * r_.heads + h;
-    task.lse_stride = r_.heads;
+    task.row_stride = r_.heads;
     if (distances_.wanted()) {
       task.ddistance_head_stride = distances_.head_stride(n);
       task.ddistance = distances_.of(n, h);
@@ -304,7 +304,8 @@ class PairBackward {
   const PairArrays& x_;
   const AttentionInputs& in_;
   const Resolved& r_;
-  const float *lse_, *delta_;
+  const SoftmaxRow* softmax_;
+  const float* delta_;
   HeadsView<const BFloat16> dout_;
   const PairGradients& g_;
   DistanceSums distances_;
@@ -316,8 +317,8 @@ class PairBackward {
 }  // namespace
 
 void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
-                  const Resolved& r, const PairOutput& out, float* lse, const Observers& observers,
-                  Insight* seen) {
+                  const Resolved& r, const PairOutput& out, const SoftmaxOutput& softmax,
+                  const Observers& observers, Insight* seen) {
   Packed packed(kernel, x, in, r);
   const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
   Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k));
@@ -334,7 +335,8 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
     task.out = row_of(out.half, in.q_offsets, n, 0, item.head);
     task.out_wide = row_of(out.wide, in.q_offsets, n, 0, item.head);
     task.out_stride = out.wide.data != nullptr ? out.wide.stride(0) : out.half.stride(0);
-    task.lse = lse == nullptr ? nullptr : lse + row;
+    task.lse = softmax.lse == nullptr ? nullptr : softmax.lse + row;
+    task.softmax = softmax.rows == nullptr ? nullptr : softmax.rows + row;
     task.row_stride = r.heads;
     if (seen != nullptr) task.statistics = statistics_of(observers, *seen, row);
     kernel.forward(task, workspaces.mine());
@@ -342,10 +344,10 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
 }
 
 void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
-                   const Resolved& r, const float* lse, const float* delta, HeadsView<const BFloat16> dout,
-                   const PairGradients& g) {
-  PairBackward(kernel, x, in, r, lse, delta, dout, g).run();
-  if (g.rest.dsinks != nullptr) sink_gradient(in, r, lse, delta, g.rest.dsinks);
+                   const Resolved& r, const SoftmaxRow* softmax, const float* delta,
+                   HeadsView<const BFloat16> dout, const PairGradients& g) {
+  PairBackward(kernel, x, in, r, softmax, delta, dout, g).run();
+  if (g.rest.dsinks != nullptr) sink_gradient(in, r, softmax, delta, g.rest.dsinks);
 }
 
 }  // namespace fovea

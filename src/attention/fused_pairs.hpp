@@ -19,17 +19,17 @@ struct PairOutput {
 
 // `in` has the options; its q, k and v have shapes but no data. The observers ask for no key mass.
 void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
-                  const Resolved& r, const PairOutput& out, float* lse, const Observers& observers,
-                  Insight* seen);
+                  const Resolved& r, const PairOutput& out, const SoftmaxOutput& softmax,
+                  const Observers& observers, Insight* seen);
 
 struct PairGradients {
   HeadsView<float> dq{};  // without data: not wanted
   PairOutput dk, dv;
   AttentionGradients rest{};  // of sinks and biases; its own dq, dk and dv are not looked at
 };
-// delta [Tq, H] = rowsum(dout∘out).
+// delta [Tq, H] = rowsum(dout∘out) − dlse.
 void pair_backward(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
-                   const Resolved& r, const float* lse, const float* delta, HeadsView<const BFloat16> dout,
-                   const PairGradients& gradients);
+                   const Resolved& r, const SoftmaxRow* softmax, const float* delta,
+                   HeadsView<const BFloat16> dout, const PairGradients& gradients);
 
 }  // namespace fovea

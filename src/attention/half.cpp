@@ -8,6 +8,7 @@
 #include "attention/few.hpp"
 #include "attention/fused.hpp"
 #include "attention/fused_pairs.hpp"
+#include "attention/saved_rows.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
 #include "attention/widen.hpp"
@@ -77,8 +78,8 @@ AttentionResult call_on_tensors(const Tensor& q, const Tensor& k, const Tensor& 
   in.rest.k_offsets = k_offsets;
   AttentionResult result;
   result.out = Tensor::empty({q.dim(0), q.dim(1), v.dim(2)}, dtype_of<T>);
-  result.lse = Tensor::empty({q.dim(0), q.dim(1)});
-  attention_forward(in, spec, heads_view<T>(result.out), result.lse.data(), observers, &result.seen);
+  const SoftmaxOutput softmax = softmax_tensors(result, q.dim(0), q.dim(1));
+  attention_forward(in, spec, heads_view<T>(result.out), softmax, observers, &result.seen);
   result.seen.lse = result.lse;
   return result;
 }
@@ -89,9 +90,10 @@ AttentionInputs without_data(AttentionInputs in) {
   return in;
 }
 
-// Rows' dot products, in float32: δ = rowsum(dout∘out), [T, H].
+// δ = rowsum(dout∘out) − dlse, [T, H], in float32.
 template <class A, class B>
-Buffer<float> row_products(const HeadsView<const A>& a, const HeadsView<const B>& b, const Offsets& offsets) {
+Buffer<float> row_products(const HeadsView<const A>& a, const HeadsView<const B>& b, const Offsets& offsets,
+                           const float* dlse) {
   const int64_t heads = a.dim(1), width = a.dim(2);
   Buffer<float> sums(static_cast<size_t>(a.dim(0) * heads));
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, heads * width));
@@ -103,8 +105,9 @@ Buffer<float> row_products(const HeadsView<const A>& a, const HeadsView<const B>
         float lane[8] = {};  // eight sums side by side, for speed and a shorter chain of roundings
         for (int64_t c = 0; c < width; ++c)
           lane[c % 8] += static_cast<float>(x[c]) * static_cast<float>(y[c]);
-        sums[static_cast<size_t>(t * heads + h)] =
-            ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+        const auto at = static_cast<size_t>(t * heads + h);
+        sums[at] = ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+        if (dlse != nullptr) sums[at] -= dlse[at];
       }
     });
   });
@@ -123,20 +126,17 @@ Tensor rounded(const HeadsView<const float>& x, const Offsets& offsets) {
 // Forward by bf16 kernels. Observers never change the output: those that the kernels lack look at widened
 // inputs.
 void run_pairs(const kernels::PairKernels& kernel, const PairArrays& x, const AttentionInputs& in,
-               const Resolved& r, const PairOutput& out, float* lse, const Observers& observers,
+               const Resolved& r, const PairOutput& out, SoftmaxOutput softmax, const Observers& observers,
                Insight* seen) {
-  Buffer<float> own_lse;
-  if (lse == nullptr && (observers.key_mass || observers.weights())) {
-    own_lse = Buffer<float>(static_cast<size_t>(in.q.dim(0) * r.heads));
-    lse = own_lse.data();
-  }
-  pair_forward(kernel, x, without_data(in), r, out, lse, observers, seen);
-  if (!observers.key_mass && !observers.weights()) return;
+  const bool again = observers.key_mass || observers.weights();
+  const OwnRows own(softmax, again, in.q.dim(0) * r.heads);
+  pair_forward(kernel, x, without_data(in), r, out, softmax, observers, seen);
+  if (!again) return;
   const Tensor q = widened(x.q, in.q_offsets), k = widened(x.k, in.k_offsets);
   AttentionInputs wide = without_data(in);
   wide.q = heads_view<float>(q);
   wide.k = heads_view<float>(k);
-  fused_second_pass(wide, r, lse, observers, *seen);
+  fused_second_pass(wide, r, softmax.rows, observers, *seen);
 }
 
 }  // namespace
@@ -152,16 +152,16 @@ namespace {
 
 template <class T>
 void many_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const Resolved& r,
-                  HeadsView<T> out, float* lse, const Observers& observers, Insight* seen) {
+                  HeadsView<T> out, const SoftmaxOutput& softmax, const Observers& observers, Insight* seen) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, false), spec)) {
       if (seen != nullptr) prepare_insight(shapes_of(in), observers, *seen);
-      return run_pairs(*kernel, {in.q, in.k, in.v}, shapes_of(in), r, {out, {}}, lse, observers, seen);
+      return run_pairs(*kernel, {in.q, in.k, in.v}, shapes_of(in), r, {out, {}}, softmax, observers, seen);
     }
   }
   const Widened wide = widen_inputs(in);
   Tensor result = Tensor::empty({in.q.dim(0), r.heads, r.dv});
-  attention_forward(wide.inputs, spec, heads_view<float>(result), lse, observers, seen);
+  attention_forward(wide.inputs, spec, heads_view<float>(result), softmax, observers, seen);
   narrow_to(out, in.rest.q_offsets, result);
 }
 
@@ -169,20 +169,21 @@ void many_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, c
 
 template <class T>
 void attention_forward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, HeadsView<T> out,
-                       float* lse, const Observers& observers, Insight* seen) {
+                       SoftmaxOutput softmax, const Observers& observers, Insight* seen) {
   const char* call = "attention_forward";
   const AttentionInputs shapes = shapes_of(in);
   const Resolved r = resolve(call, shapes, spec);
   check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
   check_observers(call, observers, in.k.dim(0), seen);
   const Few few = few_queries(shapes, r, spec);
-  if (few != Few::kAll || observers.any()) many_forward(in, spec, r, out, lse, observers, seen);
-  if (few != Few::kNone) few_forward<T>(shapes, r, spec, in.q, in.k, in.v, out, lse);
+  if (few != Few::kAll || observers.any()) many_forward(in, spec, r, out, softmax, observers, seen);
+  if (few != Few::kNone) few_forward<T>(shapes, r, spec, in.q, in.k, in.v, out, softmax);
 }
 
 template <class T>
 void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, HeadsView<const T> out,
-                        const float* lse, HeadsView<const T> dout, const HalfAttentionGradients<T>& g) {
+                        SoftmaxInput softmax, HeadsView<const T> dout, const HalfAttentionGradients<T>& g,
+                        const float* dlse) {
   const char* call = "attention_backward";
   const Resolved r = resolve(call, shapes_of(in), spec);
   check_heads(call, "out", out, in.q.dim(0), r.heads, r.dv);
@@ -190,13 +191,14 @@ void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& s
   if (g.dq.data != nullptr) check_heads(call, "dq", g.dq, in.q.dim(0), r.heads, in.q.dim(2));
   if (g.dk.data != nullptr) check_heads(call, "dk", g.dk, in.k.dim(0), r.kv_heads, in.k.dim(2));
   if (g.dv.data != nullptr) check_heads(call, "dv", g.dv, in.k.dim(0), r.kv_heads, r.dv);
-  check_gradients(call, shapes_of(in), lse, g.rest);
+  check_gradients(call, shapes_of(in), softmax, g.rest);
   if constexpr (std::is_same_v<T, BFloat16>) {
     if (const kernels::PairKernels* kernel = choose_pairs(shape_of(in.rest, r, DType::kBF16, true), spec)) {
-      const Buffer<float> delta = row_products(out, dout, in.rest.q_offsets);
+      const Buffer<float> delta = row_products(out, dout, in.rest.q_offsets, dlse);
+      const SavedRows saved(softmax, in.q.dim(0) * r.heads);
       Tensor dq = like(g.dq);
-      pair_backward(*kernel, {in.q, in.k, in.v}, without_data(shapes_of(in)), r, lse, delta.data(), dout,
-                    {dq ? heads_view<float>(dq) : HeadsView<float>{}, {g.dk, {}}, {g.dv, {}}, g.rest});
+      pair_backward(*kernel, {in.q, in.k, in.v}, without_data(shapes_of(in)), r, saved.data(), delta.data(),
+                    dout, {dq ? heads_view<float>(dq) : HeadsView<float>{}, {g.dk, {}}, {g.dv, {}}, g.rest});
       if (dq) narrow_to(g.dq, in.rest.q_offsets, dq);
       return;
     }
@@ -209,79 +211,79 @@ void attention_backward(const HalfAttentionInputs<T>& in, const AttentionSpec& s
   wide_g.dq = dq ? heads_view<float>(dq) : HeadsView<float>{};
   wide_g.dk = dk ? heads_view<float>(dk) : HeadsView<float>{};
   wide_g.dv = dv ? heads_view<float>(dv) : HeadsView<float>{};
-  attention_backward(wide.inputs, spec, heads_view<float>(wide_out), lse, heads_view<float>(wide_dout),
-                     wide_g);
+  attention_backward(wide.inputs, spec, heads_view<float>(wide_out), softmax, heads_view<float>(wide_dout),
+                     wide_g, dlse);
   if (dq) narrow_to(g.dq, q_offsets, dq);
   if (dk) narrow_to(g.dk, in.rest.k_offsets, dk);
   if (dv) narrow_to(g.dv, in.rest.k_offsets, dv);
 }
 
 template <class T>
-Ragged attention_rows(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const float* lse,
-                      std::span<const int64_t> queries) {
+Ragged attention_rows(const HalfAttentionInputs<T>& in, const AttentionSpec& spec,
+                      std::span<const int64_t> queries, const float* shares) {
   resolve("attention_rows", shapes_of(in), spec);
-  return attention_rows(widen_inputs(in).inputs, spec, lse, queries);
+  return attention_rows(widen_inputs(in).inputs, spec, queries, shares);
 }
 
 template <class T>
-SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const float* lse,
-                                int64_t samples, RandomKey key) {
+SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, int64_t samples,
+                                RandomKey key, const float* shares) {
   resolve("sampled_key_mass", shapes_of(in), spec);
-  return sampled_key_mass(widen_inputs(in).inputs, spec, lse, samples, key);
+  return sampled_key_mass(widen_inputs(in).inputs, spec, samples, key, shares);
 }
 
 template <class T>
-Tensor attention_key_mass(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, const float* lse) {
+Tensor attention_key_mass(const HalfAttentionInputs<T>& in, const AttentionSpec& spec, SoftmaxInput softmax) {
   resolve("attention_key_mass", shapes_of(in), spec);
-  return attention_key_mass(widen_inputs(in).inputs, spec, lse);
+  return attention_key_mass(widen_inputs(in).inputs, spec, softmax);
 }
 
 bool fast_forward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
-                  HeadsView<float> out, float* lse, const Observers& observers, Insight* seen) {
+                  HeadsView<float> out, const SoftmaxOutput& softmax, const Observers& observers,
+                  Insight* seen) {
   if (spec.precision == Precision::kStrict) return false;
   const kernels::PairKernels* kernel = choose_pairs(shape_of(in, r, DType::kF32, false), spec);
   if (kernel == nullptr) return false;
   const Tensor q = rounded(in.q, in.q_offsets), k = rounded(in.k, in.k_offsets);
   const Tensor v = rounded(in.v, in.k_offsets);
   run_pairs(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)}, in, r,
-            {{}, out}, lse, observers, seen);
+            {{}, out}, softmax, observers, seen);
   return true;
 }
 
 bool fast_backward(const AttentionInputs& in, const AttentionSpec& spec, const Resolved& r,
-                   HeadsView<const float> out, const float* lse, HeadsView<const float> dout,
-                   const AttentionGradients& g) {
+                   const OutputGradient& output, const AttentionGradients& g) {
   if (spec.precision == Precision::kStrict) return false;
   const kernels::PairKernels* kernel = choose_pairs(shape_of(in, r, DType::kF32, true), spec);
   if (kernel == nullptr) return false;
   const Tensor q = rounded(in.q, in.q_offsets), k = rounded(in.k, in.k_offsets);
-  const Tensor v = rounded(in.v, in.k_offsets), d_o = rounded(dout, in.q_offsets);
-  const Buffer<float> delta = row_products(out, dout, in.q_offsets);
+  const Tensor v = rounded(in.v, in.k_offsets), d_o = rounded(output.dout, in.q_offsets);
+  const Buffer<float> delta = row_products(output.out, output.dout, in.q_offsets, output.dlse);
   pair_backward(*kernel, {heads_view<BFloat16>(q), heads_view<BFloat16>(k), heads_view<BFloat16>(v)},
-                without_data(in), r, lse, delta.data(), heads_view<BFloat16>(d_o),
+                without_data(in), r, output.softmax, delta.data(), heads_view<BFloat16>(d_o),
                 {g.dq, {{}, g.dk}, {{}, g.dv}, g});
   return true;
 }
 
 template void attention_forward(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,
-                                HeadsView<BFloat16>, float*, const Observers&, Insight*);
+                                HeadsView<BFloat16>, SoftmaxOutput, const Observers&, Insight*);
 template void attention_forward(const HalfAttentionInputs<Float16>&, const AttentionSpec&, HeadsView<Float16>,
-                                float*, const Observers&, Insight*);
+                                SoftmaxOutput, const Observers&, Insight*);
 template void attention_backward(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,
-                                 HeadsView<const BFloat16>, const float*, HeadsView<const BFloat16>,
-                                 const HalfAttentionGradients<BFloat16>&);
+                                 HeadsView<const BFloat16>, SoftmaxInput, HeadsView<const BFloat16>,
+                                 const HalfAttentionGradients<BFloat16>&, const float*);
 template void attention_backward(const HalfAttentionInputs<Float16>&, const AttentionSpec&,
-                                 HeadsView<const Float16>, const float*, HeadsView<const Float16>,
-                                 const HalfAttentionGradients<Float16>&);
-template Ragged attention_rows(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&, const float*,
-                               std::span<const int64_t>);
-template Ragged attention_rows(const HalfAttentionInputs<Float16>&, const AttentionSpec&, const float*,
-                               std::span<const int64_t>);
-template Tensor attention_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&, const float*);
-template Tensor attention_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&, const float*);
-template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,
-                                         const float*, int64_t, RandomKey);
-template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&,
-                                         const float*, int64_t, RandomKey);
+                                 HeadsView<const Float16>, SoftmaxInput, HeadsView<const Float16>,
+                                 const HalfAttentionGradients<Float16>&, const float*);
+template Ragged attention_rows(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&,
+                               std::span<const int64_t>, const float*);
+template Ragged attention_rows(const HalfAttentionInputs<Float16>&, const AttentionSpec&,
+                               std::span<const int64_t>, const float*);
+template Tensor attention_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&, SoftmaxInput);
+template Tensor attention_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&, SoftmaxInput);
+template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<BFloat16>&, const AttentionSpec&, int64_t,
+                                         RandomKey, const float*);
+template SampledKeyMass sampled_key_mass(const HalfAttentionInputs<Float16>&, const AttentionSpec&, int64_t,
+                                         RandomKey, const float*);
 
 }  // namespace fovea

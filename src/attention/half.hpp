@@ -1,7 +1,7 @@
 // Calls on 16-bit arrays, and float32 calls that bf16 kernels serve.
 #pragma once
 
-#include "attention/resolve.hpp"
+#include "attention/fused.hpp"
 #include "fovea/attention/attention.hpp"
 
 namespace fovea {
@@ -14,10 +14,10 @@ AttentionResult half_attention(const Tensor& q, const Tensor& k, const Tensor& v
 // Serve a float32 call of precision fast by rounding its inputs to bf16; false: no bf16 kernel takes it,
 // nothing done.
 bool fast_forward(const AttentionInputs& inputs, const AttentionSpec& spec, const Resolved& r,
-                  HeadsView<float> out, float* lse, const Observers& observers, Insight* seen);
+                  HeadsView<float> out, const SoftmaxOutput& softmax, const Observers& observers,
+                  Insight* seen);
 bool fast_backward(const AttentionInputs& inputs, const AttentionSpec& spec, const Resolved& r,
-                   HeadsView<const float> out, const float* lse, HeadsView<const float> dout,
-                   const AttentionGradients& gradients);
+                   const OutputGradient& output, const AttentionGradients& gradients);
 
 inline bool is_half(const Tensor& x) {
   return x.defined() && (x.dtype() == DType::kBF16 || x.dtype() == DType::kF16);

@@ -90,17 +90,15 @@ void sort_row(KeptRow& row) {
 
 void compute_weights(const Resolved& r, KeptRow& row) {
   const float sink = r.sinks == nullptr ? -kInfinity : r.sinks[row.h];
-  const float max = row.count == 0 ? sink : std::max(sink, row.logit[0]);
-  if (max == -kInfinity) {
-    row.lse = -kInfinity;
-    return;
-  }
+  const float max = row.max = row.count == 0 ? sink : std::max(sink, row.logit[0]);
+  row.log_sum = 0;
+  if (max == -kInfinity) return;
   float sum = std::exp(sink - max);
   for (int64_t s = row.count; s-- > 0;) {  // the small ones first
     row.weight[s] = std::exp(row.logit[s] - max);
     sum += row.weight[s];
   }
-  row.lse = max + std::log(sum);
+  row.log_sum = std::log(sum);
   for (int64_t s = 0; s < row.count; ++s) row.weight[s] /= sum;
 }
 

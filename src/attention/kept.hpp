@@ -13,7 +13,8 @@ struct KeptRow {
   int64_t n = 0, h = 0, i = 0;
   int64_t count = 0;
   bool spoilt = false;  // the query sees a score that is NaN: its results are NaN, whatever it keeps
-  float lse = 0;        // natural, the sink counted; −inf without keys and sink
+  float max = 0;        // of the logits and the sink, natural; −inf without both
+  float log_sum = 0;    // natural: ln Σ exp(logit − max), the sink counted
   int64_t key[kMostKept];
   float raw[kMostKept];     // q·k of the transformed rows
   float slope[kMostKept];   // the derivative of the logit by scale·q·k: that of softcap
@@ -44,10 +45,10 @@ struct KeptLists {
 };
 
 // What fused_forward and fused_backward do, for calls with top_k.
-void kept_forward(const AttentionInputs& inputs, const Resolved& r, HeadsView<float> out, float* lse,
-                  const Observers& observers, Insight* seen);
+void kept_forward(const AttentionInputs& inputs, const Resolved& r, HeadsView<float> out,
+                  const SoftmaxOutput& softmax, const Observers& observers, Insight* seen);
 void kept_backward(const AttentionInputs& inputs, const Resolved& r, HeadsView<const float> dout,
-                   const AttentionGradients& gradients);
+                   const float* dlse, const AttentionGradients& gradients);
 
 // Short vectors, in float32: eight sums side by side.
 float kept_dot(const float* a, const float* b, int64_t n);

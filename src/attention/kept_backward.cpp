@@ -27,7 +27,7 @@ bool of_logits(const AttentionGradients& g) {
 }
 
 Pairs compute_rows(const AttentionInputs& in, const Resolved& r, HeadsView<const float> dout,
-                   const AttentionGradients& g) {
+                   const float* dlse, const AttentionGradients& g) {
   Pairs pairs;
   pairs.lists = KeptLists(in, r);
   const size_t size = pairs.lists.keys.size(), rows = static_cast<size_t>(in.q_offsets.total() * r.heads);
@@ -41,7 +41,7 @@ Pairs compute_rows(const AttentionInputs& in, const Resolved& r, HeadsView<const
     const size_t at = pairs.lists.at(t, row.h), place = static_cast<size_t>(t * r.heads + row.h);
     pairs.lists.set(in, row);
     const float* go = row_of(dout, in.q_offsets, row.n, row.i, row.h);
-    float dp[kMostKept], delta = row.spoilt ? kNaN : 0.0f;
+    float dp[kMostKept], delta = row.spoilt ? kNaN : dlse == nullptr ? 0.0f : -dlse[place];
     for (int64_t s = 0; s < row.count; ++s) {
       const float keep = dropout_factor(in, r, row.n, row.h, row.i, row.key[s]);
       // A dropped key's value is not read, so that what it holds does not matter, as in forward.
@@ -62,7 +62,7 @@ Pairs compute_rows(const AttentionInputs& in, const Resolved& r, HeadsView<const
     }
     if (g.dscales != nullptr) pairs.scales[place] = of_scale;
     // A sink is a key whose value is 0.
-    if (g.dsinks != nullptr) pairs.sinks[place] = -std::exp(r.sinks[row.h] - row.lse) * delta;
+    if (g.dsinks != nullptr) pairs.sinks[place] = -std::exp((r.sinks[row.h] - row.max) - row.log_sum) * delta;
   };
   for_kept_rows(
       in, r, [](const RowChunk&) { return true; }, use);
@@ -144,8 +144,8 @@ void add_parameters(const AttentionInputs& in, const Resolved& r, const Pairs& p
 }  // namespace
 
 void kept_backward(const AttentionInputs& in, const Resolved& r, HeadsView<const float> dout,
-                   const AttentionGradients& g) {
-  const Pairs pairs = compute_rows(in, r, dout, g);
+                   const float* dlse, const AttentionGradients& g) {
+  const Pairs pairs = compute_rows(in, r, dout, dlse, g);
   int64_t chunks = 0;
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lk = in.k_offsets.length(n);

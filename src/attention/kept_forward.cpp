@@ -5,6 +5,7 @@
 #include "attention/kept.hpp"
 #include "attention/schedule.hpp"
 #include "attention/sequence.hpp"
+#include "kernels/attention_units.hpp"
 
 namespace fovea {
 namespace {
@@ -24,7 +25,7 @@ void write_out(const AttentionInputs& in, const Resolved& r, const KeptRow& row,
 float entropy_of(const Resolved& r, const KeptRow& row) {
   float sum = 0;
   const auto add = [&](float logit) {
-    const float surprise = row.lse - logit;
+    const float surprise = (row.max - logit) + row.log_sum;
     if (surprise < std::numeric_limits<float>::infinity()) sum += std::exp(-surprise) * surprise;
   };
   for (int64_t s = 0; s < row.count; ++s) add(row.logit[s]);
@@ -92,8 +93,8 @@ void add_masses(const AttentionInputs& in, const Resolved& r, const KeptLists& l
 
 }  // namespace
 
-void kept_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out, float* lse,
-                  const Observers& observers, Insight* seen) {
+void kept_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float> out,
+                  const SoftmaxOutput& softmax, const Observers& observers, Insight* seen) {
   const bool masses = observers.key_mass || observers.block_mass;
   KeptLists lists;
   Buffer<float> weights;
@@ -106,7 +107,11 @@ void kept_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float>
       [&](const KeptRow& row) {
         const int64_t t = in.q_offsets.begin(row.n) + row.i, at = t * r.heads + row.h;
         write_out(in, r, row, row_of(out, in.q_offsets, row.n, row.i, row.h));
-        if (lse != nullptr) lse[at] = row.spoilt ? kNaN : row.lse;
+        if (softmax.lse != nullptr) softmax.lse[at] = row.spoilt ? kNaN : row.max + row.log_sum;
+        if (softmax.rows != nullptr) {
+          softmax.rows[at] = {row.spoilt ? kNaN : kernels::in_log2_units(row.max),
+                              row.log_sum * kernels::kLog2E};
+        }
         if (seen == nullptr) return;
         observe_row(r, row, at, observers, *seen);
         if (observers.weights()) {

@@ -2,20 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "attention/fused.hpp"
 #include "attention/merge.hpp"
+#include "attention/saved_rows.hpp"
 #include "attention/score.hpp"
 #include "attention/sequence.hpp"
 #include "base/check.hpp"
+#include "kernels/attention_units.hpp"
 
 namespace fovea {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 void check_parts(const AttentionResult& into, const AttentionResult& part) {
   const auto same = [](const char* what, const Tensor& a, const Tensor& b) {
@@ -45,8 +44,8 @@ void check_parts(const AttentionResult& into, const AttentionResult& part) {
 
 // A row of a part: its share of the whole, and its statistics' places.
 struct Side {
-  float share;     // e^{lse(part) − lse}
-  float log_less;  // lse − lse(part)
+  float share;     // of its weights in the whole's
+  float log_less;  // −ln share
   int64_t shift;   // added to the indices of keys
 };
 
@@ -89,13 +88,31 @@ float effective_of(const Side& a, float keys, const Side& b, float part_keys) {
   return sum > 0 ? held * held / sum : 0.0f;
 }
 
+// Of a result that knows its lse alone, as exactly as that says.
+SoftmaxRow row_of(const AttentionResult& x, int64_t row) {
+  if (!x.seen.softmax_rows.defined()) return softmax_row_of(x.lse.data()[row]);
+  return reinterpret_cast<const SoftmaxRow*>(x.seen.softmax_rows.data())[row];
+}
+
+void make_rows_of(AttentionResult& x) {
+  if (x.seen.softmax_rows.defined()) return;
+  Tensor rows = Tensor::empty({x.lse.dim(0), x.lse.dim(1), 2});
+  for (int64_t row = 0; row < x.lse.numel(); ++row)
+    reinterpret_cast<SoftmaxRow*>(rows.data())[row] = row_of(x, row);
+  x.seen.softmax_rows = std::move(rows);
+}
+
 void merge_row_of(AttentionResult& into, const AttentionResult& part, int64_t row, int64_t shift) {
-  const float la = into.lse.data()[row], lb = part.lse.data()[row];
-  if (lb == -kInfinity) return;
+  const SoftmaxRow own = row_of(into, row), other_row = row_of(part, row);
+  if (other_row.empty()) return;
   const int64_t width = into.out.dim(2);
-  float lse = la;
-  merge_row(into.out.data() + row * width, lse, part.out.data() + row * width, lb, width);
-  const Side a{std::exp(la - lse), lse - la, 0}, b{std::exp(lb - lse), lse - lb, shift};
+  SoftmaxRow whole = own;
+  merge_row(into.out.data() + row * width, whole, part.out.data() + row * width, other_row, width);
+  const auto side = [&](const SoftmaxRow& x, int64_t first_key) {
+    return Side{share_of_whole(x, whole), ((whole.max - x.max) + (whole.log_sum - x.log_sum)) * kernels::kLn2,
+                first_key};
+  };
+  const Side a = side(own, 0), b = side(other_row, shift);
   Insight& seen = into.seen;
   const Insight& other = part.seen;
   if (seen.entropy.defined())
@@ -117,7 +134,8 @@ void merge_row_of(AttentionResult& into, const AttentionResult& part, int64_t ro
     for (int64_t s = row * sets; s < (row + 1) * sets; ++s)
       seen.set_mass.data()[s] = a.share * seen.set_mass.data()[s] + b.share * other.set_mass.data()[s];
   }
-  into.lse.data()[row] = lse;
+  into.lse.data()[row] = lse_of(whole);
+  reinterpret_cast<SoftmaxRow*>(into.seen.softmax_rows.data())[row] = whole;
 }
 
 }  // namespace
@@ -131,6 +149,7 @@ void merge(AttentionResult& into, const AttentionResult& part, const Offsets& q_
                  "expected the first key of each of the {} sequences, got {}", q_offsets.count(),
                  first_key.size());
   const int64_t heads = into.lse.dim(1);
+  make_rows_of(into);
   for_tokens(q_offsets, 0, q_offsets.total(), [&](int64_t n, int64_t, int64_t t) {
     for (int64_t h = 0; h < heads; ++h)
       merge_row_of(into, part, t * heads + h, first_key[static_cast<size_t>(n)]);
@@ -144,8 +163,11 @@ void merge_sinks(AttentionResult& into, std::span<const float> sinks) {
                  "expected one sink for each of the {} heads, got {}", heads, sinks.size());
   // A part of one outcome without a key.
   AttentionResult part{Tensor::zeros(into.out.shape()), Tensor::empty(into.lse.shape()), {}};
-  for (int64_t row = 0; row < rows * heads; ++row)
-    part.lse.data()[row] = sinks[static_cast<size_t>(row % heads)];
+  part.seen.softmax_rows = Tensor::empty({rows, heads, 2});
+  for (int64_t row = 0; row < rows * heads; ++row) {
+    const float sink = part.lse.data()[row] = sinks[static_cast<size_t>(row % heads)];
+    reinterpret_cast<SoftmaxRow*>(part.seen.softmax_rows.data())[row] = {kernels::in_log2_units(sink), 0.0f};
+  }
   const auto like = [](const Tensor& x, double value) {
     return x.defined() ? Tensor::full(x.shape(), value, x.dtype()) : Tensor();
   };
@@ -160,17 +182,18 @@ void merge_sinks(AttentionResult& into, std::span<const float> sinks) {
   merge(into, part, Offsets::single(rows), no_shift);
 }
 
-Tensor attention_key_mass(const AttentionInputs& given, const AttentionSpec& spec, const float* lse) {
+Tensor attention_key_mass(const AttentionInputs& given, const AttentionSpec& spec, SoftmaxInput softmax) {
   const char* call = "attention_key_mass";
   Resolved r = resolve(call, given, spec);
-  check_argument(lse != nullptr || given.q.dim(0) == 0, call, "expected an lse [{}, {}], got none",
-                 given.q.dim(0), r.heads);
+  check_argument(softmax.given() || given.q.dim(0) == 0, call,
+                 "expected softmax rows or an lse [{}, {}], got none", given.q.dim(0), r.heads);
   check_argument(r.top_k == 0, call, "expected no top_k, got {}", r.top_k);
   const WithRows rows(given, spec.score);
   permute_keys(rows.inputs, r);
   Insight seen;
   prepare_insight(given, observe::key_mass, seen);
-  fused_second_pass(rows.inputs, r, lse, observe::key_mass, seen);
+  const SavedRows saved(softmax, given.q.dim(0) * r.heads);
+  fused_second_pass(rows.inputs, r, saved.data(), observe::key_mass, seen);
   return seen.key_mass;
 }
 

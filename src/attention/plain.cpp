@@ -61,8 +61,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-double plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i,
-                     const float* lse, double* weights) {
+void plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i,
+                   double* weights) {
   const int64_t lq = in.q_offsets.length(n), lk = in.k_offsets.length(n);
   const int64_t lo = r.first_key(i, lq, lk), hi = r.end_key(i, lq, lk);
   std::fill(weights, weights + lk, 0.0);
@@ -73,17 +73,14 @@ double plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, in
     weights[j] = allowed(in, r, n, h, i, j) ? score(in, r, n, h, i, j) : -kInfinity;
     max = std::max(max, weights[j]);
   }
-  double log_sum = -kInfinity;
-  if (lse != nullptr) {
-    log_sum = static_cast<double>(*lse);
-  } else if (max > -kInfinity) {
-    double sum = sink ? std::exp(static_cast<double>(r.sinks[h]) - max) : 0.0;
-    for (int64_t j = lo; j < hi; ++j) sum += std::exp(weights[j] - max);
-    log_sum = max + std::log(sum);
+  double sum = sink ? std::exp(static_cast<double>(r.sinks[h]) - max) : 0.0;
+  for (int64_t j = lo; j < hi; ++j) {
+    weights[j] = weights[j] == -kInfinity ? 0.0 : std::exp(weights[j] - max);
+    sum += weights[j];
   }
-  for (int64_t j = lo; j < hi; ++j)
-    weights[j] = weights[j] == -kInfinity ? 0.0 : std::exp(weights[j] - log_sum);
-  return log_sum;
+  for (int64_t j = lo; j < hi; ++j) {
+    if (weights[j] != 0.0) weights[j] /= sum;
+  }
 }
 
 }  // namespace fovea

@@ -7,9 +7,8 @@
 namespace fovea {
 
 // One row of weights, before dropout. Writes weights[0 … Lk) of query i of sequence n and head h; keys out of
-// sight get exactly 0. With lse the weights are exp(score − lse), otherwise the row's own lse is computed and
-// returned.
-double plain_weights(const AttentionInputs& inputs, const Resolved& r, int64_t n, int64_t h, int64_t i,
-                     const float* lse, double* weights);
+// sight get exactly 0. With a sink they sum to less than 1.
+void plain_weights(const AttentionInputs& inputs, const Resolved& r, int64_t n, int64_t h, int64_t i,
+                   double* weights);
 
 }  // namespace fovea

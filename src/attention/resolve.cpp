@@ -5,6 +5,7 @@
 #include "attention/score.hpp"
 #include "attention/sequence.hpp"
 #include "base/check.hpp"
+#include "kernels/attention_units.hpp"
 
 namespace fovea {
 namespace {
@@ -163,7 +164,7 @@ void fill_distance(const AttentionInputs& in, Resolved& r) {
       if (in.relative.table != nullptr) bias += in.relative.table[bucket * r.heads + h];
       if (!in.alibi_slopes.empty())
         bias -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<float>(std::abs(e));
-      r.distance[static_cast<size_t>(h * r.distance_span + p)] = bias;
+      r.distance[static_cast<size_t>(h * r.distance_span + p)] = kernels::within_range(bias);
     }
   }
 }

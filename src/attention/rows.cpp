@@ -15,7 +15,8 @@ namespace fovea {
 namespace {
 
 // The weights of queries that keep a few keys.
-void kept_rows(const AttentionInputs& in, const Resolved& r, std::span<const int64_t> queries, Ragged& rows) {
+void kept_rows(const AttentionInputs& in, const Resolved& r, std::span<const int64_t> queries,
+               const float* shares, Ragged& rows) {
   std::fill_n(rows.tokens.data(), rows.tokens.numel(), 0.0f);
   // (token, row of the result), by token
   std::vector<std::pair<int64_t, int64_t>> places;
@@ -31,17 +32,18 @@ void kept_rows(const AttentionInputs& in, const Resolved& r, std::span<const int
   };
   for_kept_rows(in, r, wanted, [&](const KeptRow& row) {
     const int64_t t = in.q_offsets.begin(row.n) + row.i;
+    const float share = shares == nullptr ? 1.0f : shares[t * r.heads + row.h];
     for (auto at = from(t); at != places.end() && at->first == t; ++at) {
       float* to = rows.tokens.data() + rows.offsets.begin(at->second) * r.heads + row.h;
-      for (int64_t s = 0; s < row.count; ++s) to[row.key[s] * r.heads] = row.weight[s];
+      for (int64_t s = 0; s < row.count; ++s) to[row.key[s] * r.heads] = share * row.weight[s];
     }
   });
 }
 
 }  // namespace
 
-Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, const float* lse,
-                      std::span<const int64_t> queries) {
+Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec,
+                      std::span<const int64_t> queries, const float* shares) {
   const Resolved r = resolve("attention_rows", given, spec);
   const WithRows rows_of_score(given, spec.score);
   const AttentionInputs& in = rows_of_score.inputs;
@@ -57,7 +59,7 @@ Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, c
   rows.tokens = Tensor::empty({rows.offsets.total(), r.heads});
   float* out = rows.tokens.data();
   if (r.top_k > 0) {
-    kept_rows(in, r, queries, rows);
+    kept_rows(in, r, queries, shares, rows);
     return rows;
   }
   const auto count = static_cast<int64_t>(queries.size());
@@ -66,10 +68,11 @@ Ragged attention_rows(const AttentionInputs& given, const AttentionSpec& spec, c
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row = item / r.heads, h = item % r.heads;
       const int64_t t = queries[static_cast<size_t>(row)], n = sequences[static_cast<size_t>(row)];
-      plain_weights(in, r, n, h, t - in.q_offsets.begin(n), lse + t * r.heads + h, weights.data());
+      plain_weights(in, r, n, h, t - in.q_offsets.begin(n), weights.data());
+      const double share = shares == nullptr ? 1.0 : static_cast<double>(shares[t * r.heads + h]);
       for (int64_t j = 0; j < in.k_offsets.length(n); ++j) {
         out[(rows.offsets.begin(row) + j) * r.heads + h] =
-            static_cast<float>(weights[static_cast<size_t>(j)]);
+            static_cast<float>(share * weights[static_cast<size_t>(j)]);
       }
     }
   });
@@ -86,8 +89,10 @@ void merge(SoftmaxState& into, const SoftmaxState& part) {
                  to_string(into.lse.shape()));
   const int64_t width = rows == 0 ? 0 : into.out.numel() / rows;
   for (int64_t row = 0; row < rows; ++row) {
-    merge_row(into.out.data() + row * width, into.lse.data()[row], part.out.data() + row * width,
-              part.lse.data()[row], width);
+    SoftmaxRow own = softmax_row_of(into.lse.data()[row]);
+    merge_row(into.out.data() + row * width, own, part.out.data() + row * width,
+              softmax_row_of(part.lse.data()[row]), width);
+    into.lse.data()[row] = lse_of(own);
   }
 }
 

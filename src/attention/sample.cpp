@@ -9,8 +9,8 @@
 
 namespace fovea {
 
-SampledKeyMass sampled_key_mass(const AttentionInputs& given, const AttentionSpec& spec, const float* lse,
-                                int64_t samples, RandomKey key) {
+SampledKeyMass sampled_key_mass(const AttentionInputs& given, const AttentionSpec& spec, int64_t samples,
+                                RandomKey key, const float* shares) {
   const char* call = "sampled_key_mass";
   const Resolved r = resolve(call, given, spec);
   check_argument(samples >= 2, call, "expected at least 2 samples, got {}", samples);
@@ -43,10 +43,12 @@ SampledKeyMass sampled_key_mass(const AttentionInputs& given, const AttentionSpe
     std::vector<double> weights(static_cast<size_t>(lk)), sum(weights), squares(weights);
     for (const int64_t i : queries) {
       const int64_t t = in.q_offsets.begin(n) + i;
-      plain_weights(in, r, n, h, i, lse + t * r.heads + h, weights.data());
+      plain_weights(in, r, n, h, i, weights.data());
+      const double share = shares == nullptr ? 1.0 : static_cast<double>(shares[t * r.heads + h]);
       for (size_t j = 0; j < weights.size(); ++j) {
-        sum[j] += weights[j];
-        squares[j] += weights[j] * weights[j];
+        const double weight = share * weights[j];
+        sum[j] += weight;
+        squares[j] += weight * weight;
       }
     }
     const auto m = static_cast<double>(queries.size()), all = static_cast<double>(lq);

@@ -1,6 +1,7 @@
 #include "attention/schedule.hpp"
 
 #include <atomic>
+#include <limits>
 
 #include "attention/block_mask_data.hpp"
 #include "attention/sequence.hpp"
@@ -66,7 +67,7 @@ kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int
     head.tile_rows = data.rows.data();
     head.tile_words = data.words.data();
   }
-  if (r.sinks != nullptr) head.sink = r.sinks + h;
+  if (r.sinks != nullptr && r.sinks[h] != -std::numeric_limits<float>::infinity()) head.sink = r.sinks + h;
   head.drop_below = r.drop_below;
   head.keep_scale = r.keep_scale;
   head.dropout_key = r.dropout_key;

@@ -76,13 +76,11 @@ class AttentionFunction final : public Function {
       wanted.dq = view<float>(grads, layout_.q);
       wanted.dk = view<float>(grads, layout_.k);
       wanted.dv = view<float>(grads, layout_.v);
-      attention_backward(call_.inputs, call_.spec, read<T>(out_, whole), call_.lse.data(), read<T>(dy, whole),
-                         wanted);
+      attention_backward(call_.inputs, call_.spec, read<T>(out_, whole), saved(), read<T>(dy, whole), wanted);
     } else {
       dy = rounded(dy, Precision::kBFloat16);
       attention_backward<T>(
-          half_inputs<T>(layout_, call_), call_.spec, read<T>(out_, whole), call_.lse.data(),
-          read<T>(dy, whole),
+          half_inputs<T>(layout_, call_), call_.spec, read<T>(out_, whole), saved(), read<T>(dy, whole),
           {view<T>(grads, layout_.q), view<T>(grads, layout_.k), view<T>(grads, layout_.v), wanted});
     }
     out_ = {};
@@ -106,6 +104,7 @@ class AttentionFunction final : public Function {
   }
 
  private:
+  const SoftmaxRow* saved() const { return reinterpret_cast<const SoftmaxRow*>(call_.softmax_rows.data()); }
   static size_t at(int i) { return static_cast<size_t>(i); }
   template <class Element>
   static HeadsView<Element> view(std::array<Tensor, 3>& grads, const Place& place) {
@@ -189,7 +188,7 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   AttentionCall call{
       .inputs = {},
       .spec = options.spec,
-      .lse = {},
+      .softmax_rows = {},
       .tensors = {matrices[0], matrices[1], matrices[2], table, slopes, sinks, scales, bias, options.mask},
       .blocks = nullptr};
   call.inputs.q_offsets = q_offsets;
@@ -223,15 +222,18 @@ Var run(const char* op, const Layout& layout, std::array<Tensor, 3> matrices, st
   bool wanted = recording({extras[0], extras[1], extras[2], extras[3], extras[4]});
   for (const Var& v : vars) wanted = wanted || recording({&v});
   const int64_t tokens = place_of(layout.q).dim(0);
-  if (wanted || options.call != nullptr) call.lse = Tensor::empty({tokens, options.heads});
-  float* lse = call.lse.defined() ? call.lse.data() : nullptr;
+  SoftmaxOutput softmax;
+  if (wanted) {
+    call.softmax_rows = Tensor::empty({tokens, options.heads, 2});
+    softmax.rows = reinterpret_cast<SoftmaxRow*>(call.softmax_rows.data());
+  }
   Tensor out = Tensor::empty({tokens, options.heads * layout.v.width}, half ? DType::kBF16 : DType::kF32);
   const Place whole{0, 0, options.heads, layout.v.width};
   if (half) {
     attention_forward(half_inputs<BFloat16>(layout, call), call.spec,
-                      heads_at(out.data<BFloat16>(), out, whole), lse, options.observers, options.seen);
+                      heads_at(out.data<BFloat16>(), out, whole), softmax, options.observers, options.seen);
   } else {
-    attention_forward(call.inputs, call.spec, heads_at(out.data(), out, whole), lse, options.observers,
+    attention_forward(call.inputs, call.spec, heads_at(out.data(), out, whole), softmax, options.observers,
                       options.seen);
   }
   if (options.call != nullptr) *options.call = call;

@@ -31,8 +31,7 @@ HeadsView<const float> one_head(const Tensor& x, int64_t head) {
 
 }  // namespace
 
-RecordedAttention::RecordedAttention(const AttentionInputs& inputs, const AttentionSpec& spec,
-                                     std::span<const float> lse)
+RecordedAttention::RecordedAttention(const AttentionInputs& inputs, const AttentionSpec& spec)
     : q_(heads_first(inputs.q)),
       k_(heads_first(inputs.k)),
       q_offsets_(inputs.q_offsets),
@@ -42,23 +41,16 @@ RecordedAttention::RecordedAttention(const AttentionInputs& inputs, const Attent
       sinks_(inputs.sinks.begin(), inputs.sinks.end()),
       scales_(inputs.scales.begin(), inputs.scales.end()),
       relative_(inputs.relative) {
-  const int64_t count = heads(), tokens = q_.dim(1);
+  const int64_t count = heads();
   check_argument(
       inputs.bias.data == nullptr && inputs.mask.data == nullptr && inputs.blocks.empty() &&
           inputs.override_heads.heads.empty(),
       kCall,
       "expected a call without bias, mask, block mask and override: those arrays are not copied, and "
       "may be gone when rows are asked for");
-  check_argument(static_cast<int64_t>(lse.size()) == tokens * count, kCall,
-                 "expected lse [{}, {}], got {} elements", tokens, count, lse.size());
   check_argument(k_.dim(0) > 0 && count % k_.dim(0) == 0, kCall,
                  "expected the {} key heads to divide the {} heads", k_.dim(0), count);
   spec_.dropout = 0;
-  lse_ = Tensor::empty({count, tokens});
-  for (int64_t head = 0; head < count; ++head) {
-    for (int64_t t = 0; t < tokens; ++t)
-      lse_.data()[head * tokens + t] = lse[static_cast<size_t>(t * count + head)];
-  }
   if (relative_.table != nullptr) {
     table_ = Tensor::empty({count, relative_.buckets});
     for (int64_t head = 0; head < count; ++head) {
@@ -89,7 +81,7 @@ void RecordedAttention::rows(int64_t head, int64_t begin, int64_t end, float* ou
   if (table_.defined()) inputs.relative.table = table_.data() + head * relative_.buckets;
   std::vector<int64_t> queries(static_cast<size_t>(end - begin));
   std::iota(queries.begin(), queries.end(), begin);
-  const Ragged weights = attention_rows(inputs, spec_, lse_.data() + head * tokens, queries);
+  const Ragged weights = attention_rows(inputs, spec_, queries);
   check_argument(weights.offsets.length(0) == weights.offsets.length(end - begin - 1) &&
                      weights.offsets.total() == weights.offsets.length(0) * (end - begin),
                  kCall, "expected queries [{}, {}) of one sequence", begin, end);

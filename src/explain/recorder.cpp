@@ -9,7 +9,7 @@ namespace fovea::explain {
 
 void AttentionRecorder::attention(const nn::AttentionRecord& record) {
   const autograd::AttentionCall& call = record.call;
-  layers_->emplace_back(call.inputs, call.spec, call.lse.span());
+  layers_->emplace_back(call.inputs, call.spec);
 }
 
 void AttentionRecorder::pooling(const nn::PoolingRecord& record) {

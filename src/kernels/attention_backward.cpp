@@ -1,5 +1,5 @@
-// Backward, from the saved log-sum-exp: for each block of queries and each block of keys
-//   P = 2^(K·Qᵀ − lse),  dP = V·dOᵀ,  dS = P∘(dP − δ),  δ = rowsum(dO∘O)
+// Backward, from the saved maximum and log-sum of each row: for each block of queries and each block of keys
+//   P = 2^(K·Qᵀ − max − log_sum),  dP = V·dOᵀ,  dS = P∘(dP − δ),  δ = rowsum(dO∘O) − dlse
 //   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS
 // with P and dS held transposed (lanes are queries), so that all five products take their operands as they
 // lie.
@@ -27,14 +27,14 @@ constexpr int64_t kBlock = kPanels * kPanel;  // queries of a block
 constexpr int64_t kColumns = kBlock / kLanes;
 
 struct Workspace {
-  float *k, *v;            // [keys][width], [keys][value_width]: rows brought together
-  float *dk, *dv;          // [keys][padded width]
-  float *qt, *dot, *dqt;   // per panel [width][kPanel]
-  float *q, *d_o;          // [kBlock][padded width]
-  float *p, *ds, *factor;  // [kKeyBlock][kBlock]
-  float *lse, *delta;      // [kBlock]
-  Spoilt queries, keys;    // [kBlock], [keys]
-  float* spoilt;           // [kKeyBlock][kBlock]: what weigh_seen adds to dS
+  float *k, *v;                  // [keys][width], [keys][value_width]: rows brought together
+  float *dk, *dv;                // [keys][padded width]
+  float *qt, *dot, *dqt;         // per panel [width][kPanel]
+  float *q, *d_o;                // [kBlock][padded width]
+  float *p, *ds, *factor;        // [kKeyBlock][kBlock]
+  float *max, *log_sum, *delta;  // [kBlock]
+  Spoilt queries, keys;          // [kBlock], [keys]
+  float* spoilt;                 // [kKeyBlock][kBlock]: what weigh_seen adds to dS
 };
 
 int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
@@ -58,7 +58,8 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   take(w->p, kKeyBlock * kBlock);
   take(w->ds, kKeyBlock * kBlock);
   take(w->factor, kKeyBlock * kBlock);
-  take(w->lse, kBlock);
+  take(w->max, kBlock);
+  take(w->log_sum, kBlock);
   take(w->delta, kBlock);
   take(w->queries.weight, kBlock);
   take(w->queries.score, kBlock);
@@ -96,8 +97,8 @@ void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
     block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
 }
 
-// Packs the block's queries and output gradients both ways, and fetches lse and δ. `hides`: some key is out
-// of some query's sight.
+// Packs the block's queries and output gradients both ways, and fetches what the softmax left and δ. `hides`:
+// some key is out of some query's sight.
 void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
                  bool hides, const Workspace& w, QueryBlock& block) {
   const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
@@ -114,11 +115,14 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
                  h.value_width, w.delta + c * kLanes);
   }
   for (int64_t i = 0; i < block.columns * kLanes; ++i) {
-    const float lse = i < block.rows ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
-    w.lse[i] = lse == -HUGE_VALF ? kNoKeys : lse * kLog2E;
+    const int64_t at = (row + i) * task.row_stride + head;
+    const SoftmaxRow softmax = i < block.rows ? task.softmax[at] : SoftmaxRow();
+    w.max[i] = softmax.empty() ? kNoKeys : softmax.max;
+    w.log_sum[i] = softmax.log_sum;
+    if (task.dlse != nullptr && i < block.rows) w.delta[i] -= task.dlse[at];
   }
   const float* queries = h.q + row * h.q_stride;
-  const bool sound = !hides || (sound_statistics(w.lse, w.delta, block.rows) &&
+  const bool sound = !hides || (sound_statistics(w.max, w.log_sum, w.delta, block.rows) &&
                                 (h.sink == nullptr || finite_rows(queries, h.q_stride, block.rows, h.width)));
   const bool once = task.k_end - task.k_begin <= kKeyBlock && sound;
   borrow_rows(queries, h.q_stride, block.rows, h.width, once, w.q, block.q, block.ldq);
@@ -128,7 +132,7 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
   zero_floats(w.queries.score, kBlock);
   if (sound) return;
   block.spoilt = mark_queries(queries, h.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows,
-                              w.lse, w.delta, w.queries, [&](int64_t i) {
+                              {w.max, w.log_sum, w.delta}, w.queries, [&](int64_t i) {
                                 std::fill_n(w.q + i * block.ldq, block.ldq, 0.0f);
                                 std::fill_n(w.d_o + i * block.ldo, block.ldo, 0.0f);
                                 const int64_t lane = i % kPanel;
@@ -235,11 +239,11 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       modify_column(w.p + at, kBlock, view, i, h, q, first, w.factor + at,
                     bias == nullptr ? nullptr : bias + i * kLanes);
       if (careful) {
-        weigh_seen<kBlock>(w.p + at, run[c], q.rows, w.lse + at,
+        weigh_seen<kBlock>(w.p + at, run[c], q.rows, w.max + at, w.log_sum + at,
                            {w.queries.weight + at, w.queries.score + at}, keys.spoilt, w.spoilt + at,
                            [](V x) HWY_ATTR { return exp2_of(x); });
       } else {
-        exp_column<kBlock>(w.p + at, run[c], w.lse + at);
+        exp_column<kBlock>(w.p + at, run[c], w.max + at, w.log_sum + at);
       }
       // Biases take the gradient before the scale.
       const bool biases = task.ddistance != nullptr || task.dbias != nullptr || sums != nullptr;

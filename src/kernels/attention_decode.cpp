@@ -148,7 +148,7 @@ HWY_NOINLINE void weigh_row(const DecodeTask& t, int64_t r, const TileKeys& tile
   const I di;
   const VI first = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.first[r] - tile.begin, 0, keys)));
   const VI end = hn::Set(di, static_cast<int32_t>(std::clamp<int64_t>(t.end[r] - tile.begin, 0, keys)));
-  const V masked = hn::Set(d, kMaskedScore);
+  const V masked = hn::Set(d, kMasked);
   V most = hn::Set(d, kFloor);
   for (int64_t j = 0; j < keys; j += kLanes) {
     V x = hn::Load(d, s + j);
@@ -353,16 +353,17 @@ void decode_squares(const DecodeTask& t, float* squared) {
 
 float decode_weigh(const DecodeWeights& w) {
   const F d;
-  const V lse = hn::Set(d, w.lse), least = hn::Set(d, -200.0f);
+  const V max = hn::Set(d, w.softmax.max), log_sum = hn::Set(d, w.softmax.log_sum),
+          least = hn::Set(d, -200.0f);
   V entropy = hn::Zero(d);
   alignas(64) float rest[kLanes];
   for (int64_t j = 0; j < w.keys; j += kLanes) {
     const int64_t count = std::min(kLanes, w.keys - j);
-    std::fill(rest, rest + kLanes, kMaskedScore);
+    std::fill(rest, rest + kLanes, kMasked);
     std::copy_n(w.scores + j, count, rest);
-    const V score = hn::Load(d, rest), x = hn::Sub(score, lse);
-    // Out of sight 0, though the log-sum-exp be NaN.
-    const V weight = hn::IfThenZeroElse(hn::Eq(score, hn::Set(d, kMaskedScore)), exp2_of(x));
+    const V score = hn::Load(d, rest), x = hn::Sub(hn::Sub(score, max), log_sum);
+    // Out of sight 0, though the softmax have left NaN.
+    const V weight = hn::IfThenZeroElse(hn::Eq(score, hn::Set(d, kMasked)), exp2_of(x));
     entropy = hn::NegMulAdd(weight, hn::Max(least, x), entropy);
     hn::Store(weight, d, rest);
     std::copy_n(rest, count, w.scores + j);

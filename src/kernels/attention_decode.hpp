@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "fovea/base/cpu.hpp"
+#include "fovea/kernels/softmax_row.hpp"
 
 namespace fovea::kernels {
 
@@ -87,18 +88,16 @@ struct DecodeTask {
   int64_t extras = 0;  // at most 2
   float softcap = 0.0f;
   const float* const* distance = nullptr;  // row r and key j add distance[r][−j]; null: none
-  float* scores = nullptr;  // row r and key j at r·scores_stride + j, kMaskedScore out of sight; may be null
+  float* scores = nullptr;  // row r and key j at r·scores_stride + j, −∞ out of sight; may be null
   int64_t scores_stride = 0;
   DecodeState state;
 };
-
-inline constexpr float kMaskedScore = -1e30f;
 
 // Scores of a row, in units of log2, to weights in place; its entropy in nats over them and the sink.
 struct DecodeWeights {
   float* scores = nullptr;  // [keys]
   int64_t keys = 0;
-  float lse = 0.0f;  // in units of log2
+  SoftmaxRow softmax;
 };
 
 struct DecodeKernels {

@@ -157,7 +157,7 @@ HWY_NOINLINE inline void modify_rows(const DecodeTask& t, int64_t r, int64_t row
       const VI key = hn::Add(within, hn::Set(di, static_cast<int32_t>(j)));
       const auto seen =
           hn::AndNot(hn::Lt(key, hn::Load(di, sees.first)), hn::Lt(key, hn::Load(di, sees.end)));
-      x = hn::IfThenElse(hn::RebindMask(d, seen), x, hn::Set(d, kMaskedScore));
+      x = hn::IfThenElse(hn::RebindMask(d, seen), x, hn::Set(d, kMasked));
     }
     hn::Store(x, d, at);
     if (t.scores != nullptr) {

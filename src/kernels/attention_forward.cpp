@@ -182,7 +182,7 @@ void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows
     pack_column(h.q + panel.column[c].row * h.q_stride, h.q_stride, panel.column[c].rows, h.width,
                 h.scale * kLog2E, panel.qt + c * kLanes);
     // A sink is a key without a value, seen first.
-    const V max = hn::Set(d, h.sink != nullptr ? *h.sink * kLog2E : kFloor);
+    const V max = hn::Set(d, h.sink != nullptr ? in_log2_units(*h.sink) : kFloor);
     hn::Store(max, d, panel.max + c * kLanes);
     hn::Store(hn::Set(d, h.sink != nullptr ? 1.0f : 0.0f), d, panel.sum + c * kLanes);
     hn::Store(hn::Zero(d), d, panel.slope + c * kLanes);
@@ -193,7 +193,6 @@ void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows
 bool end_panel(const AttentionForwardTask& task, Panel& panel) {
   const F d;
   const AttentionHead& h = task.head;
-  alignas(64) float lse[kLanes];
   bool finite = true;
   for (int64_t c = 0; c < panel.columns; ++c) {
     if (panel.fresh[c]) zero_column(panel.ot + c * kLanes, h.value_width);  // no key was seen
@@ -203,12 +202,7 @@ bool end_panel(const AttentionForwardTask& task, Panel& panel) {
     const V factor = hn::IfThenZeroElse(empty, hn::Div(hn::Set(d, h.keep_scale), sum));
     finite &= unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width,
                                    task.out + q.row * task.out_stride, task.out_stride);
-    const V natural =
-        hn::MulAdd(max, hn::Set(d, kLn2), log_of_sum(hn::IfThenElse(empty, hn::Set(d, 1.0f), sum)));
-    hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
-    if (task.lse != nullptr) {
-      for (int64_t i = 0; i < q.rows; ++i) task.lse[(q.row + i) * task.row_stride] = lse[i];
-    }
+    store_softmax_rows(max, sum, q.rows, q.row * task.row_stride, task.row_stride, task.lse, task.softmax);
     if (panel.observer.any()) {
       panel.observer.finish(task.statistics, task.row_stride, q.row, q.rows, c, panel.max + c * kLanes,
                             panel.sum + c * kLanes, panel.slope + c * kLanes);

@@ -48,24 +48,24 @@ inline HWY_NOINLINE void delta_column(const float* out, int64_t out_stride, cons
 #endif
 }
 
-// P := 2^(S − lse).
+// P := 2^((S − max) − log_sum), of SoftmaxRow.
 template <int64_t kLd>
-HWY_NOINLINE void exp_column(float* s, KeyRun run, const float* lse) {
+HWY_NOINLINE void exp_column(float* s, KeyRun run, const float* max, const float* log_sum) {
   const F d;
-  const V minus = hn::Load(d, lse);
+  const V most = hn::Load(d, max), minus = hn::Load(d, log_sum);
+  const auto weight = [&](const float* score)
+                          HWY_ATTR { return exp2_of(hn::Sub(hn::Sub(hn::Load(d, score), most), minus)); };
   int64_t j = run.begin;
   for (; j + 4 <= run.end; j += 4) {
     float* row = s + j * kLd;
-    const V p0 = exp2_of(hn::Sub(hn::Load(d, row), minus));
-    const V p1 = exp2_of(hn::Sub(hn::Load(d, row + kLd), minus));
-    const V p2 = exp2_of(hn::Sub(hn::Load(d, row + 2 * kLd), minus));
-    const V p3 = exp2_of(hn::Sub(hn::Load(d, row + 3 * kLd), minus));
+    const V p0 = weight(row), p1 = weight(row + kLd);
+    const V p2 = weight(row + 2 * kLd), p3 = weight(row + 3 * kLd);
     hn::Store(p0, d, row);
     hn::Store(p1, d, row + kLd);
     hn::Store(p2, d, row + 2 * kLd);
     hn::Store(p3, d, row + 3 * kLd);
   }
-  for (; j < run.end; ++j) hn::Store(exp2_of(hn::Sub(hn::Load(d, s + j * kLd), minus)), d, s + j * kLd);
+  for (; j < run.end; ++j) hn::Store(weight(s + j * kLd), d, s + j * kLd);
 }
 
 // dS := scale·P∘(dP − δ), in place of dP.

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "fovea/base/random.hpp"
+#include "fovea/kernels/softmax_row.hpp"
 
 namespace fovea::kernels {
 
@@ -78,8 +79,9 @@ struct AttentionForwardTask {
   int64_t q_begin = 0, q_end = 0;  // the queries to do; q_begin a multiple of attention_query_chunk()
   float* out = nullptr;            // row i at out + i·out_stride
   int64_t out_stride = 0;
-  float* lse = nullptr;    // may be null
-  int64_t row_stride = 0;  // of lse and the statistics
+  float* lse = nullptr;           // may be null
+  SoftmaxRow* softmax = nullptr;  // may be null
+  int64_t row_stride = 0;         // of lse, softmax and the statistics
   AttentionStatistics statistics;
   AttentionWeightSums sums;
   // What is probably read next, fetched meanwhile: queries of a head, and its first keys; null: not known.
@@ -103,8 +105,9 @@ struct AttentionBackwardTask {
   const float* out = nullptr;
   const float* dout = nullptr;
   int64_t out_stride = 0, dout_stride = 0;
-  const float* lse = nullptr;  // of query i and head h at lse[i·lse_stride + h]
-  int64_t lse_stride = 0;
+  const SoftmaxRow* softmax = nullptr;  // of query i and head h at softmax[i·row_stride + h]
+  const float* dlse = nullptr;          // the gradient of the natural lse, at the same places; null: 0
+  int64_t row_stride = 0;
   int64_t k_begin = 0, k_end = 0;  // the keys to do, of whose dq this is the share
   int64_t q_begin = 0, q_end = 0;  // the queries to do, from a multiple of 64: no other dq is touched, …
   float* dq = nullptr;             // null: not wanted
@@ -126,8 +129,8 @@ struct AttentionBackwardTask {
 struct AttentionMassTask {
   AttentionHead head;
   int64_t k_begin = 0,
-          k_end = 0;           // the keys to do, from a multiple of 64; all of them where `sums` are wanted
-  const float* lse = nullptr;  // at i·row_stride
+          k_end = 0;  // the keys to do, from a multiple of 64; all of them where `sums` are wanted
+  const SoftmaxRow* softmax = nullptr;  // at i·row_stride
   int64_t row_stride = 0;
   float* mass = nullptr;  // of key j at j·mass_stride; added to; null: not wanted
   int64_t mass_stride = 0;

@@ -1,5 +1,5 @@
 // The mass that each key receives, and sums over weights: a second pass over the scores, with the final
-// log-sum-exp.
+// maximum and log-sum of each row.
 #include "kernels/attention_kernels.hpp"
 #include "kernels/targets.hpp"
 
@@ -10,6 +10,7 @@
 
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pack-inl.hpp"
+#include "kernels/attention_spoilt-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 #include "kernels/attention_weigh-inl.hpp"
 
@@ -22,21 +23,22 @@ constexpr int64_t kMassPanels = 8;  // whose masses are added in lanes before th
 struct MassPanel {
   QueryColumn column[2];
   int64_t columns = 0, row = 0, rows = 0;
-  bool spoilt = false;    // a log-sum-exp is NaN or ∞
-  float* qt = nullptr;    // [width][kPanel]
-  float* lse2 = nullptr;  // [kPanel], in units of log2
+  bool spoilt = false;       // a maximum or a log-sum is NaN or ∞
+  float* qt = nullptr;       // [width][kPanel]
+  float* max = nullptr;      // [kPanel], of SoftmaxRow
+  float* log_sum = nullptr;  // [kPanel]
   WeightObserver weights;
 };
 
-// sums[key] += P, P = 2^(S − lse), in lanes. Lanes beyond the last query weigh 0. P is kept in place of S
-// only where it is read again.
+// sums[key] += P, P = 2^((S − max) − log_sum), in lanes. Lanes beyond the last query weigh 0. P is kept in
+// place of S only where it is read again.
 template <bool kKeep>
-HWY_NOINLINE void weigh(float* s, KeyRun run, const float* lse2, float* sums) {
+HWY_NOINLINE void weigh(float* s, KeyRun run, const float* max, const float* log_sum, float* sums) {
   const F d;
-  const V minus = hn::Load(d, lse2);
+  const V most = hn::Load(d, max), minus = hn::Load(d, log_sum);
   int64_t j = run.begin;
   const auto one = [&](int64_t key) HWY_ATTR {
-    const V p = exp2_of(hn::Sub(hn::Load(d, s + key * kPanel), minus));
+    const V p = exp2_of(hn::Sub(hn::Sub(hn::Load(d, s + key * kPanel), most), minus));
     if (kKeep) hn::Store(p, d, s + key * kPanel);
     hn::Store(hn::Add(hn::Load(d, sums + key * kLanes), p), d, sums + key * kLanes);
   };
@@ -49,13 +51,14 @@ HWY_NOINLINE void weigh(float* s, KeyRun run, const float* lse2, float* sums) {
   for (; j < run.end; ++j) one(j);
 }
 
-// P := 2^(S − lse), 0 out of sight whatever the log-sum-exp: NaN reaches no key that a query does not see.
-HWY_NOINLINE void weigh_spoilt(float* s, KeyRun run, const float* lse2, float* sums) {
+// P := 2^((S − max) − log_sum), 0 out of sight whatever these are: NaN reaches no key that a query does not
+// see.
+HWY_NOINLINE void weigh_spoilt(float* s, KeyRun run, const float* max, const float* log_sum, float* sums) {
   const F d;
-  const V minus = hn::Load(d, lse2);
+  const V most = hn::Load(d, max), minus = hn::Load(d, log_sum);
   for (int64_t j = run.begin; j < run.end; ++j) {
     const V x = hn::Load(d, s + j * kPanel);
-    const V p = hn::IfThenZeroElse(hn::Eq(x, hn::Set(d, kMasked)), exp2_of(hn::Sub(x, minus)));
+    const V p = hn::IfThenZeroElse(hn::Eq(x, hn::Set(d, kMasked)), exp2_of(hn::Sub(hn::Sub(x, most), minus)));
     hn::Store(p, d, s + j * kPanel);
     hn::Store(hn::Add(hn::Load(d, sums + j * kLanes), p), d, sums + j * kLanes);
   }
@@ -71,9 +74,10 @@ void begin_panel(const AttentionMassTask& task, MassPanel& panel, int64_t row, i
     pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
                 panel.qt + c * kLanes);
     for (int64_t i = 0; i < kLanes; ++i) {
-      const float lse = i < q.rows ? task.lse[(q.row + i) * task.row_stride] : -HUGE_VALF;
-      panel.lse2[c * kLanes + i] = lse == -HUGE_VALF ? 1e30f : lse * kLog2E;
-      panel.spoilt = panel.spoilt || !(std::abs(panel.lse2[c * kLanes + i]) < HUGE_VALF);
+      const SoftmaxRow softmax = i < q.rows ? task.softmax[(q.row + i) * task.row_stride] : SoftmaxRow();
+      panel.max[c * kLanes + i] = softmax.empty() ? kNoKeys : softmax.max;
+      panel.log_sum[c * kLanes + i] = softmax.log_sum;
+      panel.spoilt = panel.spoilt || !is_finite(panel.max[c * kLanes + i]) || !is_finite(softmax.log_sum);
     }
   }
 }
@@ -90,11 +94,11 @@ void panel_block(const AttentionHead& h, MassPanel& panel, int64_t block, int64_
     float* p = s + c * kLanes;
     modify_column(p, kPanel, view, c, h, panel.column[c], block, nullptr);
     if (panel.spoilt) {
-      weigh_spoilt(p, run, panel.lse2 + c * kLanes, sums);
+      weigh_spoilt(p, run, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
     } else if (panel.weights.any()) {
-      weigh<true>(p, run, panel.lse2 + c * kLanes, sums);
+      weigh<true>(p, run, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
     } else {
-      weigh<false>(p, run, panel.lse2 + c * kLanes, sums);
+      weigh<false>(p, run, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
     }
     if (panel.weights.any()) panel.weights.see(p, run, h, panel.column[c], block, c, one, zero);
   }
@@ -103,7 +107,7 @@ void panel_block(const AttentionHead& h, MassPanel& panel, int64_t block, int64_
 }  // namespace
 
 int64_t mass_workspace(int64_t width) {
-  return kMassPanels * kPanel * (width + 1) + kKeyBlock * (kPanel + kLanes);
+  return kMassPanels * kPanel * (width + 2) + kKeyBlock * (kPanel + kLanes);
 }
 
 int64_t mass_sums_workspace(const AttentionWeightSums& sums, int64_t keys) {
@@ -127,8 +131,9 @@ void mass(const AttentionMassTask& task, float* workspace) {
     for (int64_t row = begin; row < end; row += kPanel) {
       MassPanel& panel = panels[count++];
       panel.qt = place;
-      panel.lse2 = panel.qt + kPanel * h.width;
-      place = panel.lse2 + kPanel;
+      panel.max = panel.qt + kPanel * h.width;
+      panel.log_sum = panel.max + kPanel;
+      place = panel.log_sum + kPanel;
       panel.weights = WeightObserver(task.sums, h, place);
       place += WeightObserver::floats(task.sums, h.k_length);
       begin_panel(task, panel, row, std::min(kPanel, end - row));

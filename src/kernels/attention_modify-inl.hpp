@@ -51,6 +51,25 @@ HWY_INLINE V log_of_sum(V x) {
   return hn::Add(hn::Log(d, x), hn::Sub(x, x));
 }
 
+// Writes what the softmax leaves of a column of `rows` queries, element i·stride from `at` on of each; null:
+// not wanted. A sum of 0 says that no key was seen.
+HWY_INLINE void store_softmax_rows(V max, V sum, int64_t rows, int64_t at, int64_t stride, float* lse,
+                                   SoftmaxRow* softmax) {
+  if (lse == nullptr && softmax == nullptr) return;
+  const F d;
+  alignas(64) float natural[kLanes], most[kLanes], log_sum[kLanes];
+  const auto empty = hn::Eq(sum, hn::Zero(d));
+  const V none = hn::Set(d, -HUGE_VALF);
+  const V log = log_of_sum(hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
+  hn::Store(hn::IfThenElse(empty, none, hn::MulAdd(max, hn::Set(d, kLn2), log)), d, natural);
+  hn::Store(hn::IfThenElse(empty, none, max), d, most);
+  hn::Store(hn::Mul(log, hn::Set(d, kLog2E)), d, log_sum);
+  for (int64_t i = 0; i < rows; ++i) {
+    if (lse != nullptr) lse[at + i * stride] = natural[i];
+    if (softmax != nullptr) softmax[at + i * stride] = {most[i], log_sum[i]};
+  }
+}
+
 // s := c·tanh(s / c) in units of log2; `factor` (null: not wanted) receives the derivative, 1 − tanh².
 inline HWY_NOINLINE void softcap_column(float* s, int64_t ld, KeyRun run, float cap, float* factor) {
   const F d;
@@ -118,10 +137,17 @@ inline HWY_NOINLINE void mask_column(float* s, int64_t ld, KeyRun run, const Att
   }
 }
 
+// s + bias in units of log2, as in_log2_units has it; −∞ hides the key whatever s is.
 HWY_INLINE V biased(V s, V bias) {
   const F d;
-  const V hidden = hn::Set(d, -HUGE_VALF);
-  return hn::IfThenElse(hn::Eq(bias, hidden), hn::Set(d, kMasked), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
+  const V hidden = hn::Set(d, -HUGE_VALF), most = hn::Set(d, kPlainTerm), least = hn::Set(d, -kPlainTerm);
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  const V plain = hn::Min(most, hn::Max(least, bias));  // of a NaN and a number, x86 returns the second
+#else
+  const V plain = hn::IfThenElse(hn::Lt(bias, least), least, hn::IfThenElse(hn::Gt(bias, most), most, bias));
+#endif
+  const V term = hn::MulAdd(hn::Sub(bias, plain), hn::Set(d, 0.5f), plain);
+  return hn::IfThenElse(hn::Eq(bias, hidden), hn::Set(d, kMasked), hn::MulAdd(term, hn::Set(d, kLog2E), s));
 }
 
 // s += bias, in units of log2. Where bias rows lie along the keys, they are transposed.

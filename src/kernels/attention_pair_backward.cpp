@@ -1,5 +1,5 @@
 // Backward on bf16 pairs, from the saved log-sum-exp: for each block of queries and each block of keys
-//   P = 2^(K·Qᵀ − lse),  dP = V·dOᵀ,  dS = P∘(dP − δ)          sums in float32
+//   P = 2^(K·Qᵀ − max − log_sum),  dP = V·dOᵀ,  dS = P∘(dP − δ)          sums in float32
 //   dV += P·dO,  dK += dS·Q,  dQᵀ += Kᵀ·dS                     P and dS in bf16, sums in float32
 // P and dS lie transposed (lanes are queries): rows of them are pairs of queries, the left operands of dV and
 // dK; two rows together are pairs of keys, the right operand of dQᵀ.
@@ -30,13 +30,13 @@ constexpr int64_t kBlockPairs = kBlock / 2;
 struct Workspace {
   float *k, *v, *kt;  // pairs: [keys][pairs of width], [keys][pairs of value width], key blocks transposed
   float *dk, *dv;     // [keys][padded width]
-  float *qt, *dot, *dqt;         // per panel [pairs][kPanel], dqt [width][kPanel]
-  float *q, *d_o;                // [kBlockPairs][padded width] pairs of queries
-  float *s, *dp, *factor;        // [kKeyBlock][kPanel]
-  float *p_rows, *ds_rows, *ds;  // [kKeyBlock][kBlockPairs] twice, [kPairBlock][kPanel]
-  float *lse, *delta, *scratch;  // [kBlock], [kBlock]
-  Spoilt queries, keys;          // [kBlock], [keys]
-  float* spoilt;                 // [kKeyBlock][kPanel]: what weigh_seen adds to dS
+  float *qt, *dot, *dqt;                   // per panel [pairs][kPanel], dqt [width][kPanel]
+  float *q, *d_o;                          // [kBlockPairs][padded width] pairs of queries
+  float *s, *dp, *factor;                  // [kKeyBlock][kPanel]
+  float *p_rows, *ds_rows, *ds;            // [kKeyBlock][kBlockPairs] twice, [kPairBlock][kPanel]
+  float *max, *log_sum, *delta, *scratch;  // [kBlock] each but the last
+  Spoilt queries, keys;                    // [kBlock], [keys]
+  float* spoilt;                           // [kKeyBlock][kPanel]: what weigh_seen adds to dS
 };
 
 int64_t pairs_of(int64_t width) {
@@ -68,7 +68,8 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   take(w->p_rows, kKeyBlock * kBlockPairs);
   take(w->ds_rows, kKeyBlock * kBlockPairs);
   take(w->ds, kPairBlock * kPanel);
-  take(w->lse, kBlock);
+  take(w->max, kBlock);
+  take(w->log_sum, kBlock);
   take(w->delta, kBlock);
   take(w->scratch, std::max(kLanes * pairs_of(std::max(width, value_width)), kPairBlock * width));
   take(w->queries.weight, kBlock);
@@ -95,28 +96,32 @@ HWY_INLINE void store_gradients(int64_t j, bool second, const V* weight, const V
   hn::Store(round_to_pairs(score[0], second ? score[1] : hn::Zero(d)), d, to.ds + j / 2 * kPanel);
 }
 
-// P = 2^(unit·S − lse) and dS = P∘(dP − δ) of a column.
-HWY_NOINLINE void gradient_column(const float* s, const float* dp, KeyRun run, float unit, const float* lse,
-                                  const float* delta, const GradientPlaces& to) {
+// P = 2^((unit·S − max) − log_sum) and dS = P∘(dP − δ) of a column.
+HWY_NOINLINE void gradient_column(const float* s, const float* dp, KeyRun run, float unit,
+                                  const QueryStatistics& of, const GradientPlaces& to) {
   const F d;
-  const V factor = hn::Set(d, unit), log_sum = hn::Load(d, lse), minus = hn::Load(d, delta);
+  const V factor = hn::Set(d, unit), most = hn::Load(d, of.max), log_sum = hn::Load(d, of.log_sum),
+          minus = hn::Load(d, of.delta);
   for (int64_t j = run.begin; j < run.end; j += 2) {
     const bool second = j + 1 < run.end;
     V weight[2], score[2];
     for (int64_t n = 0; n < (second ? 2 : 1); ++n) {
-      weight[n] = coarse_exp2(hn::Sub(hn::Mul(hn::Load(d, s + (j + n) * kPanel), factor), log_sum));
+      weight[n] =
+          coarse_exp2(hn::Sub(hn::Sub(hn::Mul(hn::Load(d, s + (j + n) * kPanel), factor), most), log_sum));
       score[n] = hn::Mul(weight[n], hn::Sub(hn::Load(d, dp + (j + n) * kPanel), minus));
     }
     store_gradients(j, second, weight, score, to);
   }
 }
 
-// P := 2^(S − lse).
-HWY_NOINLINE void weigh_column(float* s, KeyRun run, const float* lse) {
+// P := 2^((S − max) − log_sum).
+HWY_NOINLINE void weigh_column(float* s, KeyRun run, const QueryStatistics& of) {
   const F d;
-  const V log_sum = hn::Load(d, lse);
-  for (int64_t j = run.begin; j < run.end; ++j)
-    hn::Store(coarse_exp2(hn::Sub(hn::Load(d, s + j * kPanel), log_sum)), d, s + j * kPanel);
+  const V most = hn::Load(d, of.max), log_sum = hn::Load(d, of.log_sum);
+  for (int64_t j = run.begin; j < run.end; ++j) {
+    const V x = hn::Sub(hn::Sub(hn::Load(d, s + j * kPanel), most), log_sum);
+    hn::Store(coarse_exp2(x), d, s + j * kPanel);
+  }
 }
 
 // dS in the place of dP. Under dropout dP counts only for kept weights; P loses the dropped ones, the rest
@@ -183,8 +188,8 @@ void place_block(int64_t row, int64_t end, QueryBlock& block) {
     block.column[c] = {row + c * kLanes, std::min(kLanes, block.rows - c * kLanes)};
 }
 
-// Packs the block's queries and output gradients both ways, and fetches lse and δ. `hides`: some key is out
-// of some query's sight.
+// Packs the block's queries and output gradients both ways, and fetches what the softmax left and δ. `hides`:
+// some key is out of some query's sight.
 void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row, bool hides,
                  const Workspace& w, QueryBlock& block) {
   const BFloat16* q = task.q + head * task.q_head_stride + row * task.q_stride;
@@ -211,19 +216,21 @@ void begin_block(const PairBackwardTask& task, const AttentionHead& h, int64_t h
   pair_rows(dout, task.dout_stride, h.value_width, padded_value, w.d_o);
   for (int64_t i = 0; i < block.columns * kLanes; ++i) {
     const bool exists = i < block.rows;
-    const float lse = exists ? task.lse[(row + i) * task.lse_stride + head] : -HUGE_VALF;
-    w.lse[i] = lse == -HUGE_VALF ? kNoKeys : lse * kLog2E;
-    w.delta[i] = exists ? task.delta[(row + i) * task.lse_stride + head] : 0.0f;
+    const int64_t at = (row + i) * task.row_stride + head;
+    const SoftmaxRow softmax = exists ? task.softmax[at] : SoftmaxRow();
+    w.max[i] = softmax.empty() ? kNoKeys : softmax.max;
+    w.log_sum[i] = softmax.log_sum;
+    w.delta[i] = exists ? task.delta[at] : 0.0f;
   }
   if (!hides) return;
   zero_floats(w.queries.weight, kBlock);
   zero_floats(w.queries.score, kBlock);
-  if (sound_statistics(w.lse, w.delta, block.rows) &&
+  if (sound_statistics(w.max, w.log_sum, w.delta, block.rows) &&
       (h.sink == nullptr || finite_rows(q, task.q_stride, block.rows, h.width)))
     return;
   block.spoilt =
-      mark_queries(q, task.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows, w.lse,
-                   w.delta, w.queries, [&](int64_t i) {
+      mark_queries(q, task.q_stride, h.width, dout, task.dout_stride, h.value_width, block.rows,
+                   {w.max, w.log_sum, w.delta}, w.queries, [&](int64_t i) {
                      const auto clear = [i](int64_t width, int64_t ld, float* columns, float* pairs) {
                        for (int64_t p = 0; p < pairs_of(width); ++p)
                          columns[i / kPanel * kPanel * pairs_of(width) + p * kPanel + i % kPanel] = 0.0f;
@@ -271,20 +278,21 @@ void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int6
   const KeyRun run = view.runs.column[i];
   const int64_t lane = i * kLanes;
   float *s = w.s + lane, *dp = w.dp + lane;
-  const float *lse = w.lse + c * kLanes, *delta = w.delta + c * kLanes;
+  const QueryStatistics of{w.max + c * kLanes, w.log_sum + c * kLanes, w.delta + c * kLanes};
   const GradientPlaces to{w.p_rows + c * kLanes / 2, w.ds_rows + c * kLanes / 2, w.ds + lane};
   if (modifies(h) || h.drop_below != 0 || careful) {
     scale_scores(s, run, unit);
     modify_column(s, kPanel, view, i, h, q, first, w.factor + lane, bias == nullptr ? nullptr : bias + lane);
     if (careful) {
       const int64_t at = first - task.k_begin;
-      weigh_seen<kPanel>(s, run, q.rows, lse, {w.queries.weight + c * kLanes, w.queries.score + c * kLanes},
+      weigh_seen<kPanel>(s, run, q.rows, of.max, of.log_sum,
+                         {w.queries.weight + c * kLanes, w.queries.score + c * kLanes},
                          {w.keys.weight + at, w.keys.score + at}, w.spoilt + lane,
                          [](V x) HWY_ATTR { return coarse_exp2(x); });
     } else {
-      weigh_column(s, run, lse);
+      weigh_column(s, run, of);
     }
-    score_gradient_column(h, q, first, s, dp, run, delta);
+    score_gradient_column(h, q, first, s, dp, run, of.delta);
     if (careful) spoil_scores<kPanel>(dp, run, w.spoilt + lane);
     if (task.ddistance != nullptr) {
       add_distance_column<kPanel>(
@@ -306,7 +314,7 @@ void column_gradients(const PairBackwardTask& task, const AttentionHead& h, int6
   }
   if (edge) mask_column(s, kPanel, run, h, q, first);
   if (view.hides[i]) hide_column(s, kPanel, run, view.words[i]);
-  gradient_column(s, dp, run, factor, lse, delta, to);
+  gradient_column(s, dp, run, factor, of, to);
 }
 
 template <class Products>

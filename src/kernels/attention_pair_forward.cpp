@@ -138,7 +138,7 @@ void begin_panel(const PairForwardTask& task, PairPanel& panel, int64_t row, int
                      h.width, scratch, panel.qt + c * kLanes, kPanel);
     if (h.scale < 0) negate_pairs(panel.qt + c * kLanes, pairs_of(h.width));
     // A sink is a key without a value, seen first.
-    hn::Store(hn::Set(d, h.sink != nullptr ? *h.sink * kLog2E : kFloor), d, panel.max + c * kLanes);
+    hn::Store(hn::Set(d, h.sink != nullptr ? in_log2_units(*h.sink) : kFloor), d, panel.max + c * kLanes);
     hn::Store(hn::Set(d, h.sink != nullptr ? 1.0f : 0.0f), d, panel.sum + c * kLanes);
     hn::Store(hn::Zero(d), d, panel.slope + c * kLanes);
   }
@@ -148,7 +148,6 @@ void begin_panel(const PairForwardTask& task, PairPanel& panel, int64_t row, int
 bool end_panel(const PairForwardTask& task, PairPanel& panel, float* scratch) {
   const F d;
   const AttentionHead& h = task.head;
-  alignas(64) float lse[kLanes];
   bool finite = true;
   if (panel.fresh) zero_floats(panel.ot, h.value_width * kPanel);  // no key was seen
   for (int64_t c = 0; c < panel.columns; ++c) {
@@ -162,12 +161,7 @@ bool end_panel(const PairForwardTask& task, PairPanel& panel, float* scratch) {
     finite &= unpack_column<false>(panel.ot + c * kLanes, factor, q.rows, h.value_width, rows, ld);
     if (!wide)
       round_rows(scratch, ld, q.rows, h.value_width, task.out + q.row * task.out_stride, task.out_stride);
-    const V natural =
-        hn::MulAdd(max, hn::Set(d, kLn2), log_of_sum(hn::IfThenElse(empty, hn::Set(d, 1.0f), sum)));
-    hn::Store(hn::IfThenElse(empty, hn::Set(d, -HUGE_VALF), natural), d, lse);
-    if (task.lse != nullptr) {
-      for (int64_t i = 0; i < q.rows; ++i) task.lse[(q.row + i) * task.row_stride] = lse[i];
-    }
+    store_softmax_rows(max, sum, q.rows, q.row * task.row_stride, task.row_stride, task.lse, task.softmax);
     if (panel.observer.any()) {
       panel.observer.finish(task.statistics, task.row_stride, q.row, q.rows, c, panel.max + c * kLanes,
                             panel.sum + c * kLanes, panel.slope + c * kLanes);

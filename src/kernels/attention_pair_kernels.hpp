@@ -22,8 +22,9 @@ struct PairForwardTask {
   BFloat16* out = nullptr;         // row i at out + i·out_stride; or …
   float* out_wide = nullptr;       // … not rounded
   int64_t out_stride = 0;
-  float* lse = nullptr;    // may be null
-  int64_t row_stride = 0;  // of lse and the statistics
+  float* lse = nullptr;           // may be null
+  SoftmaxRow* softmax = nullptr;  // may be null
+  int64_t row_stride = 0;         // of lse, softmax and the statistics
   AttentionStatistics statistics;
 };
 
@@ -43,9 +44,9 @@ struct PairBackwardTask {
   const BFloat16* dout = nullptr;
   int64_t q_stride = 0, k_stride = 0, v_stride = 0, dout_stride = 0;
   int64_t q_head_stride = 0, dout_head_stride = 0, dq_head_stride = 0;
-  const float* lse = nullptr;    // of query i and head h at lse[i·lse_stride + h]
-  const float* delta = nullptr;  // rowsum(dout∘out), at the same places
-  int64_t lse_stride = 0;
+  const SoftmaxRow* softmax = nullptr;  // of query i and head h at softmax[i·row_stride + h]
+  const float* delta = nullptr;         // rowsum(dout∘out) − dlse, at the same places
+  int64_t row_stride = 0;
   int64_t k_begin = 0, k_end = 0;  // the keys to do, of whose dq this is the share
   int64_t q_begin = 0, q_end = 0;  // the queries to do, from a multiple of 64: dk and dv are their share
   float* dq = nullptr;             // null: not wanted

@@ -48,8 +48,8 @@ HWY_INLINE V coarse_exp2(V x) {
 #endif
 }
 
-// Scores may be masked before they are multiplied by a unit above this: kMasked stays below kFloor.
-inline constexpr float kLeastMaskUnit = 0.11f;
+// Scores may be masked before they are multiplied by a unit above this: kMasked, −∞, stays what it is.
+inline constexpr float kLeastMaskUnit = 1e-30f;
 
 // Whether a column sees less than all of a run, so that a mask must be applied.
 HWY_INLINE bool is_edge(const AttentionHead& h, QueryColumn q, KeyRun run, int64_t block) {

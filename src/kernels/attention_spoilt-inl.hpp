@@ -85,34 +85,43 @@ void mark_keys(T* k, int64_t ldk, int64_t width, T* v, int64_t ldv, int64_t valu
   }
 }
 
-// What stands for the lse of a query that sees no key.
-inline constexpr float kNoKeys = 1e30f;
+// What stands for the maximum of a query that sees no key: above every score by so much that all weights are
+// 0.
+inline constexpr float kNoKeys = 3.4e38f;
 
-// Whether lse (in units of log2) and δ of a block's queries say that all is well: where q is not finite, lse
-// is not, or says that there are no keys (but for sinks); where dO or O is not, δ is not.
-HWY_INLINE bool sound_statistics(const float* lse, const float* delta, int64_t rows) {
+// Whether what the softmax left (SoftmaxRow) and δ of a block's queries say that all is well: where q is not
+// finite, maximum or sum is not, or says that there are no keys (but for sinks); where dO or O is not, δ is
+// not.
+HWY_INLINE bool sound_statistics(const float* max, const float* log_sum, const float* delta, int64_t rows) {
   bool sound = true;
-  for (int64_t i = 0; i < rows; ++i) sound &= is_finite(lse[i]) && lse[i] != kNoKeys && is_finite(delta[i]);
+  for (int64_t i = 0; i < rows; ++i)
+    sound &= is_finite(max[i]) && max[i] != kNoKeys && is_finite(log_sum[i]) && is_finite(delta[i]);
   return sound;
 }
 
-// Marks the queries of a block that are not finite, puts finite numbers in place of their lse and δ, and says
-// whether there are any. clear(i): q and dO of query i are to be 0.
+// What is known of each query of a block.
+struct QueryStatistics {
+  float *max, *log_sum, *delta;
+};
+
+// Marks the queries of a block that are not finite, puts finite numbers in place of their statistics, and
+// says whether there are any. clear(i): q and dO of query i are to be 0.
 template <class T, class Clear>
 bool mark_queries(const T* q, int64_t q_stride, int64_t width, const T* dout, int64_t dout_stride,
-                  int64_t value_width, int64_t rows, float* lse, float* delta, Spoilt spoilt, Clear clear) {
+                  int64_t value_width, int64_t rows, const QueryStatistics& of, Spoilt spoilt, Clear clear) {
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
   bool any = false;
   for (int64_t i = 0; i < rows; ++i) {
-    if (!is_finite(delta[i])) {
-      delta[i] = 0.0f;
+    if (!is_finite(of.delta[i])) {
+      of.delta[i] = 0.0f;
       spoilt.score[i] = kNaN;
       any = true;
     }
-    if (is_finite(lse[i]) && finite_rows(q + i * q_stride, 0, 1, width) &&
+    if (is_finite(of.max[i]) && is_finite(of.log_sum[i]) && finite_rows(q + i * q_stride, 0, 1, width) &&
         finite_rows(dout + i * dout_stride, 0, 1, value_width))
       continue;
-    lse[i] = kNoKeys;
+    of.max[i] = kNoKeys;
+    of.log_sum[i] = 0.0f;
     spoilt.weight[i] = spoilt.score[i] = kNaN;
     clear(i);
     any = true;
@@ -120,18 +129,19 @@ bool mark_queries(const T* q, int64_t q_stride, int64_t width, const T* dout, in
   return any;
 }
 
-// P := 2^(S − lse) of a column of `rows` queries, by power(x) = 2^x, and `score` what is to be added to its
-// dS; 0 where a query does not see a key. `queries` is of the column, `keys` of the key block.
+// P := 2^((S − max) − log_sum) of a column of `rows` queries, by power(x) = 2^x, and `score` what is to be
+// added to its dS; 0 where a query does not see a key. `queries` is of the column, `keys` of the key block.
 template <int64_t kLd, class Power>
-HWY_INLINE void weigh_seen(float* s, KeyRun run, int64_t rows, const float* lse, Spoilt queries, Spoilt keys,
-                           float* score, Power power) {
+HWY_INLINE void weigh_seen(float* s, KeyRun run, int64_t rows, const float* max, const float* log_sum,
+                           Spoilt queries, Spoilt keys, float* score, Power power) {
   const F d;
   const auto exist = hn::FirstN(d, static_cast<size_t>(rows));
-  const V minus = hn::Load(d, lse), weight = hn::LoadU(d, queries.weight), add = hn::LoadU(d, queries.score);
+  const V most = hn::Load(d, max), minus = hn::Load(d, log_sum);
+  const V weight = hn::LoadU(d, queries.weight), add = hn::LoadU(d, queries.score);
   for (int64_t j = run.begin; j < run.end; ++j) {
     const V x = hn::Load(d, s + j * kLd);
     const auto seen = hn::AndNot(hn::Eq(x, hn::Set(d, kMasked)), exist);
-    const V p = hn::Add(power(hn::Sub(x, minus)), hn::Add(weight, hn::Set(d, keys.weight[j])));
+    const V p = hn::Add(power(hn::Sub(hn::Sub(x, most), minus)), hn::Add(weight, hn::Set(d, keys.weight[j])));
     hn::Store(hn::IfThenElseZero(seen, p), d, s + j * kLd);
     hn::Store(hn::IfThenElseZero(seen, hn::Add(add, hn::Set(d, keys.score[j]))), d, score + j * kLd);
   }

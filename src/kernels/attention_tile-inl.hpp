@@ -9,10 +9,12 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/attention_ahead-inl.hpp"
 #include "kernels/attention_kernels.hpp"
+#include "kernels/attention_units.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
@@ -38,12 +40,8 @@ inline constexpr int kTileRows = 4;
 inline constexpr int kTileRows = 8;
 #endif
 
-// Inside, a masked score; below kFloor, which is the least running maximum, so that it always weighs exactly
-// 0.
-inline constexpr float kMasked = -1e30f;
-inline constexpr float kFloor = -1e29f;
-inline constexpr float kLog2E = 1.44269504088896341f;
-inline constexpr float kLn2 = 0.693147180559945309f;
+inline constexpr float kMasked = -HUGE_VALF;  // a hidden score
+inline constexpr float kFloor = kLeastMaximum;
 
 // Keeps a broadcast in its register: g++ would otherwise fold the load into each of its uses and become
 // load-bound.

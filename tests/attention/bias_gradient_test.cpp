@@ -133,7 +133,7 @@ TEST_P(BiasGradient, AddsToWhatIsThere) {
     AttentionGradients g;
     g.dbias = {twice.data(), a.inputs.bias.dims, a.inputs.bias.strides};
     const auto view = contiguous_view<const float, 3>(once.out.data(), {2 * length, p.heads, p.dv});
-    for (int i = 0; i < 2; ++i) attention_backward(a.inputs, p.spec, view, once.lse.data(), a.dout_view, g);
+    for (int i = 0; i < 2; ++i) attention_backward(a.inputs, p.spec, view, once.saved(), a.dout_view, g);
     // Each sum is rounded once more, ε/2 of a result of at most 2·max|dbias|.
     float most = 0.0f;
     for (const float x : once.dbias.span()) most = std::max(most, std::abs(x));
@@ -165,7 +165,7 @@ TEST(BiasGradientMemory, GrowsWithTheTokens) {
   g.dv = contiguous_view<float, 3>(dv.data(), {2000, 8, 16});
   g.dbias = {first.dbias.data(), a.inputs.bias.dims, a.inputs.bias.strides};
   attention_backward(a.inputs, p.spec, contiguous_view<const float, 3>(first.out.data(), {2000, 8, 16}),
-                     first.lse.data(), a.dout_view, g);
+                     first.saved(), a.dout_view, g);
   // Arrays as large as q (1 MB): dq, dk, dv; three shares of each; for each thread sums of 1 MB and tiles of
   // 0.4.
   EXPECT_LT(memory_stats().peak_bytes_in_use - before, int64_t{16} << 20);

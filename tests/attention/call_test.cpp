@@ -118,7 +118,7 @@ TEST(AttentionCall, NamesWhatIsWrong) {
                "[attention_forward] expected a relative table of 11 rows for distances up to 5, got 9");
   inputs.relative = {};
   const int64_t outside[] = {4};
-  EXPECT_ERROR(attention_rows(inputs, {}, lse, outside), ArgumentError,
+  EXPECT_ERROR(attention_rows(inputs, {}, outside), ArgumentError,
                "[attention_rows] expected queries in [0, 4), got 4");
 }
 

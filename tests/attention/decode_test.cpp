@@ -232,7 +232,7 @@ TEST(Decode, RowsAreTheWeightsOfWhatTheCacheHolds) {
     decode(c, x);
     const std::vector<int64_t> queries{4, 0, 2, 4};
     const std::vector<std::pair<int64_t, int64_t>> places{{2, 2}, {0, 0}, {2, 0}, {2, 2}};
-    const Ragged rows = attention_decode_rows(x.inputs, c.spec, x.lse.data(), queries);
+    const Ragged rows = attention_decode_rows(x.inputs, c.spec, queries);
     ASSERT_EQ(rows.offsets.count(), 4);
     for (size_t row = 0; row < queries.size(); ++row) {
       const auto [n, i] = places[row];
@@ -250,7 +250,7 @@ TEST(Decode, RowsAreTheWeightsOfWhatTheCacheHolds) {
       }
     }
     const std::vector<int64_t> outside{5};
-    EXPECT_ERROR(attention_decode_rows(x.inputs, c.spec, x.lse.data(), outside), ArgumentError,
+    EXPECT_ERROR(attention_decode_rows(x.inputs, c.spec, outside), ArgumentError,
                  "[attention_decode_rows] expected queries in [0, 5), got 5");
   }
 }
@@ -284,7 +284,7 @@ TEST(Decode, TakesEveryScoreOnEveryKindOfCache) {
             expect_near_reference(c, x);
             std::vector<int64_t> rows(static_cast<size_t>(x.q.dim(0)));
             std::iota(rows.begin(), rows.end(), int64_t{0});
-            const Ragged weights = attention_decode_rows(x.inputs, c.spec, x.lse.data(), rows);
+            const Ragged weights = attention_decode_rows(x.inputs, c.spec, rows);
             const reference::Attention r = reference_of(c, x, 0);
             for (int64_t i = 0; i < queries; ++i) {
               for (int64_t j = 0; j < r.lk; ++j) {

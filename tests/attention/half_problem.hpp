@@ -57,7 +57,8 @@ Results run_half(const HalfArrays<T>& a, bool backward = true, bool biases = tru
   Results r;
   r.out = Tensor::full({tq, p.heads, p.dv}, NAN, dtype);
   r.lse = Tensor::full({tq, p.heads}, NAN);
-  attention_forward(a.inputs, p.spec, half_view<T>(r.out), r.lse.data());
+  r.softmax_rows = Tensor::full({tq, p.heads, 2}, NAN);
+  attention_forward(a.inputs, p.spec, half_view<T>(r.out), {r.lse.data(), r.saved()});
   if (!backward) return r;
   r.dq = Tensor::full({tq, p.heads, p.d}, NAN, dtype);
   r.dk = Tensor::full({tk, p.kv_heads, p.d}, NAN, dtype);
@@ -77,7 +78,8 @@ Results run_half(const HalfArrays<T>& a, bool backward = true, bool biases = tru
     r.dbias = Tensor::zeros({size});
     g.rest.dbias = {r.dbias.data(), bias.dims, bias.strides};
   }
-  attention_backward<T>(a.inputs, p.spec, half_view<T>(r.out), r.lse.data(), a.dout_view, g);
+  attention_backward<T>(a.inputs, p.spec, half_view<T>(r.out), r.saved(), a.dout_view, g,
+                        a.wide.dlse ? a.wide.dlse.data() : nullptr);
   return r;
 }
 

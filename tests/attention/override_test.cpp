@@ -81,7 +81,7 @@ TEST(Override, PutsWeightsInPlaceOfAHead) {
     override_all(o, kHeads);
     const AttentionResult got = attention(o.arrays.inputs, o.arrays.problem.spec, observe::key_mass);
     const std::vector<int64_t> queries{0, 30, 69, 75};
-    const Ragged rows = attention_rows(o.arrays.inputs, o.arrays.problem.spec, got.lse.data(), queries);
+    const Ragged rows = attention_rows(o.arrays.inputs, o.arrays.problem.spec, queries);
     for (int64_t n = 0; n < 2; ++n) {
       reference::Attention r = reference_of(o, n, kHeads);
       r.forward();
@@ -181,7 +181,7 @@ TEST(SampledKeyMass, FindsTheMassWithinItsError) {
   double far = 0, squares = 0;
   SampledKeyMass some;
   for (uint64_t draw = 0; draw < 30; ++draw) {
-    some = sampled_key_mass(a.inputs, p.spec, full.lse.data(), 100, {3, draw * 10});
+    some = sampled_key_mass(a.inputs, p.spec, 100, {3, draw * 10});
     for (int64_t i = 0; i < 300 * 2; ++i) {
       const double error = static_cast<double>(some.mass.data()[i] - full.seen.key_mass.data()[i]);
       const double z = error / static_cast<double>(some.standard_error.data()[i]);
@@ -196,7 +196,7 @@ TEST(SampledKeyMass, FindsTheMassWithinItsError) {
     EXPECT_NEAR(some.mass.data()[i], full.seen.key_mass.data()[i], 1e-4);
     EXPECT_EQ(some.standard_error.data()[i], 0.0f);
   }
-  EXPECT_ERROR(sampled_key_mass(a.inputs, p.spec, full.lse.data(), 1, {}), ArgumentError,
+  EXPECT_ERROR(sampled_key_mass(a.inputs, p.spec, 1, {}), ArgumentError,
                "[sampled_key_mass] expected at least 2 samples, got 1");
 }
 
@@ -218,8 +218,8 @@ TEST(SampledKeyMass, OfHalfInputsIsThatOfTheWidenedOnes) {
   const Tensor q32 = q.to(DType::kF32), k32 = k.to(DType::kF32), v32 = v.to(DType::kF32);
   AttentionInputs widened{wide(q32), wide(k32), wide(v32), a.q_offsets, a.k_offsets};
   const AttentionResult full = attention(widened, p.spec);
-  const SampledKeyMass x = sampled_key_mass(in, p.spec, full.lse.data(), 8, {1, 2});
-  const SampledKeyMass y = sampled_key_mass(widened, p.spec, full.lse.data(), 8, {1, 2});
+  const SampledKeyMass x = sampled_key_mass(in, p.spec, 8, {1, 2});
+  const SampledKeyMass y = sampled_key_mass(widened, p.spec, 8, {1, 2});
   expect_same_bits(x.mass, y.mass, "mass");
   expect_same_bits(x.standard_error, y.standard_error, "standard error");
 }

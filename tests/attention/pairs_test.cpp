@@ -89,7 +89,7 @@ void expect_near_reference(const HalfArrays<BFloat16>& a, const Results& results
     for (int64_t h = 0; h < p.heads; ++h) {
       for (int64_t i = 0; i < r.lq; ++i) {
         const double* go = r.row(dout, i, h, r.heads, r.dv);
-        double sum = 0, absolute = 0;
+        double sum = r.dlse.empty() ? 0 : -r.dlse[static_cast<size_t>(i * r.heads + h)], absolute = 0;
         for (int64_t c = 0; c < r.dv; ++c) {
           sum += go[c] * r.row(r.out, i, h, r.heads, r.dv)[c];
           absolute += std::abs(go[c] * r.row(r.out, i, h, r.heads, r.dv)[c]);

@@ -6,9 +6,9 @@
 //   for Lorentzian distances those of 2 + 2q·k − 2t(q)·t(k), t(x) = √(1 + |x|²)
 //   a weight: the factor w = 2s (score and lse) + 4ε (exp2) + ε·|lse| + 3ε·√Lk (sums over keys)
 //   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
-//   dS = P(dP − δ): P times e = w·(max|dP| + max|δ|) + 8ε·(max Σ|dout_c|)·max|v|·keep
-//   dbias: e, times the number of elements that are summed; dscales: e·max Σ|q_c k_c|, likewise
-//   dq: scale·max|k|·e, summed over keys (ΣP = 1);   dk: scale·max|q|·e·(mass of the key)
+//   dS = P(dP − δ), δ less the gradient of lse: P times e = w·(max|dP| + max|δ|) + 8ε·(max
+//   Σ|dout_c|)·max|v|·keep dbias: e, times the number of elements that are summed; dscales: e·max Σ|q_c k_c|,
+//   likewise dq: scale·max|k|·e, summed over keys (ΣP = 1);   dk: scale·max|q|·e·(mass of the key)
 #pragma once
 
 #include <cstdint>
@@ -37,6 +37,7 @@ struct Problem {
   bool hiding_bias = false;  // a tenth of the bias is −∞
   enum class Blocks { kNone, kOne, kPerSequence, kPerHead };  // kOne needs equal lengths
   Blocks blocks = Blocks::kNone;
+  bool lse_gradient = false;  // lse has a gradient beside out
   double magnitude = 1.0;
   uint64_t seed = 1;
   std::string describe() const;
@@ -51,12 +52,16 @@ struct Arrays {
   Tensor scales, bias;
   std::vector<uint8_t> mask;
   std::vector<BlockMask> blocks;
+  Tensor dlse;
   // Of AttentionSpec::top_k: the keys that the engine keeps, for the reference; empty: all.
   std::function<bool(int64_t n, int64_t h, int64_t i, int64_t j)> keeps;
 };
 
 struct Results {
   Tensor out, lse, dq, dk, dv, dslopes, dtable, dsinks, dscales, dbias;
+  Tensor softmax_rows;  // [Tq, H, 2]
+  SoftmaxRow* saved() { return reinterpret_cast<SoftmaxRow*>(softmax_rows.data()); }
+  const SoftmaxRow* saved() const { return reinterpret_cast<const SoftmaxRow*>(softmax_rows.data()); }
 };
 
 // A view [N, H, Lq, Lk] of data, which tells the given axes apart.

@@ -40,13 +40,13 @@ HeadsView<const float> view_of(const Tensor& x) {
   return contiguous_view<const float, 3>(x.data(), {x.dim(0), x.dim(1), x.dim(2)});
 }
 
-// max |dP| + max |δ|, dP = dout·v scaled by dropout.
+// max |dP| + max |δ|, dP = dout·v scaled by dropout, δ = dout·out − dlse.
 double largest_gradient(const reference::Attention& r, const std::vector<double>& dout) {
   double dp_most = 0, delta_most = 0;
   for (int64_t h = 0; h < r.heads; ++h) {
     for (int64_t i = 0; i < r.lq; ++i) {
       const double* go = r.row(dout, i, h, r.heads, r.dv);
-      double delta = 0;
+      double delta = r.dlse.empty() ? 0 : -r.dlse[static_cast<size_t>(i * r.heads + h)];
       for (int64_t c = 0; c < r.dv; ++c) delta += go[c] * r.row(r.out, i, h, r.heads, r.dv)[c];
       delta_most = std::max(delta_most, std::abs(delta));
       for (int64_t j = 0; j < r.lk; ++j) {
@@ -85,11 +85,12 @@ std::string Problem::describe() const {
       "alibi {} "
       "relative {} sinks {} interleaved {} batched {} scales {} distances {} bias [{}] mask [{}] transposed "
       "{} "
-      "hiding {} blocks {} normalizer {} top_k {}",
+      "hiding {} blocks {} normalizer {} top_k {} lse_gradient {}",
       seed, fmt::join(q_lengths, ","), fmt::join(k_lengths, ","), heads, kv_heads, d, dv, spec.causal,
       spec.window_left, spec.window_right, spec.softcap, spec.dropout, static_cast<int>(spec.score), alibi,
       relative, sinks, interleaved, batched, scales, distances, fmt::join(bias, ","), fmt::join(mask, ","),
-      keys_outer, hiding_bias, static_cast<int>(blocks), static_cast<int>(spec.normalizer), spec.top_k);
+      keys_outer, hiding_bias, static_cast<int>(blocks), static_cast<int>(spec.normalizer), spec.top_k,
+      lse_gradient);
 }
 
 namespace {
@@ -197,6 +198,7 @@ Arrays make_arrays(const Problem& problem) {
            {},
            {},
            {},
+           {},
            {}};
   Random random(problem.seed);
   const int64_t tq = a.q_offsets.total(), tk = a.k_offsets.total();
@@ -241,6 +243,7 @@ Arrays make_arrays(const Problem& problem) {
     a.inputs.sinks = a.sinks.span();
   }
   add_masks(a, random);
+  if (p.lse_gradient) a.dlse = random_tensor(random, {tq, p.heads}, 1.0);
   return a;
 }
 
@@ -250,8 +253,9 @@ Results run_engine(const Arrays& a, bool backward) {
   Results r;
   r.out = Tensor::full({tq, p.heads, p.dv}, NAN);
   r.lse = Tensor::full({tq, p.heads}, NAN);
+  r.softmax_rows = Tensor::full({tq, p.heads, 2}, NAN);
   attention_forward(a.inputs, p.spec, contiguous_view<float, 3>(r.out.data(), {tq, p.heads, p.dv}),
-                    r.lse.data());
+                    {r.lse.data(), r.saved()});
   if (!backward) return r;
   r.dq = Tensor::full({tq, p.heads, p.d}, NAN);
   r.dk = Tensor::full({tk, p.kv_heads, p.d}, NAN);
@@ -277,7 +281,8 @@ Results run_engine(const Arrays& a, bool backward) {
     r.dbias = Tensor::zeros({size});
     g.dbias = {r.dbias.data(), bias.dims, bias.strides};
   }
-  attention_backward(a.inputs, p.spec, view_of(r.out), r.lse.data(), a.dout_view, g);
+  attention_backward(a.inputs, p.spec, view_of(r.out), r.saved(), a.dout_view, g,
+                     a.dlse ? a.dlse.data() : nullptr);
   return r;
 }
 
@@ -343,6 +348,10 @@ reference::Attention make_reference(const Arrays& a, int64_t n) {
         b += static_cast<double>(a.table.data()[relative_row(relative_of(a), -e) * p.heads + h]);
       return b;
     };
+  }
+  if (a.dlse) {
+    const float* rows = a.dlse.data() + a.q_offsets.begin(n) * p.heads;
+    r.dlse.assign(rows, rows + r.lq * p.heads);
   }
   if (p.spec.dropout > 0) {
     const double below = std::round(static_cast<double>(p.spec.dropout) * 65536.0);

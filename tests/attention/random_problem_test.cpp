@@ -79,6 +79,7 @@ Problem random_problem(int number) {
   p.bidirectional = random.below(2) == 0;
   p.sinks = random.below(4) == 0;
   add_masks(random, p);
+  p.lse_gradient = random.below(3) == 0;
   return p;
 }
 

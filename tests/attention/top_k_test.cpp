@@ -214,7 +214,7 @@ TEST(TopK, InsightsAreOfTheKeptKeys) {
                   blocks[b], 1e-2);
     }
     const std::vector<int64_t> queries{q0 + 33, q0 + r.lq - 1, q0 + 33};
-    const Ragged rows = attention_rows(a.inputs, a.problem.spec, seen.lse.data(), queries);
+    const Ragged rows = attention_rows(a.inputs, a.problem.spec, queries);
     for (int64_t row = 0; row < 3; ++row) {
       const int64_t i = queries[static_cast<size_t>(row)] - q0;
       for (int64_t j = 0; j < r.lk; ++j) {
@@ -357,7 +357,7 @@ TEST(TopK, WrongCallsSayWhatIsExpected) {
   a.inputs.override_heads.heads = {};
   const std::vector<float> lse(4);
   EXPECT_ERROR(
-      sampled_key_mass(a.inputs, a.problem.spec, lse.data(), 2, {}), ArgumentError,
+      sampled_key_mass(a.inputs, a.problem.spec, 2, {}), ArgumentError,
       "[sampled_key_mass] expected no top_k, of whose few keys the exact key mass costs little, got 2");
 }
 

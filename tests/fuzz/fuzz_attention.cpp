@@ -340,7 +340,7 @@ void call_attention(Bytes& bytes) {
   expect_insight(seen, observers, tq, h, tk);
   if (tq > 0 && bytes.flag()) {
     const std::vector<int64_t> queries{bytes.nearly(bytes.below(tq)), bytes.nearly(0)};
-    attention_rows(in, spec, lse.data(), queries);
+    attention_rows(in, spec, queries);
   }
   if (bytes.flag()) return;
   std::vector<T> dq(static_cast<size_t>(tq * h * in.q.dim(2)), static_cast<T>(NAN)),

@@ -23,6 +23,8 @@ struct Attention {
   std::function<bool(int64_t h, int64_t i, int64_t j)> allowed;
   std::function<bool(int64_t h, int64_t i, int64_t j)> kept;  // dropout; empty: all
 
+  std::vector<double> dlse;  // [lq][heads]: the gradient of lse, for backward; empty: zeros
+
   // Results of forward.
   std::vector<double> out, lse, weights;  // [lq][heads][dv], [lq][heads], [heads][lq][lk] before dropout
   // Results of backward.
@@ -97,7 +99,7 @@ struct Attention {
     }
   }
 
-  // Gradients of Σ dout·out; forward() first.
+  // Gradients of Σ dout·out + Σ dlse·lse; forward() first.
   void backward(const std::vector<double>& dout) {
     dq.assign(q.size(), 0);
     dk.assign(k.size(), 0);
@@ -111,7 +113,7 @@ struct Attention {
         const double* w = weights.data() + (h * lq + i) * lk;
         const double* go = row(dout, i, h, heads, dv);
         const double* o = row(out, i, h, heads, dv);
-        double delta = 0;
+        double delta = dlse.empty() ? 0 : -dlse[static_cast<size_t>(i * heads + h)];
         for (int64_t c = 0; c < dv; ++c) delta += go[c] * o[c];
         if (!sinks.empty()) {
           const auto at = static_cast<size_t>(h);

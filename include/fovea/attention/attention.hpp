@@ -8,6 +8,7 @@
 
 #include "fovea/attention/inputs.hpp"
 #include "fovea/attention/observe.hpp"
+#include "fovea/attention/softmax.hpp"
 #include "fovea/attention/spec.hpp"
 #include "fovea/tensor/ragged.hpp"
 #include "fovea/tensor/tensor.hpp"
@@ -18,7 +19,7 @@ namespace fovea {
 struct AttentionResult {
   Tensor out;    // [T, H, Dv]
   Tensor lse;    // [T, H]
-  Insight seen;  // what the observers asked for (and lse)
+  Insight seen;  // what the observers asked for (and lse, and what the softmax leaves of each row)
 };
 
 // out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j for each sequence and head. A query without keys gives out 0
@@ -34,10 +35,10 @@ AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, con
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {},
                           const Observers& observers = {});
 
-// Writes out [Tq, H, Dv] (any strides, innermost 1) and lse [Tq, H] (contiguous; null when not wanted).
-// `seen` receives what the observers ask for; null when they ask for nothing.
+// Writes out [Tq, H, Dv] (any strides, innermost 1) and what the softmax leaves. `seen` receives what the
+// observers ask for; null when they ask for nothing.
 void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
-                       float* lse, const Observers& observers = {}, Insight* seen = nullptr);
+                       SoftmaxOutput softmax, const Observers& observers = {}, Insight* seen = nullptr);
 
 // Where the gradients go. A view without data is not written.
 struct AttentionGradients {
@@ -53,27 +54,30 @@ struct AttentionGradients {
   ScoresView<float> dbias{};
 };
 
-// The gradients of Σ dout∘out, from out and lse as attention_forward wrote them (with the same inputs and
-// spec). Rows without keys have zero gradients.
+// The gradients of Σ dout∘out + Σ dlse·lse, from out and what the softmax left as attention_forward wrote
+// them (with the same inputs and spec); dlse [Tq, H], null: zeros. With P the weights and δ =
+// rowsum(dout∘out) − dlse, a score's gradient is P∘(dP − δ). Rows without keys have zero gradients.
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
-                        const float* lse, HeadsView<const float> dout, const AttentionGradients& gradients);
+                        SoftmaxInput softmax, HeadsView<const float> dout,
+                        const AttentionGradients& gradients, const float* dlse = nullptr);
 
-// Exact weights (before dropout) of chosen queries, on demand. queries are rows of the packed q, lse as
-// attention_forward wrote it. Result: tokens [Σ Lk, H], sequence n of its offsets holding the weights of
-// queries[n] on the Lk keys of its sequence. With top_k, the keys are chosen anew by a pass over the scores
-// of the chunks (256 queries) that hold those queries.
-Ragged attention_rows(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse,
-                      std::span<const int64_t> queries);
+// Exact weights (before dropout) of chosen queries, on demand, computed and normalised in float64. queries
+// are rows of the packed q. Result: tokens [Σ Lk, H], sequence n of its offsets holding the weights of
+// queries[n] on the Lk keys of its sequence. `shares` [Tq, H] multiplies each row's weights: where the keys
+// are a part of a whole (merge.hpp), share_of_whole (softmax_row.hpp) gives them; null: ones. With top_k, the
+// keys are chosen anew by a pass over the scores of the chunks (256 queries) that hold those queries.
+Ragged attention_rows(const AttentionInputs& inputs, const AttentionSpec& spec,
+                      std::span<const int64_t> queries, const float* shares = nullptr);
 
 // An estimate of Insight::key_mass from the exact rows of `samples` queries of each sequence (all, where it
 // has fewer), drawn without replacement: mass = Lq·mean of the weights, with the standard error of that.
-// Costs samples / Lq of a pass over the scores, in float64. lse as attention_forward wrote it. ArgumentError
-// for fewer than 2 samples, and with top_k.
+// Costs samples / Lq of a pass over the scores, in float64. `shares` as in attention_rows. ArgumentError for
+// fewer than 2 samples, and with top_k.
 struct SampledKeyMass {
   Tensor mass, standard_error;  // [Tk, H]
 };
-SampledKeyMass sampled_key_mass(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse,
-                                int64_t samples, RandomKey key);
+SampledKeyMass sampled_key_mass(const AttentionInputs& inputs, const AttentionSpec& spec, int64_t samples,
+                                RandomKey key, const float* shares = nullptr);
 
 // The result of attention over a part of the keys. Parts over disjoint keys combine into the whole, in any
 // grouping.
@@ -81,7 +85,8 @@ struct SoftmaxState {
   Tensor out;  // [T, H, Dv], normalised within its part
   Tensor lse;  // [T, H]
 };
-// into := attention over the keys of both. ArgumentError if the shapes differ.
+// into := attention over the keys of both, as exactly as an lse says: parts whose lse are beyond ±1e4 keep
+// more as AttentionResult (merge.hpp). ArgumentError if the shapes differ.
 void merge(SoftmaxState& into, const SoftmaxState& part);
 
 }  // namespace fovea

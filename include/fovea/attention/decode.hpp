@@ -12,6 +12,7 @@
 #include "fovea/attention/inputs.hpp"
 #include "fovea/attention/kv_cache.hpp"
 #include "fovea/attention/observe.hpp"
+#include "fovea/attention/softmax.hpp"
 #include "fovea/attention/spec.hpp"
 
 namespace fovea {
@@ -34,8 +35,8 @@ struct DecodeInputs {
 // spec.precision: with kFast three rows (queries × grouped heads) or more are multiplied in 16 bits on bf16
 // caches (queries and weights rounded to bf16, on processors with AVX-512-BF16) and on int8 caches (to 16
 // bits of a row's largest number); sums, softmax and lse are of 32 bits.
-void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out, float* lse,
-                      const Observers& observers = {}, Insight* seen = nullptr);
+void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
+                      SoftmaxOutput softmax, const Observers& observers = {}, Insight* seen = nullptr);
 
 template <class T>
 struct HalfDecodeInputs {
@@ -47,16 +48,15 @@ struct HalfDecodeInputs {
 // once. The caches may hold any type. bf16 queries are multiplied as with kFast.
 template <class T>
 void attention_decode(const HalfDecodeInputs<T>& inputs, const AttentionSpec& spec,
-                      std::type_identity_t<HeadsView<T>> out, float* lse, const Observers& observers = {},
-                      Insight* seen = nullptr);
+                      std::type_identity_t<HeadsView<T>> out, SoftmaxOutput softmax,
+                      const Observers& observers = {}, Insight* seen = nullptr);
 
 // Exact weights of chosen queries on demand, as attention_rows of attention.hpp gives them: queries are rows
-// of q, lse as attention_decode wrote it, the caches unchanged since. One cache at a time is widened to
-// float32.
-Ragged attention_decode_rows(const DecodeInputs& inputs, const AttentionSpec& spec, const float* lse,
-                             std::span<const int64_t> queries);
+// of q, the caches unchanged since. One cache at a time is widened to float32.
+Ragged attention_decode_rows(const DecodeInputs& inputs, const AttentionSpec& spec,
+                             std::span<const int64_t> queries, const float* shares = nullptr);
 template <class T>
-Ragged attention_decode_rows(const HalfDecodeInputs<T>& inputs, const AttentionSpec& spec, const float* lse,
-                             std::span<const int64_t> queries);
+Ragged attention_decode_rows(const HalfDecodeInputs<T>& inputs, const AttentionSpec& spec,
+                             std::span<const int64_t> queries, const float* shares = nullptr);
 
 }  // namespace fovea

@@ -45,10 +45,10 @@ void attention_forward(const DoubleAttentionInputs& inputs, const AttentionSpec&
 // As attention_backward of attention.hpp.
 void attention_backward(const DoubleAttentionInputs& inputs, const AttentionSpec& spec,
                         HeadsView<const double> out, const double* lse, HeadsView<const double> dout,
-                        const DoubleAttentionGradients& gradients);
+                        const DoubleAttentionGradients& gradients, const double* dlse = nullptr);
 
 // As attention_rows of attention.hpp; the weights are float64.
-Ragged attention_rows(const DoubleAttentionInputs& inputs, const AttentionSpec& spec, const double* lse,
+Ragged attention_rows(const DoubleAttentionInputs& inputs, const AttentionSpec& spec,
                       std::span<const int64_t> queries);
 
 }  // namespace fovea

@@ -34,26 +34,27 @@ struct HalfAttentionGradients {
 // As attention_forward of attention.hpp; out [Tq, H, Dv] is rounded to T once, from float32.
 template <class T>
 void attention_forward(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec, HeadsView<T> out,
-                       float* lse, const Observers& observers = {}, Insight* seen = nullptr);
+                       SoftmaxOutput softmax, const Observers& observers = {}, Insight* seen = nullptr);
 
 // As attention_backward of attention.hpp.
 template <class T>
 void attention_backward(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec,
-                        HeadsView<const T> out, const float* lse, HeadsView<const T> dout,
-                        const HalfAttentionGradients<T>& gradients);
+                        HeadsView<const T> out, SoftmaxInput softmax, HeadsView<const T> dout,
+                        const HalfAttentionGradients<T>& gradients, const float* dlse = nullptr);
 
 // As attention_rows of attention.hpp: the weights are computed in float64 from the 16-bit inputs.
 template <class T>
-Ragged attention_rows(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec, const float* lse,
-                      std::span<const int64_t> queries);
+Ragged attention_rows(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec,
+                      std::span<const int64_t> queries, const float* shares = nullptr);
 
 // As sampled_key_mass of attention.hpp; from the 16-bit inputs, in float64.
 template <class T>
 SampledKeyMass sampled_key_mass(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec,
-                                const float* lse, int64_t samples, RandomKey key);
+                                int64_t samples, RandomKey key, const float* shares = nullptr);
 
 // As attention_key_mass of merge.hpp; from the 16-bit inputs, in float32.
 template <class T>
-Tensor attention_key_mass(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec, const float* lse);
+Tensor attention_key_mass(const HalfAttentionInputs<T>& inputs, const AttentionSpec& spec,
+                          SoftmaxInput softmax);
 
 }  // namespace fovea

@@ -24,8 +24,8 @@ void merge(AttentionResult& into, const AttentionResult& part, const Offsets& q_
 // The sinks [H] of the whole call, once, after the parts, which were computed without.
 void merge_sinks(AttentionResult& into, std::span<const float> sinks);
 
-// Σ over the queries of the weight on each key, [Tk, H], for an lse [Tq, H] that is known already: of the
-// same call, or merged from all parts, of which this is one. Costs one pass over the scores.
-Tensor attention_key_mass(const AttentionInputs& inputs, const AttentionSpec& spec, const float* lse);
+// Σ over the queries of the weight on each key, [Tk, H], for what the softmax left of each row [Tq, H]: of
+// the same call, or merged from all parts, of which this is one. Costs one pass over the scores.
+Tensor attention_key_mass(const AttentionInputs& inputs, const AttentionSpec& spec, SoftmaxInput softmax);
 
 }  // namespace fovea

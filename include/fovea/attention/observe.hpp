@@ -81,11 +81,12 @@ constexpr Observers key_sets(std::span<const int32_t> sets, int64_t count) {
 // What was seen; weights are those before dropout. Only what was asked for is defined.
 // Key indices count within the query's own sequence of keys. Ties go to the lower index.
 struct Insight {
-  Tensor lse;         // [T, H] natural log of the sum of exponentials, the sink counted; −inf without keys
-  Tensor entropy;     // [T, H] nats, the sink as one outcome; 0 without keys
-  Tensor max_weight;  // [T, H] the largest weight of a key; 0 without keys
-  Tensor max_key;     // [T, H] int64, its index; −1 without keys
-  Tensor top_k_keys;  // [T, H, k] int64, strongest first; −1 where the row has fewer keys
+  Tensor lse;  // [T, H] natural log of the sum of exponentials, the sink counted; −inf without keys
+  Tensor softmax_rows;    // [T, H, 2] a SoftmaxRow (max, log_sum) each: lse without its rounding, to merge by
+  Tensor entropy;         // [T, H] nats, the sink as one outcome; 0 without keys
+  Tensor max_weight;      // [T, H] the largest weight of a key; 0 without keys
+  Tensor max_key;         // [T, H] int64, its index; −1 without keys
+  Tensor top_k_keys;      // [T, H, k] int64, strongest first; −1 where the row has fewer keys
   Tensor top_k_weights;   // [T, H, k]; 0 there
   Tensor key_mass;        // [Tk, H]: Σ over the queries of the weight on this key, per query head
   Tensor effective_keys;  // [T, H] (Σp)² / Σp² over the keys: 1 where one key has all, n where n share; 0

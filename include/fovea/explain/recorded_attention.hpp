@@ -15,10 +15,10 @@ namespace fovea::explain {
 // Owns copies of what decides the weights; values are not kept. Reading is thread-safe.
 class RecordedAttention {
  public:
-  // q, k, biases and sinks of one call, and lse [T, H] as attention_forward wrote it.
+  // q, k, biases and sinks of one call.
   // Dropout is left out: the weights before it are the ones to explain. ArgumentError if a rank or size does
   // not fit.
-  RecordedAttention(const AttentionInputs& inputs, const AttentionSpec& spec, std::span<const float> lse);
+  RecordedAttention(const AttentionInputs& inputs, const AttentionSpec& spec);
 
   int64_t heads() const { return q_.dim(0); }
   const Offsets& query_offsets() const { return q_offsets_; }
@@ -32,9 +32,8 @@ class RecordedAttention {
   void head_mean(int64_t query, std::span<float> out) const;
 
  private:
-  Tensor q_;    // [H, Tq, D]
-  Tensor k_;    // [Hkv, Tk, D]
-  Tensor lse_;  // [H, Tq]
+  Tensor q_;  // [H, Tq, D]
+  Tensor k_;  // [Hkv, Tk, D]
   Offsets q_offsets_, k_offsets_;
   AttentionSpec spec_;
   std::vector<float> slopes_, sinks_, scales_;

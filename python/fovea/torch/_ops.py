@@ -23,8 +23,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
     wished = options.Observe() if wishes is None else wishes
     if not watched(q, k, v):
         made: list[Any] = []  # the call, and what it saw
-        out = EagerAttention.apply(made, given, wished, tuple(tensors), q, k, v, *tensors.values())
-        return out if wishes is None else (out, Insight(made[0], made[1], partial(from_numpy, kind="torch")))
+        out, lse = EagerAttention.apply(made, given, wished, tuple(tensors), q, k, v, *tensors.values())
+        if wishes is None:
+            return out
+        seen = Insight(made[0], made[1], partial(from_numpy, kind="torch"))
+        seen.lse = lse  # with its gradient
+        return out, seen
     results = attention_op(
         q,
         k,
@@ -39,14 +43,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
     return results[0], WatchedInsight(again, again.tiles, wished, results)
 
 
-def vjp(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, given: options.Options, arrays: dict[str, Any]) -> dict[str, Tensor]:
+def vjp(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, given: options.Options, arrays: dict[str, Any],
+        dlse: Optional[Tensor] = None) -> dict[str, Tensor]:  # fmt: skip
     """The gradients by name, as operators compute them."""
     tensors = {name: as_tensor(name, x).detach() for name, x in arrays.items()}
     q, k, v, dout = (x.detach() for x in (q, k, v, dout))
     inputs = (q, k, v, *(tensors.get(name) for name in options.ARRAYS))
-    out, lse = attention_op(*inputs, *vars(given).values(), "")[:2]
+    out, *_, saved = attention_op(*inputs, *vars(given).values(), "")
     wanted = [name for name in options.DIFFERENTIABLE if name in tensors]
-    results = backward_op(dout, *inputs, out, lse, *vars(given).values(), "|".join(wanted))
+    results = backward_op(dout, *inputs, out, saved, dlse, *vars(given).values(), "|".join(wanted))
     return dict(zip(["dq", "dk", "dv", *("d" + name for name in wanted)], results))
 
 
@@ -60,23 +65,26 @@ class EagerAttention(torch.autograd.Function):
         made += (call, seen)
         result = from_numpy(out, "torch", call.dtype)
         ctx.save_for_backward(q, k, v, result, *tensors)
-        ctx.call, ctx.lse, ctx.names, ctx.given = call, seen["lse"], names, given
+        ctx.call, ctx.saved, ctx.names, ctx.given = call, seen["saved"], names, given
+        ctx.set_materialize_grads(False)
         ctx.objects = [lookup(number) for number in (given.blocks, given.rotary, given.override)]
-        return result
+        return result, from_numpy(call.rows_first(seen["lse"]), "torch")
 
     @staticmethod
-    def backward(ctx, dout):
+    def backward(ctx, dout, dlse):
         q, k, v, out, *tensors = ctx.saved_tensors  # also sees that none was changed in place
+        dout = torch.zeros_like(out) if dout is None else dout
         call, named = ctx.call, dict(zip(ctx.names, tensors))
         needed = ctx.needs_input_grad[-len(named) :] if named else ()
         wanted = [name for name, need in zip(named, needed) if need and name in options.DIFFERENTIABLE]
         if torch.is_grad_enabled():  # create_graph: the operator knows that there is no second gradient
-            lse = from_numpy(call.rows_first(ctx.lse), "torch")
+            saved = from_numpy(call.rows_first(ctx.saved), "torch")
             arrays = (named.get(name) for name in options.ARRAYS)
-            results = backward_op(dout, q, k, v, *arrays, out, lse, *vars(ctx.given).values(), "|".join(wanted))
+            results = backward_op(dout, q, k, v, *arrays, out, saved, dlse, *vars(ctx.given).values(), "|".join(wanted))
             found = dict(zip(wanted, results[3:]))
             return None, None, None, None, *results[:3], *(found.get(name) for name in ctx.names)
-        gradients = call.backward(to_numpy(out, "out"), ctx.lse, to_numpy(dout, "dout"), wanted)
+        rows = None if dlse is None else to_numpy(dlse, "dlse")
+        gradients = call.backward(to_numpy(out, "out"), ctx.saved, to_numpy(dout, "dout"), wanted, rows)
         results = [from_numpy(gradients[name], "torch", call.dtype) for name in ("dq", "dk", "dv")]
         for name, x in named.items():
             results.append(from_numpy(gradients["d" + name], "torch").to(x.dtype) if name in wanted else None)
@@ -185,7 +193,7 @@ def attention_op(
     results = [from_numpy(out, "torch", call.dtype), from_numpy(call.rows_first(seen["lse"]), "torch")]
     for name in names_of(wished):
         results.append(from_numpy(placed(call, name, seen[name]), "torch"))
-    return results
+    return [*results, from_numpy(call.rows_first(seen["saved"]), "torch")]
 
 
 def _like(x, shape, dtype=None):
@@ -233,7 +241,7 @@ def _(q, k, v, *rest):
         elif name == "set_mass":  # how many sets only the run knows
             shape = (*rows, torch.library.get_ctx().new_dynamic_size())
         results.append(statistic(shape, torch.int64 if name in ("max_key", "top_k_indices") else real))
-    return results
+    return [*results, statistic((*rows, 1 if real == torch.float64 else 2), real)]
 
 
 @torch.library.custom_op("fovea::attention_backward", mutates_args=(), device_types="cpu")
@@ -253,7 +261,8 @@ def backward_op(
     key_sets: Optional[Tensor],
     drawn: Optional[Tensor],
     out: Tensor,
-    lse: Tensor,
+    saved: Tensor,
+    dlse: Optional[Tensor],
     score: str,
     normalizer: str,
     scale: Optional[float],
@@ -280,9 +289,10 @@ def backward_op(
     )  # fmt: skip
     arrays = arrays_of(bias, alibi, sinks, scales, relative, mask, q_offsets, k_offsets, key_sets, drawn)
     call = make_call(q, k, v, given, arrays)
-    raw_lse = call.rows_first_undone(to_numpy(lse, "lse"))
+    raw = call.rows_first_undone(to_numpy(saved, "saved"))
     names = names_in(wanted, arrays)
-    gradients = call.backward(to_numpy(out, "out"), raw_lse, to_numpy(dout, "dout"), names)
+    rows = None if dlse is None else to_numpy(dlse, "dlse")
+    gradients = call.backward(to_numpy(out, "out"), raw, to_numpy(dout, "dout"), names, rows)
     results = [from_numpy(gradients[name], "torch", call.dtype) for name in ("dq", "dk", "dv")]
     return results + [from_numpy(gradients["d" + name], "torch").to(arrays[name].dtype) for name in names]
 
@@ -296,7 +306,8 @@ def _(dout, q, k, v, *rest):
 
 def _keep(ctx, inputs, output):
     count = 3 + len(options.ARRAYS)
-    ctx.save_for_backward(*inputs[:count], output[0], output[1])
+    ctx.save_for_backward(*inputs[:count], output[0], output[-1])
+    ctx.set_materialize_grads(False)
     ctx.options = inputs[count:-1]
     ctx.objects = [lookup(number) for number in ctx.options[-3:]]  # blocks, rotary, override: kept until backward
 
@@ -305,7 +316,8 @@ def _backward(ctx, gradients):
     q, k, v, *rest = ctx.saved_tensors
     needed = zip(options.DIFFERENTIABLE, ctx.needs_input_grad[3:])
     wanted = [name for name, need in needed if need]
-    results = backward_op(gradients[0], q, k, v, *rest, *ctx.options, "|".join(wanted))
+    dout = torch.zeros_like(rest[-2]) if gradients[0] is None else gradients[0]
+    results = backward_op(dout, q, k, v, *rest, gradients[1], *ctx.options, "|".join(wanted))
     found = dict(zip(wanted, results[3:]))
     return (*results[:3], *(found.get(name) for name in options.ARRAYS), *[None] * (len(ctx.options) + 1))
 

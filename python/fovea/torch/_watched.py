@@ -17,7 +17,7 @@ from fovea._kinds import fail, from_numpy, to_numpy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# The order of what the operator gives after out and lse, as far as it was asked for.
+# The order of what the operator gives after out and lse, as far as it was asked for; what is saved for backward is last.
 SEEN = (*(name for name in ROWS), "key_mass", "top_k_indices", "top_k_weights", "block_mass")
 OBSERVER_OF = {x: name for name, found in OBSERVERS.items() for x in found} | {
     "top_k_indices": "top_k",
@@ -90,7 +90,7 @@ class WatchedInsight(Insight):
         self._wrap = partial(from_numpy, kind="torch")
         self._made: Any = None
         names = names_of(wished)
-        self._results = {"lse": results[1].detach(), **{name: x.detach() for name, x in zip(names, results[2:])}}
+        self._results = {"lse": results[1], **{name: x.detach() for name, x in zip(names, results[2:])}}
         found = dict(self._results)
         self.lse = found.pop("lse")
         if "top_k_indices" in found:

@@ -14,12 +14,12 @@
 
 namespace fovea::autograd {
 
-// What a call of attention read: enough for exact rows afterwards (fovea::attention_rows(call.inputs, spec,
-// call.lse.data(), …)). Keeps the tensors alive.
+// What a call of attention read: enough for exact rows afterwards (fovea::attention_rows(call.inputs,
+// call.spec, …)). Keeps the tensors alive.
 struct AttentionCall {
   AttentionInputs inputs;  // q and k after rotary positions
   AttentionSpec spec{};
-  Tensor lse;                                            // [Tq, H]
+  Tensor softmax_rows;                                   // [Tq, H, 2]: a SoftmaxRow each
   std::array<Tensor, 9> tensors;                         // what `inputs` points into …
   std::shared_ptr<const std::vector<BlockMask>> blocks;  // … and its block masks
 };
