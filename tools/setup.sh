@@ -14,6 +14,9 @@ test=(chromium locales)
 lint=(clang-16 clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev libomp-16-dev)
 python=(python3 python3-venv python3-dev)
 
+# How long a lock of apt is waited for, in seconds: unattended upgrades take minutes.
+lock_patience=600
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 run_as_root() {
@@ -31,9 +34,27 @@ is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# apt_get ARGUMENT...: waits while another package tool holds one of apt's locks. apt's own DPkg::Lock::Timeout is
+# silent without a terminal and does not cover the lock of the lists, which update takes.
+apt_get() {
+  local errors status waited=0
+  while true; do
+    status=0
+    { errors=$(run_as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null 2>&1 >&3) ||
+        status=$?; } 3>&2
+    [ "$status" -ne 0 ] && [[ $errors == *"Could not get lock"* ]] && [ "$waited" -lt "$lock_patience" ] || break
+    [ $((waited % 30)) -ne 0 ] ||
+      say "another package tool holds apt's lock; waiting up to $((lock_patience - waited)) s for it"
+    sleep 2
+    waited=$((waited + 2))
+  done
+  [ -z "$errors" ] || printf '%s\n' "$errors" >&2
+  return "$status"
+}
+
 update_lists() {
   say "apt-get update"
-  run_as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2
+  apt_get update -qq
 }
 
 install_packages() {
@@ -44,8 +65,7 @@ install_packages() {
   [ ${#missing[@]} -eq 0 ] && return 0
   say "installing ${missing[*]}"
   update_lists
-  run_as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}" </dev/null >&2
+  apt_get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}"
 }
 
 # make_venv DIRECTORY REQUIREMENT...: creates it and installs only what it lacks.
@@ -69,7 +89,10 @@ PY
   done
   [ ${#missing[@]} -eq 0 ] && return 0
   say "installing into $directory: ${missing[*]}"
-  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "${missing[@]}" </dev/null >&2
+  if ! "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "${missing[@]}" </dev/null >&2; then
+    say "pip could not install ${missing[*]} into $directory (its words stand above); with a network, run this again"
+    return 1
+  fi
 }
 
 [ $# -gt 0 ] || set -- build test
