@@ -24,7 +24,7 @@ build/build.ninja:
 build: build/build.ninja  ## build everything: build/bin/fovea, libraries, tests, benchmarks
 	@cmake --build build -j $(JOBS)
 
-demo: build  ## train on the Debian package index, compare, explain; or DATA=file.csv TARGET=column
+demo: build  ## train on the Debian package index, compare, explain; or on your texts: DATA=file.csv TARGET=class
 	@tools/setup.sh $(if $(DATA),,demo)
 	@tools/demo/run.sh "$(DATA)" "$(TARGET)"
 
