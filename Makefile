@@ -68,8 +68,10 @@ lint: build/build.ninja  ## check layout, shell scripts' syntax and clang-tidy's
 	@tools/setup.sh lint
 	@tools/lint.sh
 
-docs: build/build.ninja  ## check the documentation: links, commands, names of files
+docs: build/build.ninja  ## check the documentation; write book and C++ reference to out/docs
+	@tools/setup.sh docs
 	@tools/check_docs.sh
+	@python3 tools/docs/reference.py
 
 install: build  ## install into PREFIX (default /usr/local): the tool, libraries, headers, find_package(fovea)
 	@cmake --install build --prefix "$(PREFIX)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing for the named groups, says what it does, and does nothing when nothing is missing.
-# Usage: tools/setup.sh [build] [test] [lint] [demo] [python] [python-test] [peers]      (default: build test)
+# Usage: tools/setup.sh [build] [test] [lint] [demo] [python] [python-test] [peers] [docs]  (default: build test)
 # Needs Debian 12 or a relative of it. Without root rights it uses sudo. Without a network it works as long as
 # nothing is missing.
 set -euo pipefail
@@ -12,6 +12,7 @@ build=(g++ cmake ninja-build pkg-config ccache lld
   libsentencepiece-dev libicu-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev)
 test=(chromium locales)
 lint=(clang-16 clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev libomp-16-dev)
+docs=(doxygen python3)
 python=(python3 python3-venv python3-dev)
 
 # How long a lock of apt is waited for, in seconds: unattended upgrades take minutes.
@@ -100,6 +101,7 @@ for group in "$@"; do
   case "$group" in
     build) install_packages "${build[@]}" ;;
     test) install_packages "${test[@]}" ;;
+    docs) install_packages "${docs[@]}" ;;
     lint) install_packages "${lint[@]}" ;;
     demo)  # the demo's data is apt's own package index; awk reads it
       [ "$( (apt-cache dumpavail 2>/dev/null || true) | head -c 20000000 | wc -c)" -ge 20000000 ] || update_lists ;;
@@ -115,7 +117,7 @@ for group in "$@"; do
       install_packages "${python[@]}" g++
       make_venv .venv-peers numpy torch==2.13.0 ;;
     *)
-      say "expected a group out of build, test, lint, demo, python, python-test, peers, found '$group'"
+      say "expected a group out of build, test, lint, demo, python, python-test, peers, docs, found '$group'"
       exit 2 ;;
   esac
 done
