@@ -43,7 +43,7 @@ apt_get() {
     status=0
     { errors=$(run_as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null 2>&1 >&3) ||
         status=$?; } 3>&2
-    [ "$status" -ne 0 ] && [[ $errors == *"Could not get lock"* ]] && [ "$waited" -lt "$lock_patience" ] || break
+    [ "$status" -ne 0 ] && [[ $errors =~ "Could not get lock"|"is another process using it" ]] && [ "$waited" -lt "$lock_patience" ] || break
     [ $((waited % 30)) -ne 0 ] ||
       say "another package tool holds apt's lock; waiting up to $((lock_patience - waited)) s for it"
     sleep 2
