@@ -79,8 +79,10 @@ double DoubleCall::sink_of(int64_t h) const {
 }
 
 double DoubleCall::bias(int64_t n, int64_t h, int64_t i, int64_t j) const {
+  const double* full = scores_of(in.bias, n, h);
+  double sum = full == nullptr ? 0.0 : full[i * in.bias.stride(2) + j * in.bias.stride(3)];
+  if (sum == -kInfinity) return sum;
   const int64_t e = i + in.rest.k_offsets.length(n) - in.rest.q_offsets.length(n) - j;
-  double sum = 0;
   if (!in.alibi_slopes.empty())
     sum -= in.alibi_slopes[static_cast<size_t>(h)] * static_cast<double>(std::abs(e));
   if (has_table()) {
@@ -88,8 +90,6 @@ double DoubleCall::bias(int64_t n, int64_t h, int64_t i, int64_t j) const {
     sum +=
         in.relative_table.empty() ? static_cast<double>(in.rest.relative.table[at]) : in.relative_table[at];
   }
-  if (const double* full = scores_of(in.bias, n, h))
-    sum += full[i * in.bias.stride(2) + j * in.bias.stride(3)];
   return sum;
 }
 
@@ -147,11 +147,14 @@ void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit
               : static_cast<double>(scores_of(frozen, n, h)[i * frozen.stride(2) + j * frozen.stride(3)]);
       continue;
     }
+    // What a bias of −∞ hides is not read, as if a mask hid it: no NaN of a score reaches the row.
+    const double added = bias(n, h, i, j);
+    if (added == -kInfinity) continue;
     const int64_t scored = r.override_of(h) == HeadOverride::kPermuted ? permuted(n, j) : j;
     const double* k = row_of(rows.k, in.rest.k_offsets, n, scored, h / r.group);
     for (int64_t c = 0; c < r.d; ++c) raw[j] += q[c] * k[c];
     const double scaled = raw[j] * scale_of(h);
-    logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + bias(n, h, i, j);
+    logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + added;
   }
   if (r.top_k > 0) keep_strongest({lo, hi}, logit);
 }

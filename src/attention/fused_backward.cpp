@@ -288,7 +288,10 @@ void scale_gradient(const AttentionInputs& in, Resolved& r, const OutputGradient
         const float* q = row_of(in.q, in.q_offsets, n, i, h);
         const float* g =
             scale == 0.0f ? unscaled.data() + (t * r.heads + h) * r.d : row_of(dq, in.q_offsets, n, i, h);
-        for (int64_t c = 0; c < r.d; ++c) sum += static_cast<double>(q[c]) * static_cast<double>(g[c]);
+        for (int64_t c = 0; c < r.d; ++c) {
+          // Of a query that sees no key, q may hold anything.
+          if (g[c] != 0.0f) sum += static_cast<double>(q[c]) * static_cast<double>(g[c]);
+        }
       });
       dscales[h] += static_cast<float>(scale == 0.0f ? sum : sum / static_cast<double>(scale));
     }

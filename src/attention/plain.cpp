@@ -8,6 +8,8 @@
 namespace fovea {
 namespace {
 
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 // In eight sums, which the compiler keeps in vectors: one alone would wait for each addition.
 double dot(const float* a, const float* b, int64_t n) {
   constexpr int64_t kSums = 8;
@@ -31,6 +33,10 @@ double score(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
     return static_cast<double>(
         scores_of(log_weights, n, h)[i * log_weights.stride(2) + j * log_weights.stride(3)]);
   }
+  const float* full = scores_of(in.bias, n, h);
+  const float bias = full == nullptr ? 0.0f : full[i * in.bias.stride(2) + j * in.bias.stride(3)];
+  // What a bias of −∞ hides is not read: a NaN of its score would spoil the row.
+  if (static_cast<double>(bias) == -kInfinity) return -kInfinity;
   const int64_t scored = what == HeadOverride::kPermuted
                              ? in.override_heads.permutation[static_cast<size_t>(in.k_offsets.begin(n) + j)]
                              : j;
@@ -42,9 +48,7 @@ double score(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
     const int64_t e = i + in.k_offsets.length(n) - in.q_offsets.length(n) - j;
     s += static_cast<double>(r.distance[static_cast<size_t>(h * r.distance_span + r.distance_zero + e)]);
   }
-  if (const float* bias = scores_of(in.bias, n, h))
-    s += static_cast<double>(bias[i * in.bias.stride(2) + j * in.bias.stride(3)]);
-  return s;
+  return s + static_cast<double>(bias);
 }
 
 // Whether masks other than causality and windows let query i see key j.
@@ -56,8 +60,6 @@ bool allowed(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
   const BlockMask* blocks = blocks_of(in, n, h);
   return blocks == nullptr || blocks->sees(i, j);
 }
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 

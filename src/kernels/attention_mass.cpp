@@ -30,15 +30,18 @@ struct MassPanel {
   WeightObserver weights;
 };
 
-// sums[key] += P, P = 2^((S − max) − log_sum), in lanes. Lanes beyond the last query weigh 0. P is kept in
-// place of S only where it is read again.
+// sums[key] += P, P = 2^((S − max) − log_sum), in lanes. Lanes beyond the last of the `rows` queries weigh 0,
+// whatever a key that no query sees may hold. P is kept in place of S only where it is read again.
 template <bool kKeep>
-HWY_NOINLINE void weigh(float* s, KeyRun run, const float* max, const float* log_sum, float* sums) {
+HWY_NOINLINE void weigh(float* s, KeyRun run, int64_t rows, const float* max, const float* log_sum,
+                        float* sums) {
   const F d;
+  const auto exist = hn::FirstN(d, static_cast<size_t>(rows));
   const V most = hn::Load(d, max), minus = hn::Load(d, log_sum);
   int64_t j = run.begin;
   const auto one = [&](int64_t key) HWY_ATTR {
-    const V p = exp2_of(hn::Sub(hn::Sub(hn::Load(d, s + key * kPanel), most), minus));
+    const V x = hn::Sub(hn::Sub(hn::Load(d, s + key * kPanel), most), minus);
+    const V p = hn::IfThenElseZero(exist, exp2_of(x));
     if (kKeep) hn::Store(p, d, s + key * kPanel);
     hn::Store(hn::Add(hn::Load(d, sums + key * kLanes), p), d, sums + key * kLanes);
   };
@@ -53,12 +56,15 @@ HWY_NOINLINE void weigh(float* s, KeyRun run, const float* max, const float* log
 
 // P := 2^((S − max) − log_sum), 0 out of sight whatever these are: NaN reaches no key that a query does not
 // see.
-HWY_NOINLINE void weigh_spoilt(float* s, KeyRun run, const float* max, const float* log_sum, float* sums) {
+HWY_NOINLINE void weigh_spoilt(float* s, KeyRun run, int64_t rows, const float* max, const float* log_sum,
+                               float* sums) {
   const F d;
+  const auto exist = hn::FirstN(d, static_cast<size_t>(rows));
   const V most = hn::Load(d, max), minus = hn::Load(d, log_sum);
   for (int64_t j = run.begin; j < run.end; ++j) {
     const V x = hn::Load(d, s + j * kPanel);
-    const V p = hn::IfThenZeroElse(hn::Eq(x, hn::Set(d, kMasked)), exp2_of(hn::Sub(hn::Sub(x, most), minus)));
+    const auto seen = hn::AndNot(hn::Eq(x, hn::Set(d, kMasked)), exist);
+    const V p = hn::IfThenElseZero(seen, exp2_of(hn::Sub(hn::Sub(x, most), minus)));
     hn::Store(p, d, s + j * kPanel);
     hn::Store(hn::Add(hn::Load(d, sums + j * kLanes), p), d, sums + j * kLanes);
   }
@@ -92,13 +98,14 @@ void panel_block(const AttentionHead& h, MassPanel& panel, int64_t block, int64_
     const KeyRun run = view.runs.column[c];
     if (run.begin == run.end) continue;
     float* p = s + c * kLanes;
+    const int64_t rows = panel.column[c].rows;
     modify_column(p, kPanel, view, c, h, panel.column[c], block, nullptr);
     if (panel.spoilt) {
-      weigh_spoilt(p, run, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
+      weigh_spoilt(p, run, rows, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
     } else if (panel.weights.any()) {
-      weigh<true>(p, run, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
+      weigh<true>(p, run, rows, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
     } else {
-      weigh<false>(p, run, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
+      weigh<false>(p, run, rows, panel.max + c * kLanes, panel.log_sum + c * kLanes, sums);
     }
     if (panel.weights.any()) panel.weights.see(p, run, h, panel.column[c], block, c, one, zero);
   }

@@ -88,3 +88,51 @@ def test_gradcheck():
         return fovea.attention(q, k, v, bias=bias, sinks=sinks, alibi=slopes, scale=scale, softcap=3.0, causal=True)
 
     assert torch.autograd.gradcheck(call, (q, k, v, bias, sinks, slopes, scale))
+
+
+HIDDEN_OPTIONS = [
+    {}, dict(causal=True), dict(score="cosine"), dict(score="neg_sq_l2"), dict(score="neg_sq_lorentz"), dict(softcap=2.0),
+    dict(alibi=np.array([0.1, 0.2])), dict(sinks=np.array([0.5, -1.0])), dict(normalizer="softmax1"), dict(top_k=3),
+    dict(scale=np.array([0.3, -0.7])), dict(override=fovea.Override({1: "off"})), dict(window=(9, 4)),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("by", ["bias", "mask"])
+@pytest.mark.parametrize("options", HIDDEN_OPTIONS, ids=lambda x: "-".join(x) or "plain")
+def test_what_a_bias_of_minus_infinity_or_a_mask_hides_changes_no_bit(options, by, wrong, dtype):
+    """Keys and values that no query sees, and a query that sees no key, may hold anything: output, what observers saw,
+    exact rows and gradients are those of zeros in their place, and what is hidden has the gradient 0."""
+    rng = np.random.default_rng(7)
+    q, k, v, dout = (rng.normal(size=(2, 2, n, 8)) for n in (11, 70, 70, 11))
+    bias = rng.normal(size=(2, 1, 11, 70))
+    hidden = np.zeros(70, bool)
+    hidden[[0, 5, 40, 69]] = True
+    bias[..., hidden] = -np.inf
+    bias[:, :, 4] = -np.inf
+    bias = bias.astype(np.float64 if dtype == np.float64 else np.float32)
+    hides = {by: bias if by == "bias" else bias > -np.inf}
+    if dtype != np.float64:
+        options = {n: np.float32(x) if isinstance(x, np.ndarray) else x for n, x in options.items()}
+    observe = ["entropy", "max", "key_mass", "top_k:3", "effective_keys", "distance", "first_key", "near:5,2", "block_mass"]
+
+    def everything(value):
+        a, b, c, g = (x.copy() for x in (q, k, v, dout))
+        a[:, :, 4] = value
+        b[:, :, hidden] = c[:, :, hidden] = value
+        a, b, c, g = (x.astype(dtype) for x in (a, b, c, g))
+        out, seen = fovea.attention(a, b, c, **hides, observe=observe, **options)
+        found = {"out": out, "rows": seen.rows([0, 4, 10])}
+        found.update({name: np.asarray(getattr(seen, name)) for name in dir(seen)
+                      if isinstance(getattr(seen, name), np.ndarray)})
+        found.update(zip(("top indices", "top weights"), (seen.top_k.indices, seen.top_k.weights), strict=True))
+        if "override" not in options:
+            found.update({n: x for n, x in vars(fovea.attention_vjp(a, b, c, g, **hides, **options)).items() if x is not None})
+        return found
+
+    clean, spoilt = everything(0.0), everything(wrong)
+    for name, x in clean.items():
+        np.testing.assert_array_equal(spoilt[name], x, err_msg=name)
+    if "dk" in spoilt:
+        assert not spoilt["dk"][:, :, hidden].any() and not spoilt["dv"][:, :, hidden].any() and not spoilt["dq"][:, :, 4].any()
