@@ -64,7 +64,8 @@ def attention(
     ----------
     q, k, v : NumPy, PyTorch or JAX arrays on the CPU, all of one kind and of one type
         ``[B, H, L, D]``, or packed ``[T, H, D]``: sequences one after the other, at `q_offsets` and `k_offsets`.
-        The heads of k and v may be fewer and divide those of q; D and Dv may differ, each up to 1,024. Any strides are read without a
+        The heads of k and v may be fewer and divide those of q; D and Dv may differ, each up to 1,024. Every
+        size may be 0: a D of 0 scores 0, so that a query's output is the mean of what it sees. Any strides are read without a
         copy if the innermost is 1.
     score : ``"scaled_dot"``, ``"dot"``, ``"cosine"``, ``"neg_sq_l2"`` or ``"neg_sq_lorentz"``
         q·k, q·k / (|q|·|k|), −|q − k|², or 2 + 2(q·k − √(1 + |q|²)·√(1 + |k|²)), minus the squared distance of the

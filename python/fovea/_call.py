@@ -75,7 +75,8 @@ class Call:
         ]
         self.lengths = lengths
         self._key_sets = options.key_sets(key_sets, [lk for _, lk in lengths])
-        wanted = (len(lengths), heads, max((n for n, _ in lengths), default=0), max((n for _, n in lengths), default=0))
+        longest = [max(row, default=0) for row in zip(*lengths)] if self.packed else [q.shape[2], k.shape[2]]
+        wanted = (len(lengths), heads, *(longest or [0, 0]))
         form = "[N, H, longest q, longest k]" if self.packed else "[B, H, Lq, Lk]"
         if scale is not None and given.scale is not None:
             fail("expected scale as one number or as one for each head, got both")
@@ -273,13 +274,13 @@ def check_shapes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
         fail(f"expected k and v of equal length, {got()}")
     if k.shape[1] != v.shape[1]:
         fail(f"expected k and v with equal heads, {got()}")
-    if q.shape[1] < 1 or k.shape[1] < 1 or q.shape[1] % k.shape[1] != 0:
+    if q.shape[1] != 0 if k.shape[1] == 0 else q.shape[1] % k.shape[1] != 0:
         fail(f"expected a number of key heads that divides the query heads, {got()}")
     if q.shape[-1] != k.shape[-1]:
         fail(f"expected q and k of equal width, {got()}")
     for width in (q.shape[-1], v.shape[-1]):
-        if not 1 <= width <= MAX_WIDTH:
-            fail(f"expected widths in [1, {MAX_WIDTH}], {got()}")
+        if width > MAX_WIDTH:
+            fail(f"expected widths in [0, {MAX_WIDTH}], {got()}")
 
 
 def find_offsets(q: np.ndarray, k: np.ndarray, q_offsets: Any, k_offsets: Any) -> tuple[list[int], list[int]]:

@@ -12,6 +12,7 @@
 #include "attention/resolve.hpp"
 #include "attention/saved_rows.hpp"
 #include "attention/score.hpp"
+#include "attention/sequence.hpp"
 #include "base/check.hpp"
 
 namespace fovea {
@@ -80,15 +81,16 @@ void check_observers(const char* call, const Observers& observers, int64_t keys,
 
 void check_gradients(const char* call, const AttentionInputs& inputs, const SoftmaxInput& softmax,
                      const AttentionGradients& gradients) {
-  check_argument(softmax.given() || inputs.q.dim(0) == 0, call,
+  check_argument(softmax.given() || inputs.q.dim(0) == 0 || inputs.q.dim(1) == 0, call,
                  "expected the softmax rows or the lse that attention_forward wrote, got none");
-  check_argument(gradients.dtable == nullptr || inputs.relative.table != nullptr, call,
+  const bool none = inputs.q.dim(1) == 0;  // of no heads, nothing given is as good as a row of no numbers
+  check_argument(none || gradients.dtable == nullptr || inputs.relative.table != nullptr, call,
                  "expected no dtable without a relative bias");
-  check_argument(gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
+  check_argument(none || gradients.dslopes == nullptr || !inputs.alibi_slopes.empty(), call,
                  "expected no dslopes without ALiBi slopes");
-  check_argument(gradients.dsinks == nullptr || !inputs.sinks.empty(), call,
+  check_argument(none || gradients.dsinks == nullptr || !inputs.sinks.empty(), call,
                  "expected no dsinks without sinks");
-  check_argument(gradients.dscales == nullptr || !inputs.scales.empty(), call,
+  check_argument(none || gradients.dscales == nullptr || !inputs.scales.empty(), call,
                  "expected no dscales without scales");
   const bool parameters = gradients.dtable != nullptr || gradients.dslopes != nullptr ||
                           gradients.dsinks != nullptr || gradients.dscales != nullptr ||
@@ -122,10 +124,25 @@ void attention_forward(const AttentionInputs& inputs, const AttentionSpec& spec,
   check_output("attention_forward", "out", out, inputs.q.dim(0), r.heads, r.dv);
   check_observers("attention_forward", observers, inputs.k.dim(0), seen);
   if (seen != nullptr) prepare_insight(inputs, observers, *seen);
+  if (r.heads == 0) return;
   const Few few = few_queries(inputs, r, spec);
   if (few != Few::kAll || observers.any()) many_forward(inputs, spec, r, out, softmax, observers, seen);
   if (few != Few::kNone) few_forward<float>(inputs, r, spec, inputs.q, inputs.k, inputs.v, out, softmax);
 }
+
+namespace {
+
+// The gradients of keys and values that no head looks at.
+void zero_keys(const AttentionInputs& in, const AttentionGradients& g) {
+  for (const HeadsView<float>* x : {&g.dk, &g.dv}) {
+    if (x->data == nullptr) continue;
+    for_tokens(in.k_offsets, 0, in.k_offsets.total(), [&](int64_t n, int64_t j, int64_t) {
+      for (int64_t h = 0; h < x->dim(1); ++h) std::fill_n(row_of(*x, in.k_offsets, n, j, h), x->dim(2), 0.0f);
+    });
+  }
+}
+
+}  // namespace
 
 void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec, HeadsView<const float> out,
                         SoftmaxInput softmax, HeadsView<const float> dout,
@@ -142,6 +159,7 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
   check_gradients(call, inputs, softmax, gradients);
   check_argument(!r.overrides_with(HeadOverride::kPermuted), call,
                  "expected no permuted heads, which have no gradient");
+  if (r.heads == 0) return zero_keys(inputs, gradients);
   const SavedRows saved(softmax, inputs.q.dim(0) * r.heads);
   const OutputGradient output{out, saved.data(), dout, dlse};
   if (fast_backward(inputs, spec, r, output, gradients)) return;

@@ -229,7 +229,7 @@ void BiasBands::add_key_shares(const HeadsView<float>& to, const Buffer<float>& 
     const int64_t k0 = in_.k_offsets.begin(n);
     const BandCut cut = band_cut(lq, lk);
     const int64_t chunk = cut.keys, band = cut.queries;
-    const int64_t grain = std::max<int64_t>(1, 16384 / (r_.kv_heads * width));
+    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, r_.kv_heads * width));
     parallel_for(lk, grain, [&](int64_t begin, int64_t end) {
       for (int64_t j = begin; j < end; ++j) {
         const int64_t chunk_begin = j / chunk * chunk, chunk_end = std::min(lk, chunk_begin + chunk);

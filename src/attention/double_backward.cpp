@@ -140,8 +140,10 @@ void attention_backward(const DoubleAttentionInputs& in, const AttentionSpec& sp
                  "expected no gradients of biases, sinks or scales with overridden heads");
   check_argument(lse != nullptr || rows == 0, name,
                  "expected the lse that attention_forward wrote, got none");
-  check_argument(g.dsinks == nullptr || !in.sinks.empty(), name, "expected no dsinks without sinks");
-  check_argument(g.dtable == nullptr || call.has_table(), name, "expected no dtable without a relative bias");
+  check_argument(heads == 0 || g.dsinks == nullptr || !in.sinks.empty(), name,
+                 "expected no dsinks without sinks");
+  check_argument(heads == 0 || g.dtable == nullptr || call.has_table(), name,
+                 "expected no dtable without a relative bias");
   check_argument(g.dbias.data == nullptr || (in.bias.data != nullptr && g.dbias.dims == in.bias.dims), name,
                  "expected dbias of the bias's dimensions");
   const RowGradients<double> of_rows(call.operands, g.dq, g.dk);

@@ -16,8 +16,8 @@ constexpr int64_t kMostQueries = 8, kLeastKeys = 64;
 constexpr int64_t kWidths = 16;  // numbers of the widest vector, which rows of keys and values consist of
 
 bool serves(const AttentionInputs& in, const Resolved& r, const AttentionSpec& spec) {
-  return current_attention_kernel().empty() && reads_as_given(spec.score) && r.d % kWidths == 0 &&
-         r.dv % kWidths == 0 && r.scales.empty() && r.top_k == 0 && r.drop_below == 0 &&
+  return current_attention_kernel().empty() && reads_as_given(spec.score) && r.d > 0 && r.dv > 0 &&
+         r.d % kWidths == 0 && r.dv % kWidths == 0 && r.scales.empty() && r.top_k == 0 && r.drop_below == 0 &&
          r.overrides.empty() && in.bias.data == nullptr && in.mask.data == nullptr && in.blocks.empty();
 }
 

@@ -54,6 +54,7 @@ const char* decline_pairs(const AttentionShape& shape, const AttentionSpec& spec
     return "three bf16 products for each float32 product take longer than one float32 product without AMX";
   if (spec.top_k > 0) return "the k strongest keys are chosen and computed in float32";
   if (!reads_as_given(spec.score)) return "the rows that this score makes of q and k are float32";
+  if (shape.width == 0 || shape.value_width == 0) return "rows without a number have no pairs";
   if (shape.overrides) return "overridden heads are computed in float32";
   if (shape.head_scales) return "one scale for all heads only";
   return nullptr;

@@ -16,10 +16,10 @@ void check_heads(std::string_view call, const char* name, const HeadsView<const 
   check_argument(x.dim(0) == tokens, call,
                  "expected {} with one row for each of the {} tokens of its offsets, got {} rows", name,
                  tokens, x.dim(0));
-  check_argument(x.dim(2) >= 1 && x.dim(2) <= 1024, call, "expected a width of {} between 1 and 1024, got {}",
+  check_argument(x.dim(2) >= 0 && x.dim(2) <= 1024, call, "expected a width of {} between 0 and 1024, got {}",
                  name, x.dim(2));
-  check_argument(x.stride(2) == 1, call, "expected {} with an innermost stride of 1, got {}", name,
-                 x.stride(2));
+  check_argument(x.stride(2) == 1 || x.numel() == 0, call,
+                 "expected {} with an innermost stride of 1, got {}", name, x.stride(2));
   check_argument(x.data != nullptr || x.numel() == 0, call, "expected {} with data, got none", name);
 }
 
@@ -31,10 +31,9 @@ void check_shapes(std::string_view call, const AttentionInputs& in) {
   check_argument(in.q_offsets.count() == in.k_offsets.count(), call,
                  "expected as many sequences of queries as of keys, got {} and {}", in.q_offsets.count(),
                  in.k_offsets.count());
-  check_argument(heads >= 1, call, "expected at least one head, got {}", heads);
   check_argument(in.v.dim(1) == kv_heads, call, "expected k and v with equal heads, got {} and {}", kv_heads,
                  in.v.dim(1));
-  check_argument(kv_heads >= 1 && heads % kv_heads == 0, call,
+  check_argument(kv_heads >= 1 ? heads % kv_heads == 0 : heads == 0, call,
                  "expected a number of key heads that divides the {} query heads, got {}", heads, kv_heads);
   check_argument(in.k.dim(2) == in.q.dim(2), call, "expected q and k of equal width, got {} and {}",
                  in.q.dim(2), in.k.dim(2));
@@ -203,7 +202,7 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   Resolved r;
   r.heads = in.q.dim(1);
   r.kv_heads = in.k.dim(1);
-  r.group = r.heads / r.kv_heads;
+  r.group = r.kv_heads == 0 ? 0 : r.heads / r.kv_heads;
   r.d = in.q.dim(2) + extra_width(spec.score);
   r.dv = in.v.dim(2);
   r.sequences = in.q_offsets.count();

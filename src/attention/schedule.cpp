@@ -132,7 +132,7 @@ void add_shares(const AttentionInputs& in, const Resolved& r, const float* share
   for (int64_t n = 0; n < r.sequences; ++n) {
     const int64_t lk = in.k_offsets.length(n), chunk = chunk_of_sequence(n), q0 = in.q_offsets.begin(n);
     const int64_t lq = in.q_offsets.length(n);
-    const int64_t grain = std::max<int64_t>(1, 16384 / (r.heads * r.d));
+    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, r.heads * r.d));
     parallel_for(lq, grain, [&](int64_t begin, int64_t end) {
       for (int64_t share = 1; share * chunk < lk; ++share) {
         const Rows rows = rows_seeing(r, lq, lk, share * chunk, std::min(lk, (share + 1) * chunk));

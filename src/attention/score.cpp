@@ -47,7 +47,8 @@ int64_t extra_width(Score score) {
 }
 
 double usual_scale(Score score, int64_t width) {
-  return with_rule(score, [width](auto rule) { return rule.scale(width); });
+  // A width of 0 has no numbers to scale: every product is 0.
+  return width == 0 ? 1.0 : with_rule(score, [width](auto rule) { return rule.scale(width); });
 }
 
 bool reads_as_given(Score score) {

@@ -123,6 +123,21 @@ TEST(AttentionCall, NamesWhatIsWrong) {
 }
 
 // Values of the bucket function of the T5 paper's published code, distances key − query.
+TEST(AttentionCall, AnySizeMayBeZero) {
+  const auto call = [](int64_t heads, int64_t keys, int64_t width, int64_t value_width) {
+    return attention(Tensor::full({3, heads, width}, 1.0), Tensor::full({keys, heads, width}, 1.0),
+                     Tensor::full({keys, heads, value_width}, 2.0), {}, observe::entropy | observe::key_mass);
+  };
+  EXPECT_EQ(call(0, 4, 8, 8).out.shape(), (Shape{3, 0, 8}));
+  EXPECT_EQ(call(2, 4, 8, 0).out.shape(), (Shape{3, 2, 0}));
+  const AttentionResult no_width = call(2, 4, 0, 5), no_keys = call(2, 0, 0, 5);
+  for (int64_t n = 0; n < 3 * 2 * 5; ++n) {
+    EXPECT_FLOAT_EQ(no_width.out.data()[n], 2.0f) << n;
+    EXPECT_EQ(no_keys.out.data()[n], 0.0f) << n;
+  }
+  EXPECT_FLOAT_EQ(no_width.seen.key_mass.data()[0], 0.75f);
+}
+
 TEST(RelativeBucket, EqualsTheGoldenValues) {
   const auto two_sided = [](int64_t d) { return relative_bucket(d, 32, 128, true); };
   EXPECT_EQ(two_sided(0), 0);

@@ -15,7 +15,7 @@ namespace fovea {
 // What a plan depends on. It does not depend on lengths, the number of sequences or what is observed, so that
 // a sequence has the same bits in any batch, observed or not.
 struct AttentionShape {
-  int64_t width = 64;         // D, 1…1024
+  int64_t width = 64;         // D, 0…1024
   int64_t value_width = 64;   // Dv
   DType dtype = DType::kF32;  // of q, k and v: float32, bfloat16 or float16
   bool backward = false;      // the gradients' call

@@ -96,7 +96,7 @@ def _attend(
         mask = bias = None
         if attn_mask is not None:
             given = torch.broadcast_to(attn_mask, (*lead, *attn_mask.shape[-3:])) if attn_mask.dim() > 3 else attn_mask
-            given = given.reshape(-1, *given.shape[-3:]) if given.dim() > 3 else given
+            given = given.flatten(0, -4) if given.dim() > 3 else given
             mask, bias = (given, None) if attn_mask.dtype == torch.bool else (None, given)
         drops = 0 < dropout_p < 1
         seed: Any = torch.randint(0, 2**62, (1,)) if drops else 0
@@ -163,4 +163,4 @@ def as_batch(x: Tensor, lead: torch.Size) -> Tensor:
         return x.reshape(*([1] * (4 - x.dim())), *x.shape)
     if x.shape[:-3] != lead:
         x = x.expand(*lead, *x.shape[-3:])
-    return x if x.dim() == 4 else x.reshape(-1, *x.shape[-3:])
+    return x.flatten(0, -4)
