@@ -46,24 +46,41 @@ struct MatmulBlock {
   int64_t row, col, m, n;
 };
 
-// C is cut into rows × cols blocks: powers of two, at most 16 in all, of at least 2.5 million operations (10
-// us) each. Rows first. Each block packs its operands anew; measured, that costs nothing down to 16 rows when
-// neither operand is transposed, and 10 % when either is, below these sizes. No block has fewer than `worth`
-// rows but where there are no more.
+// Into how many rows and columns of blocks C is cut: powers of two, at most 16 blocks in all, of at least 2.5
+// million operations (10 us) each.
 struct MatmulCut {
   int64_t rows = 1;
   int64_t cols = 1;
-  MatmulCut(const Matmul& s, int64_t worth) {
-    const int64_t least_rows = std::max<int64_t>(worth, s.transpose_b ? 96 : s.transpose_a ? 64 : 16);
-    const int64_t least_cols = s.transpose_a || s.transpose_b ? 128 : 64;
-    const double operations =
-        2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
-    const auto wanted = static_cast<int64_t>(std::clamp(operations / 2.5e6, 1.0, 16.0));
-    rows = power(std::min(wanted, s.m / least_rows));
-    cols = power(std::min(wanted / rows, s.n / least_cols));
+
+  // Blocks of at least so many rows and columns, where there are as many; rows are cut first.
+  static MatmulCut rows_first(const Matmul& s, int64_t least_rows, int64_t least_cols) {
+    const int64_t rows = power(std::min(wanted(s), s.m / least_rows));
+    return {rows, power(std::min(wanted(s) / rows, s.n / least_cols))};
+  }
+  // As rows_first, but with the least work of packing: each row of blocks packs B anew, and each column of
+  // blocks reads A anew, at `cost_a` times the cost of an element of B.
+  static MatmulCut cheapest(const Matmul& s, int64_t least_rows, int64_t least_cols, double cost_a) {
+    const int64_t most_rows = power(s.m / least_rows), most_cols = power(s.n / least_cols);
+    MatmulCut best;
+    double least = 0.0;
+    for (int64_t cols = 1; cols <= std::min(most_cols, wanted(s)); cols *= 2) {
+      const MatmulCut cut{power(std::min(wanted(s) / cols, most_rows)), cols};
+      const double cost = static_cast<double>(cut.rows * s.n) + cost_a * static_cast<double>(cols * s.m);
+      const bool finer = cut.rows * cut.cols > best.rows * best.cols;
+      if (finer || (cut.rows * cut.cols == best.rows * best.cols && cost < least)) {
+        best = cut;
+        least = cost;
+      }
+    }
+    return best;
   }
 
  private:
+  static int64_t wanted(const Matmul& s) {
+    const double operations =
+        2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
+    return static_cast<int64_t>(std::clamp(operations / 2.5e6, 1.0, 16.0));
+  }
   static int64_t power(int64_t n) {
     return n < 1 ? 1 : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n)));
   }
@@ -96,20 +113,19 @@ inline void empty_product(const MatmulLayout& s, float* c) {
 }
 
 // Calls body(block) for every block, on the threads that the work is worth, with oneDNN held to one thread
-// each. Rows are cut on multiples of row_unit, into blocks of at least `worth`. None where the product has no
-// terms.
+// each. Rows are cut on multiples of row_unit, columns of col_unit. None where the product has no terms.
 template <class Body>
-void for_blocks(const MatmulLayout& s, int64_t row_unit, int64_t worth, Body&& body) {
+void for_blocks(const MatmulLayout& s, const MatmulCut& cut, int64_t row_unit, int64_t col_unit,
+                Body&& body) {
   if (s.m <= 0 || s.n <= 0 || s.k <= 0) return;
-  const MatmulCut cut(s, worth);
   parallel_tasks(cut.rows * cut.cols, true, [&](int64_t task) {
     const OneThread alone;
     const int64_t i = task / cut.cols;
     const int64_t j = task % cut.cols;
     const int64_t row = block_edge(s.m, cut.rows, i, row_unit);
-    const int64_t col = block_edge(s.n, cut.cols, j, 16);
+    const int64_t col = block_edge(s.n, cut.cols, j, col_unit);
     const MatmulBlock block{row, col, block_edge(s.m, cut.rows, i + 1, row_unit) - row,
-                            block_edge(s.n, cut.cols, j + 1, 16) - col};
+                            block_edge(s.n, cut.cols, j + 1, col_unit) - col};
     if (block.m > 0 && block.n > 0) body(block);
   });
 }

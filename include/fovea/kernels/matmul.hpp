@@ -1,6 +1,7 @@
-// Matrix products, row-major, float32. Through oneDNN on x86-64 and in tiles of our own elsewhere, cut into
-// blocks by the shape alone and each block computed on one thread, so that a product has the same bits for
-// any number of threads. Thread-safe.
+// Matrix products, row-major. Each element of a float32 product is one chain of multiply-adds in the order of
+// k, so that its bits depend on its own row of A and column of B alone: neither on the number of threads nor
+// on which rows come along. Products of bf16 are oneDNN's where the processor has them, cut into blocks by
+// the shape alone. Thread-safe; a signal may be handled at any time.
 #pragma once
 
 #include <cstdint>
