@@ -87,7 +87,6 @@ void add_common(CLI::App& app, CommonOptions& common) {
 int run_command(Invocation& invocation, Console& console) {
   try {
     if (invocation.common.threads > 0) set_num_threads(invocation.common.threads);
-    catch_interrupts();
     return invocation.command(invocation.common, console);
   } catch (const ArgumentError& error) {
     return fail(console, kWrongCall, error.what());
@@ -119,6 +118,7 @@ void print_result(std::string_view text) {
 }
 
 int run(int argc, const char* const* argv) {
+  catch_interrupts();
   CLI::App app("Fovea: attention models that one can look inside", "fovea");
   app.require_subcommand(0, 1);  // none is reported below, in our own words
   app.footer(

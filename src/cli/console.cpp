@@ -44,6 +44,10 @@ bool Console::stop_requested() {
   return interrupt_requested();
 }
 
+void Console::polls_for_stop(bool polls) {
+  ask_for_interrupts(polls);
+}
+
 void Console::restart(const ProgressEvent& event, double now) {
   clear_line();
   stage_ = event.stage;

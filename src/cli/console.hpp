@@ -29,6 +29,7 @@ class Console : public ProgressSink, public LogSink {
   void progress(const ProgressEvent& event) override;
   // True after the first Ctrl-C (see interrupt.hpp).
   bool stop_requested() override;
+  void polls_for_stop(bool polls) override;
   // Debug messages are dropped; warnings and errors are named as such.
   void log(LogLevel level, std::string_view message) override;
 

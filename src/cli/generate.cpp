@@ -8,7 +8,6 @@
 
 #include "base/check.hpp"
 #include "cli/app.hpp"
-#include "cli/interrupt.hpp"
 #include "cli/model_folder.hpp"
 #include "fovea/tasks/generation.hpp"
 
@@ -44,7 +43,6 @@ int generate(const GenerateArguments& arguments, const CommonOptions& common) {
   }
   fmt::print("{}", prompt);
   size_t shown = 0;
-  bool stopped = false;
   const std::string text = generator.generate(prompt, options, [&](std::string_view so_far) {
     // A character may be made of several tokens: what may still grow waits for the next one.
     const size_t whole = so_far.size() > 3 ? so_far.size() - 3 : 0;
@@ -55,12 +53,11 @@ int generate(const GenerateArguments& arguments, const CommonOptions& common) {
       std::fflush(stdout);
       shown = end;
     }
-    stopped = interrupt_requested();
-    return !stopped;
+    return true;
   });
   if (text.size() > shown) fmt::print("{}", std::string_view(text).substr(shown));
   fmt::print("\n");
-  return stopped ? kInterrupted : kDone;
+  return kDone;
 }
 
 }  // namespace

@@ -179,6 +179,7 @@ Progress Loop::run() {
                            .final_fraction = settings_.final_fraction};
   Journal journal(folder_ / "metrics.jsonl", progress_.step > 0 ? progress_.step : -1);
   const auto stopped = [&] { return settings_.patience > 0 && progress_.stale >= settings_.patience; };
+  const PollsForStop polls(options_.progress);
   while (progress_.step < total_ && !stopped()) {
     step(schedule, journal);
     const bool last_step = progress_.step == total_;

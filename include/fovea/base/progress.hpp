@@ -33,6 +33,25 @@ class ProgressSink {
   virtual void progress(const ProgressEvent& event) = 0;
   // Polled between steps; true asks the work to save and unwind with Interrupted.
   virtual bool stop_requested() { return false; }
+  // Told when work begins, and ends, that polls stop_requested() and then saves its state: meanwhile a host
+  // may leave a wish to stop to it, where it else would end the work itself.
+  virtual void polls_for_stop(bool polls) { static_cast<void>(polls); }
+};
+
+// Tells a sink (null: none) so for as long as it lives.
+class PollsForStop {
+ public:
+  explicit PollsForStop(ProgressSink* sink) : sink_(sink) {
+    if (sink_ != nullptr) sink_->polls_for_stop(true);
+  }
+  ~PollsForStop() {
+    if (sink_ != nullptr) sink_->polls_for_stop(false);
+  }
+  PollsForStop(const PollsForStop&) = delete;
+  PollsForStop& operator=(const PollsForStop&) = delete;
+
+ private:
+  ProgressSink* sink_;
 };
 
 }  // namespace fovea
