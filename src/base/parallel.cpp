@@ -10,16 +10,17 @@
 #include <mutex>
 
 #include "base/check.hpp"
+#include "base/thread_pool.hpp"
 
 namespace fovea {
 namespace {
 
 std::atomic<int>& thread_limit() {
   static std::atomic<int> limit{std::max(1, std::min(omp_get_num_procs(), omp_get_max_threads()))};
-  // A forked process has OpenMP's pool but none of its threads, and would wait for them for ever.
+  // A forked process has one thread, and is often one of many that share the cores.
   static const int hooked = pthread_atfork(nullptr, nullptr, [] {
     limit.store(1);
-    omp_set_num_threads(1);  // what others that share the pool go by (oneDNN)
+    omp_set_num_threads(1);  // what others that use OpenMP go by (oneDNN)
   });
   static_cast<void>(hooked);
   return limit;
@@ -48,6 +49,25 @@ class FirstError {
   std::atomic<bool> failed_{false};
 };
 
+// body(i) for each i, in order, on whichever thread comes for the next.
+void each(int64_t n, int64_t threads, FunctionRef<void(int64_t)> body) {
+  FirstError error;
+  std::atomic<int64_t> next{0};
+  const auto pull = [&] {
+    while (!error.failed()) {
+      const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
+      if (i >= n) break;
+      try {
+        body(i);
+      } catch (...) {
+        error.keep(i);
+      }
+    }
+  };
+  ThreadPool::instance().run(static_cast<int>(threads) - 1, pull);
+  error.rethrow();
+}
+
 }  // namespace
 
 void set_num_threads(int n) {
@@ -61,52 +81,33 @@ int get_num_threads() {
 }
 
 int thread_index() {
-  return omp_get_thread_num();
+  return ThreadPool::thread_index();
 }
 
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
-  const int64_t pieces = std::min<int64_t>((n + grain - 1) / grain, get_num_threads());
-  if (pieces <= 1 || omp_in_parallel()) {
+  const int64_t grains = (n + grain - 1) / grain;
+  const int64_t pieces = std::min<int64_t>(grains, get_num_threads());
+  if (pieces <= 1 || ThreadPool::inside()) {
     body(0, n);
     return;
   }
-  const int64_t grains = (n + grain - 1) / grain;
-  FirstError error;
-#pragma omp parallel for num_threads(static_cast<int>(pieces)) schedule(static, 1)
-  for (int64_t piece = 0; piece < pieces; ++piece) {
+  each(pieces, pieces, [&](int64_t piece) {
     const int64_t begin = std::min(n, grains * piece / pieces * grain);
     const int64_t end = std::min(n, grains * (piece + 1) / pieces * grain);
-    try {
-      if (begin < end) body(begin, end);
-    } catch (...) {
-      error.keep(piece);
-    }
-  }
-  error.rethrow();
+    if (begin < end) body(begin, end);
+  });
 }
 
 void parallel_tasks(int64_t n, bool worth_threads, FunctionRef<void(int64_t)> body) {
   if (n <= 0) return;
   const int64_t threads = std::min<int64_t>(n, get_num_threads());
-  if (threads <= 1 || !worth_threads || omp_in_parallel()) {
+  if (threads <= 1 || !worth_threads || ThreadPool::inside()) {
     for (int64_t i = 0; i < n; ++i) body(i);
     return;
   }
-  FirstError error;
-  std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(static_cast<int>(threads))
-  while (!error.failed()) {
-    const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
-    if (i >= n) break;
-    try {
-      body(i);
-    } catch (...) {
-      error.keep(i);
-    }
-  }
-  error.rethrow();
+  each(n, threads, body);
 }
 
 }  // namespace fovea

@@ -1,6 +1,9 @@
-// Threads: one OpenMP pool, shared with oneDNN. Work is cut from its size alone, never from the number of
-// threads, wherever the cut could change a result; so results have the same bits for any number of threads.
-// Exceptions thrown by a worker are rethrown on the caller (the one of the lowest index).
+// Threads: one pool for the process, whose threads wait awake for a moment, then leave their core to whoever
+// wants it, then sleep, and handle no signals. A caller does what helpers have not begun, so that one that
+// comes late costs little. Calls from several threads at once run on one of them with helpers, on the others
+// alone. Work is cut from its size alone, never from the number of threads, wherever the cut could change a
+// result; so results have the same bits for any number of threads. Exceptions thrown by a worker are rethrown
+// on the caller (the one of the lowest index).
 #pragma once
 
 #include <cstdint>
@@ -11,8 +14,8 @@ namespace fovea {
 
 // Upper bound on the threads that one call uses. Default: the processor's cores this process may run on.
 // Throws ArgumentError unless 1 <= n <= 1024. May be called at any time from one thread. A process that was
-// forked after the first call of its parent has 1: the pool's threads stayed behind. Asking for more there is
-// safe only where the parent had run nothing in parallel.
+// forked after the first call of its parent has 1, for it is often one of many that share the cores; it may
+// ask for more. OpenMP's own number is set with it, for oneDNN.
 void set_num_threads(int n);
 int get_num_threads();
 
