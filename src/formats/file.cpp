@@ -177,10 +177,10 @@ void AtomicFile::commit() {
   };
   if (closed != 0) abandon("could not be closed", errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) abandon("could not be renamed", errno);
-  // The name itself is durable only once the folder is. Some file systems cannot sync a folder: nothing to be
-  // done.
-  const std::filesystem::path folder =
-      path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
+  sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
+}
+
+void sync_folder(const std::filesystem::path& folder) {
   const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() >= 0) (void)!::fsync(directory.get());
 }

@@ -71,4 +71,7 @@ class AtomicFile {
 // AtomicFile with one write.
 void write_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+// Makes the names in a folder durable; a file system that cannot sync folders is left to itself.
+void sync_folder(const std::filesystem::path& folder);
+
 }  // namespace fovea::formats
