@@ -15,6 +15,7 @@ namespace fovea::formats {
 
 struct Recipe::State {
   std::string source = "recipe";
+  std::filesystem::path folder;
   toml::table table;
   std::set<std::string, std::less<>> overridden;
   // Asking does not change the recipe, so it happens through const methods.
@@ -180,7 +181,9 @@ Recipe& Recipe::operator=(Recipe&& other) noexcept {
 }
 
 Recipe Recipe::load(const std::filesystem::path& path) {
-  return parse(read_file(path, kMaxRecipeBytes), path.string());
+  Recipe recipe = parse(read_file(path, kMaxRecipeBytes), path.string());
+  recipe.state_->folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  return recipe;
 }
 
 Recipe Recipe::parse(std::string_view text, std::string_view source_name) {
@@ -368,6 +371,10 @@ std::vector<std::string> Recipe::keys(std::string_view table) const {
   return names;
 }
 
+std::filesystem::path Recipe::folder() const {
+  return state_->folder;
+}
+
 std::string Recipe::where(std::string_view key) const {
   if (state_->overridden.contains(key)) return fmt::format("--set {}", key);
   const toml::node* node = find_node(state_->table, key);
@@ -413,6 +420,20 @@ std::string Recipe::to_toml(Defaults defaults) const {
   out << toml::toml_formatter{table, toml::toml_formatter::default_flags & ~toml::format_flags::indentation}
       << '\n';
   return out.str();
+}
+
+std::vector<std::pair<std::string, std::string>> Recipe::values(Defaults defaults) const {
+  toml::table table = state_->table;
+  if (defaults == Defaults::kWrite) merge_defaults(table, state_->defaults);
+  std::vector<std::string> leaves;
+  collect_leaves(table, "", leaves);
+  std::vector<std::pair<std::string, std::string>> values;
+  for (std::string& key : leaves) {
+    std::ostringstream out;
+    find_node(table, key)->visit([&](const auto& value) { out << value; });
+    values.emplace_back(std::move(key), out.str());
+  }
+  return values;
 }
 
 }  // namespace fovea::formats

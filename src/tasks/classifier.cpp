@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/manifest.hpp"
 #include "fovea/formats/safetensors.hpp"
 #include "fovea/nn/initialization.hpp"
 
@@ -140,7 +141,10 @@ void Classifier::save_weights(const std::filesystem::path& folder) const {
   formats::save_safetensors(folder / "model.safetensors", tensors);
 }
 
-Classifier Classifier::load(const std::filesystem::path& folder) {
+namespace {
+
+Classifier load_files(const std::filesystem::path& folder) {
+  formats::verify_files(folder);
   const auto path = folder / "config.json";
   const std::string where = path.string();
   const std::string text = formats::read_file(path, int64_t{1} << 26);
@@ -206,6 +210,12 @@ Classifier Classifier::load(const std::filesystem::path& folder) {
     }
   }
   return c;
+}
+
+}  // namespace
+
+Classifier Classifier::load(const std::filesystem::path& folder) {
+  return formats::read_model(folder, load_files);
 }
 
 }  // namespace fovea::tasks

@@ -7,6 +7,7 @@
 
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/manifest.hpp"
 #include "fovea/formats/safetensors.hpp"
 #include "fovea/nn/initialization.hpp"
 
@@ -131,7 +132,10 @@ void TextGenerator::save_weights(const std::filesystem::path& folder) const {
   formats::save_safetensors(folder / "model.safetensors", tensors);
 }
 
-TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
+namespace {
+
+TextGenerator load_files(const std::filesystem::path& folder) {
+  formats::verify_files(folder);
   const auto path = folder / "config.json";
   const auto config =
       models::LanguageModelConfig::parse(formats::read_file(path, int64_t{1} << 26), path.string());
@@ -153,6 +157,12 @@ TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
     throw_data(weights_path.string(), "expected the tensors of config.json's model: {}", error.what());
   }
   return result;
+}
+
+}  // namespace
+
+TextGenerator TextGenerator::load(const std::filesystem::path& folder) {
+  return formats::read_model(folder, load_files);
 }
 
 }  // namespace fovea::tasks

@@ -27,6 +27,7 @@ struct Settings {
 Settings read_settings(const formats::Recipe& recipe) {
   const Keys key(recipe);
   Settings s;
+  s.base = recipe.folder().string();
   s.seed = static_cast<uint64_t>(recipe.integer("seed", 1, 0, int64_t{1} << 40));
   s.file = recipe.text("data.file", "");
   s.train = recipe.text("data.train", "");
@@ -156,6 +157,8 @@ class LanguageModelTask final : public Task {
 
   void save_description(const std::filesystem::path& folder) override { model_.save_description(folder); }
   void save_weights(const std::filesystem::path& folder) override { model_.save_weights(folder); }
+  void load_weights(const std::filesystem::path& folder) override { model_ = TextGenerator::load(folder); }
+  DataDigest data_digest() const override { return digest_; }
   std::string describe_data() const override { return description_; }
 
  private:
@@ -173,10 +176,18 @@ class LanguageModelTask final : public Task {
         settings_.valid.empty() ? texts_[0].substr(train_end, valid_end - train_end) : load(settings_.valid);
     texts_[2] = settings_.test.empty() ? texts_[0].substr(valid_end) : load(settings_.test);
     texts_[0].resize(train_end);
+    digest_.unit = "bytes";
+    const std::array<const std::string*, 3> sources = {&source_, &settings_.valid, &settings_.test};
+    for (size_t split = 0; split < 3; ++split) {
+      digest_.parts.push_back(
+          digest_text(sources[split]->empty() ? source_ : *sources[split], texts_[split]));
+      digest_.splits[split].rows = static_cast<int64_t>(texts_[split].size());
+    }
   }
 
   Settings settings_;
   std::string source_, description_;
+  DataDigest digest_;
   std::array<std::string, 3> texts_;
   std::array<std::vector<int32_t>, 3> ids_;
   TextGenerator model_;

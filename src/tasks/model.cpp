@@ -5,33 +5,42 @@
 
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/manifest.hpp"
 #include "fovea/tasks/evaluate.hpp"
 
 namespace fovea {
 
 Model Model::load(const std::filesystem::path& folder) {
-  const auto path = folder / "config.json";
   check_data(std::filesystem::is_directory(folder), folder.string(),
              "expected a model's folder, found {}; give the folder that fovea train wrote",
              std::filesystem::exists(folder) ? "a file" : "nothing");
-  check_data(
-      std::filesystem::exists(path), folder.string(),
-      "expected config.json in a model's folder, found none; train it first, or continue with --resume");
-  Model model;
+  Model model = formats::read_model(folder, load_files);
   model.folder_ = folder;
+  return model;
+}
+
+Model Model::load_files(const std::filesystem::path& files) {
+  const auto path = files / "config.json";
+  check_data(
+      std::filesystem::exists(path), files.string(),
+      "expected config.json in a model's folder, found none; train it first, or continue with --resume");
+  // Before its task is believed; the loaders below check every file.
+  formats::verify_file(files, "config.json");
+  Model model;
+  model.verified_ = std::filesystem::exists(files / formats::kManifestName);
   const auto json = nlohmann::json::parse(formats::read_file(path, int64_t{1} << 26), nullptr, false);
   check_data(json.is_object() && json.contains("task") && json["task"].is_string(), path.string(),
              "expected a JSON object with a task, found something else; copy the model's folder again");
   model.task_ = json["task"].get<std::string>();
   if (model.task_ == "language-model") {
-    model.generator_ = std::make_shared<const tasks::TextGenerator>(tasks::TextGenerator::load(folder));
+    model.generator_ = std::make_shared<const tasks::TextGenerator>(tasks::TextGenerator::load(files));
     return model;
   }
   check_data(
       model.task_ == "text-classification", path.string(),
       "expected the task text-classification or language-model, found \"{}\"; it is of a later version",
       model.task_);
-  model.classifier_ = std::make_shared<const tasks::Classifier>(tasks::Classifier::load(folder));
+  model.classifier_ = std::make_shared<const tasks::Classifier>(tasks::Classifier::load(files));
   return model;
 }
 

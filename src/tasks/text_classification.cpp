@@ -131,6 +131,8 @@ class TextClassificationTask final : public Task {
     model_.save_description(folder);
     model_.save_weights(folder);
   }
+  void load_weights(const std::filesystem::path& folder) override { model_ = Classifier::load(folder); }
+  DataDigest data_digest() const override { return digest_of(rows_); }
   std::string describe_data() const override { return rows_.description; }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "base/check.hpp"
 #include "fovea/data/split.hpp"
+#include "fovea/formats/file.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -71,6 +72,7 @@ std::filesystem::path find_file(const std::string& path, const std::string& base
 
 TextDataSettings read_text_data_settings(const formats::Recipe& recipe) {
   TextDataSettings s;
+  s.base = recipe.folder().string();
   s.file = recipe.text("data.file", "");
   s.train = recipe.text("data.train", "");
   s.valid = recipe.text("data.valid", "");
@@ -200,6 +202,34 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
                            : s.split + " split");
   say(log, LogLevel::kInfo, result.description.substr(0, result.description.size() - 1));
   return result;
+}
+
+DataDigest digest_of(const TextRows& rows) {
+  DataDigest digest{.unit = "rows", .text = rows.text_column, .target = rows.target_column};
+  for (const auto& table : rows.tables) {
+    const auto texts = table.column(rows.text_column), targets = table.column(rows.target_column);
+    auto part = digest_rows(table.source(), table.rows(), [&](int64_t row, uint32_t before) {
+      const auto i = static_cast<size_t>(row);
+      return digest_cell(targets[i], digest_cell(texts[i], before));
+    });
+    for (int64_t row = 0; row < table.rows(); row += part.block) part.lines.push_back(table.line(row));
+    digest.parts.push_back(std::move(part));
+  }
+  for (size_t split = 0; split < rows.splits.size(); ++split) {
+    auto& own = digest.splits[split];
+    own.rows = static_cast<int64_t>(rows.splits[split].size());
+    for (const auto& row : rows.splits[split]) {
+      const std::array<int64_t, 2> number = {row.table, row.row};
+      own.checksum = formats::crc32c(std::as_bytes(std::span(number)), own.checksum);
+    }
+  }
+  return digest;
+}
+
+void check_same_data(const std::filesystem::path& digest_file, const TextRows& rows,
+                     std::string_view advice) {
+  const std::string difference = DataDigest::load(digest_file).difference(digest_of(rows));
+  if (!difference.empty()) throw DataError(fmt::format("{}; {}", difference, advice));
 }
 
 }  // namespace fovea::tasks

@@ -43,6 +43,11 @@ struct TextRows {
 // is moved to the training rows (and said so); in separate files it is a DataError that names its line.
 TextRows read_text_rows(const TextDataSettings& settings, LogSink* log);
 
+// What is kept beside a model of these rows.
+DataDigest digest_of(const TextRows& rows);
+// DataError "difference; advice" unless the rows are those of the digest in `digest_file`.
+void check_same_data(const std::filesystem::path& digest_file, const TextRows& rows, std::string_view advice);
+
 // The path as given if it is there, else inside `base`.
 std::filesystem::path find_file(const std::string& path, const std::string& base);
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fovea::formats {
@@ -65,6 +66,9 @@ class Recipe {
   // The names directly under a table, in the file's order; empty when there is no such table. Not a question.
   std::vector<std::string> keys(std::string_view table) const;
 
+  // The folder of the file that it was loaded from; empty for one that was parsed or made.
+  std::filesystem::path folder() const;
+
   // Where a key stands: "recipe.toml:12", "--set model.width" for an override, the file's name for an absent
   // key.
   std::string where(std::string_view key) const;
@@ -78,6 +82,8 @@ class Recipe {
   // run repeatable under a later version whose defaults differ. Numbers read back to the same bits.
   enum class Defaults { kLeave, kWrite };
   std::string to_toml(Defaults defaults = Defaults::kLeave) const;
+  // The same value by value: dotted key and TOML text, in the order of the keys.
+  std::vector<std::pair<std::string, std::string>> values(Defaults defaults = Defaults::kLeave) const;
 
  private:
   struct State;

@@ -30,10 +30,13 @@ struct Prediction {
 
 class Model {
  public:
-  // DataError: no model there, or one that is damaged; the message names the file and what to do.
+  // DataError: no model there, or one that is damaged (every file is held against the folder's manifest); the
+  // message names the file and what to do. While a run replaces the model, the old or the new one, whole.
   static Model load(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
+  // False: an earlier version wrote the folder, without a manifest, so that damage may go unseen.
+  bool verified() const { return verified_; }
   const std::string& task() const { return task_; }  // "text-classification", …
   models::ModelKind kind() const;
   int64_t parameter_count() const;
@@ -57,7 +60,10 @@ class Model {
   const tasks::TextGenerator& language_model() const;
 
  private:
+  static Model load_files(const std::filesystem::path& files);
+
   std::filesystem::path folder_;
+  bool verified_ = false;
   std::string task_;
   std::shared_ptr<const tasks::Classifier> classifier_;
   std::shared_ptr<const tasks::TextGenerator> generator_;

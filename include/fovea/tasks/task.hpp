@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "fovea/models/kind.hpp"
 #include "fovea/nn/context.hpp"
 #include "fovea/nn/parameter.hpp"
+#include "fovea/tasks/data_digest.hpp"
 
 namespace fovea::tasks {
 
@@ -76,6 +78,10 @@ class Task {
   virtual void save_description(const std::filesystem::path& folder) = 0;
   // model.safetensors.
   virtual void save_weights(const std::filesystem::path& folder) = 0;
+  // The weights of a finished run of this same task, in place of what stands here. DataError as Model::load.
+  virtual void load_weights(const std::filesystem::path& folder) = 0;
+  // What the data are, to be kept beside the model (data.json).
+  virtual DataDigest data_digest() const = 0;
   // A few lines about the data for the model's card (Markdown).
   virtual std::string describe_data() const = 0;
 };
@@ -90,5 +96,10 @@ class TaskReader {
 };
 // DataError for an unknown task or a value out of range.
 std::unique_ptr<TaskReader> read_task(const formats::Recipe& recipe);
+
+// The keys of [data] that name files: data.file, data.train, data.valid, data.test.
+std::span<const char* const> data_file_keys();
+// The recipe with absolute paths under these keys, so that it means the same from any folder.
+formats::Recipe with_absolute_paths(const formats::Recipe& recipe);
 
 }  // namespace fovea::tasks
