@@ -5,7 +5,9 @@
 #include <set>
 
 #include "base/check.hpp"
+#include "fovea/formats/folder_lock.hpp"
 #include "fovea/metrics/classification_report.hpp"
+#include "train/run_folder.hpp"
 
 namespace fovea::train {
 namespace {
@@ -67,15 +69,28 @@ std::vector<TrainResult> compare(const formats::Recipe& recipe, std::span<const 
                  "expected each kind of model once, got one repeated");
   check_argument(!options.out.empty(), "compare",
                  "expected a folder for the models, got none; give --out DIR");
-  std::vector<TrainResult> results;
+  // All recipes are read before the first model is trained: the last one's mistake must not cost the others'
+  // time.
+  std::vector<formats::Recipe> recipes;
+  bool used = false;
   for (const auto kind : kinds) {
-    formats::Recipe one = recipe;
+    formats::Recipe& one = recipes.emplace_back(recipe);
     one.set("model.kind", models::to_string(kind));
+    check_recipe(one);
+    used = used || in_use(options.out / models::to_string(kind));
+  }
+  check_argument(!options.resume || used, "compare",
+                 "expected a folder with a run to continue, got {}; leave --resume out to begin one",
+                 options.out.string());
+  const formats::FolderLock lock(options.out);
+  std::vector<TrainResult> results;
+  for (size_t i = 0; i < recipes.size(); ++i) {
     TrainOptions own = options;
-    own.out = options.out / models::to_string(kind);
+    own.out = options.out / models::to_string(kinds[i]);
+    own.resume = options.resume && in_use(own.out);  // the run may have been stopped before this kind
     if (options.log != nullptr)
-      options.log->log(LogLevel::kInfo, fmt::format("training {}", models::to_string(kind)));
-    results.push_back(train(one, own));
+      options.log->log(LogLevel::kInfo, fmt::format("training {}", models::to_string(kinds[i])));
+    results.push_back(train(recipes[i], own));
   }
   return results;
 }

@@ -22,7 +22,7 @@ nlohmann::ordered_json figures_of(const tasks::Evaluation& evaluation) {
 
 }  // namespace
 
-void write_metrics(const TrainResult& result) {
+void write_metrics(const TrainResult& result, const std::filesystem::path& folder) {
   nlohmann::ordered_json json = {{"task", result.task},
                                  {"kind", models::to_string(result.kind)},
                                  {"steps", result.steps},
@@ -32,10 +32,24 @@ void write_metrics(const TrainResult& result) {
                                  {"peak_memory", result.peak_memory}};
   if (result.valid.examples > 0) json["valid"] = figures_of(result.valid);
   if (result.test.examples > 0) json["test"] = figures_of(result.test);
-  formats::write_atomically(result.folder / "metrics.json", json.dump(2) + "\n");
+  formats::write_atomically(folder / "metrics.json", json.dump(2) + "\n");
 }
 
-void write_card(const TrainResult& result, const std::string& data_description) {
+void read_metrics(TrainResult& result) {
+  const auto file = result.folder / "metrics.json";
+  if (!std::filesystem::exists(file)) return;
+  const auto json = nlohmann::json::parse(formats::read_file(file, 1 << 20), nullptr, false);
+  const auto number = [&](const char* key, auto& value) {
+    if (json.is_object() && json.contains(key) && json[key].is_number()) json[key].get_to(value);
+  };
+  number("steps", result.steps);
+  number("best_step", result.best_step);
+  number("seconds", result.seconds);
+  number("peak_memory", result.peak_memory);
+}
+
+void write_card(const TrainResult& result, const std::string& data_description,
+                const std::filesystem::path& folder) {
   std::string text = fmt::format(
       "# A {} model ({})\n\nTrained by Fovea: {} steps, {} parameters, {:.1f} s.\n\n", result.task,
       models::to_string(result.kind), result.steps, result.parameters, result.seconds);
@@ -60,7 +74,7 @@ void write_card(const TrainResult& result, const std::string& data_description) 
       "## Limits\n\nThe model knows its training data only: check it on your own examples, group by group, "
       "before "
       "anything depends on it.\n";
-  formats::write_atomically(result.folder / "card.md", text);
+  formats::write_atomically(folder / "card.md", text);
 }
 
 }  // namespace fovea::train

@@ -168,7 +168,6 @@ void Loop::validate(Journal& journal) {
 }
 
 Progress Loop::run() {
-  std::filesystem::create_directories(folder_ / "checkpoint");
   begin();
   const auto warm_up = settings_.warm_up < 1 ? std::ceil(settings_.warm_up * static_cast<double>(total_))
                                              : std::min(settings_.warm_up, static_cast<double>(total_ - 1));
@@ -195,7 +194,7 @@ Progress Loop::run() {
     if (!last_step && options_.progress != nullptr && options_.progress->stop_requested()) {
       checkpoint();
       throw Interrupted(fmt::format("stopped after step {} of {}; continue with --resume --out {}",
-                                    progress_.step, total_, folder_.string()));
+                                    progress_.step, total_, options_.out.string()));
     }
   }
   load_weights(best(), parameters_);

@@ -9,9 +9,11 @@
 
 namespace fovea::train {
 
-// Trains each kind into out/<kind>. Keys under [kinds.<kind>.train], [kinds.<kind>.model], … replace the
-// recipe's own for that kind alone (a learning rate suits one architecture, not all). Errors as train();
-// ArgumentError when no kind is given or one is repeated.
+// Trains each kind into out/<kind>; every kind's recipe is checked before the first is trained. With resume,
+// kinds that have finished are evaluated, the one that was stopped goes on and the others begin. Keys under
+// [kinds.<kind>.train], [kinds.<kind>.model], … replace the recipe's own for that kind alone (a learning rate
+// suits one architecture, not all). Errors as train(); ArgumentError when no kind is given or one is
+// repeated.
 std::vector<TrainResult> compare(const formats::Recipe& recipe, std::span<const models::ModelKind> kinds,
                                  const TrainOptions& options);
 

@@ -15,10 +15,15 @@
 namespace fovea::train {
 
 struct TrainOptions {
-  std::filesystem::path out;  // the model folder; made if it is not there
-  bool resume =
-      false;  // continue what `out` holds; without it, a folder with a model or checkpoint is refused
-  bool overwrite = false;            // begin anew in such a folder
+  // The model folder; made if it is not there. One run at a time writes to it: a second one is a DataError.
+  std::filesystem::path out;
+  // Continue the run in `out` from its last checkpoint. It must be there, and begun with the same settings on
+  // the same data; train.epochs (or train.steps) may be larger. A finished run is evaluated, and trained only
+  // when it is to have more epochs.
+  bool resume = false;
+  // Begin anew in a folder that holds a model or a checkpoint, which is refused otherwise. What is there
+  // stays as it is, whatever happens, until the new model is whole: the run works in out/next until then.
+  bool overwrite = false;
   ProgressSink* progress = nullptr;  // an event a step, and polled for stopping
   LogSink* log = nullptr;
 };
@@ -37,11 +42,23 @@ struct TrainResult {
 };
 
 // Trains what the recipe says and leaves in `out`: config.json, model.safetensors, tokenizer.json,
-// recipe.toml, metrics.json, metrics.jsonl and card.md; checkpoint/ while it runs. DataError: a recipe or
-// data that cannot be used; a loss that is not finite (the message names the step, the loss and the largest
-// gradient); a full disk. Interrupted when the sink asks to stop, after a checkpoint was written.
-// ArgumentError: no `out`, or a folder in use without resume or overwrite. Resuming a finished run evaluates
-// it again.
+// recipe.toml, data.json (a digest of the data), metrics.json, metrics.jsonl, card.md and manifest.json
+// (their checksums), and state.safetensors, from which more epochs can follow; checkpoint/ while it runs
+// (docs/formats/model.md).
+//
+// DataError: a recipe or data that cannot be used; a loss that is not finite (the message names the step, the
+// loss and the largest gradient); a full disk; another run in the folder; with resume, data that have
+// changed. ArgumentError: no `out`; a folder in use without resume or overwrite; with resume, nothing to
+// continue, or settings that differ (each is named). Interrupted when the sink asks to stop, after a
+// checkpoint was written.
+//
+// Resuming gives the same bits as a run that was never stopped. With more epochs it goes on from the state at
+// the end: weights, moments, random numbers and the order of the data are those of the longer run, but the
+// schedule of the learning rate is a function of all steps, so that the steps before followed the shorter
+// run's. With train.schedule = "constant" and train.warm_up in steps there is no difference.
 TrainResult train(const formats::Recipe& recipe, const TrainOptions& options);
+
+// What train() asks before it reads any data. DataError: an unknown key, a value that cannot be used.
+void check_recipe(const formats::Recipe& recipe);
 
 }  // namespace fovea::train
