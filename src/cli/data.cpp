@@ -11,6 +11,7 @@
 #include "cli/read_options.hpp"
 #include "cli/text.hpp"
 #include "fovea/data/check.hpp"
+#include "fovea/data/parts.hpp"
 #include "fovea/data/read.hpp"
 #include "fovea/data/split.hpp"
 #include "fovea/data/stats.hpp"
@@ -78,6 +79,7 @@ struct SplitArguments {
   std::string stratify;
   std::vector<double> fractions{0.8, 0.1, 0.1};
   std::string out;
+  bool overwrite = false;
   ReadArguments read;
 };
 
@@ -104,22 +106,20 @@ int split_file(const SplitArguments& arguments, const CommonOptions& common, Con
   const data::Parts parts = cut(arguments, read.table, static_cast<uint64_t>(common.seed));
   const fs::path folder =
       arguments.out.empty() ? fs::path(arguments.file).replace_extension() : fs::path(arguments.out);
-  std::error_code error;
-  fs::create_directories(folder, error);
-  check_data(!error, folder.string(), "expected a folder to write to, {}; choose another with --out",
-             error.message());
 
   const std::vector<std::string> names = part_names(parts.size());
+  std::vector<data::NamedTable> tables;
   ordered_json result = ordered_json::array();
   TextTable text({"part", "rows", "%", "file"});
   for (size_t i = 0; i < parts.size(); ++i) {
     const fs::path file = folder / (names[i] + ".csv");
-    data::write_csv(read.table.select_rows(parts[i]), file);
+    tables.push_back({names[i], read.table.select_rows(parts[i])});
     const auto rows = static_cast<int64_t>(parts[i].size());
     text.add({names[i], with_commas(rows),
               percent(static_cast<double>(rows) / static_cast<double>(read.table.rows())), file.string()});
     result.push_back({{"part", names[i]}, {"rows", rows}, {"file", file.string()}});
   }
+  data::write_parts(tables, folder, arguments.overwrite ? data::Earlier::kReplace : data::Earlier::kRefuse);
   print_result(common.json ? ordered_json{{"parts", result}}.dump()
                            : text.to_text({Align::kLeft, Align::kRight, Align::kRight, Align::kLeft}));
   return kDone;
@@ -141,6 +141,9 @@ void add_split(CLI::App& parent, Invocation& invocation) {
                    "Shares of the parts, summing to 1 (default: 0.8 0.1 0.1)")
       ->expected(1, 16);
   command->add_option("--out", arguments->out, "Folder to write to (default: FILE without its ending)");
+  command->add_flag(
+      "--overwrite", arguments->overwrite,
+      "Replace the parts of an earlier split, all of them at once when the new ones are written");
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
     invocation.command = [arguments](const CommonOptions& common, Console& console) {
