@@ -138,6 +138,7 @@ void bind_models(nb::module_& m) {
                     return Model::load(folder);
                   })
       .def_prop_ro("folder", [](const Model& model) { return model.folder(); })
+      .def_prop_ro("verified", &Model::verified)
       .def_prop_ro("task", [](const Model& model) { return model.task(); })
       .def_prop_ro("kind", [](const Model& model) { return std::string(models::to_string(model.kind())); })
       .def_prop_ro("parameter_count", &Model::parameter_count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Callable, Sequence
@@ -60,6 +61,11 @@ class Model:
     @property
     def folder(self) -> Path:
         return self._inner.folder
+
+    @property
+    def verified(self) -> bool:
+        """Every file was held against the folder's checksums; False where an earlier version wrote none."""
+        return self._inner.verified
 
     @property
     def task(self) -> str:
@@ -132,6 +138,9 @@ def _unpickled(files: dict[str, bytes]) -> Model:
 def load(folder: str | os.PathLike[str]) -> Model:
     """A model that was trained, by `fovea train` or :func:`fovea.train`.
 
+    Every file of the folder is held against its manifest first. A folder of an earlier version has none: it is loaded
+    with a :class:`UserWarning`, and :attr:`Model.verified` is False.
+
     Raises
     ------
     fovea.DataError
@@ -144,7 +153,13 @@ def load(folder: str | os.PathLike[str]) -> Model:
     Traceback (most recent call last):
     fovea.DataError: no/such/folder: expected a model folder
     """
-    return Model(_fovea.Model.load(_path("folder", folder)))
+    model = Model(_fovea.Model.load(_path("folder", folder)))
+    if not model.verified:
+        warnings.warn(
+            f"{model.folder}: unverified, an earlier version wrote it without manifest.json: damage cannot be seen",
+            stacklevel=2,
+        )
+    return model
 
 
 def train(
@@ -167,7 +182,9 @@ def train(
     set
         Values in place of the recipe's: ``{"model.layers": 2}``.
     resume, overwrite
-        Continue what `out` holds, exactly where it stopped; or begin anew there. Else a folder in use is refused.
+        Continue what `out` holds, exactly where it stopped, with the same settings on the same data; a run that has
+        finished is evaluated, or goes on where ``set`` gives it a larger ``train.epochs``. Or begin anew there: the
+        model in `out` stays until the new one is whole. Else a folder in use is refused.
     progress
         Called after each step with a dictionary of stage, done, total, tokens, loss and message. Ctrl-C stops between
         two steps, after a checkpoint is written.
@@ -175,7 +192,11 @@ def train(
     Raises
     ------
     fovea.DataError
-        The recipe or the data cannot be used; the message names file and line.
+        The recipe or the data cannot be used (the message names file and line), another run is at work in `out`, or
+        `resume` finds other data than the run began with.
+    ValueError
+        `out` is in use without `resume` or `overwrite`; with `resume`, there is nothing to continue, or a setting
+        differs from the one that the run began with.
     """
     file = _path("recipe", recipe)
     changes = [f"{key}={_toml(value)}" for key, value in (set or {}).items()]

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
 #include <memory>
 
 #include "base/check.hpp"
@@ -57,9 +56,9 @@ int evaluate_language_model(const EvaluateArguments& arguments, const CommonOpti
   return kDone;
 }
 
-int evaluate(const EvaluateArguments& arguments, const CommonOptions& common) {
+int evaluate(const EvaluateArguments& arguments, const CommonOptions& common, Console& console) {
   const std::string task =
-      require_task(arguments.model, "evaluate", {"text-classification", "language-model"});
+      require_task(arguments.model, "evaluate", {"text-classification", "language-model"}, console);
   if (task == "language-model") return evaluate_language_model(arguments, common);
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
   const LabelledTexts data = arguments.data.empty()
@@ -89,8 +88,8 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
   command->add_option("--target", arguments->target, "Column with the labels (default: as in training)");
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
-    invocation.command = [arguments](const CommonOptions& common, Console&) {
-      return evaluate(*arguments, common);
+    invocation.command = [arguments](const CommonOptions& common, Console& console) {
+      return evaluate(*arguments, common, console);
     };
   });
 }

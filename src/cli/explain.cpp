@@ -149,9 +149,9 @@ std::optional<LabelledTexts> test_rows(const ExplainArguments& arguments, const 
 
 int explain_texts(const ExplainArguments& arguments, const CommonOptions& common, Console& console) {
   if (arguments.test) {
-    require_task(arguments.model, "explain --test", {"text-classification"});
+    require_task(arguments.model, "explain --test", {"text-classification"}, console);
   } else {
-    require_task(arguments.model, "explain", {"text-classification", "language-model"});
+    require_task(arguments.model, "explain", {"text-classification", "language-model"}, console);
   }
   const Model model = Model::load(arguments.model);
   const std::optional<LabelledTexts> rows = test_rows(arguments, model, console);

@@ -30,8 +30,8 @@ std::string read_prompt(const std::string& prompt) {
   return text;
 }
 
-int generate(const GenerateArguments& arguments, const CommonOptions& common) {
-  require_task(arguments.model, "generate", {"language-model"});
+int generate(const GenerateArguments& arguments, const CommonOptions& common, Console& console) {
+  require_task(arguments.model, "generate", {"language-model"}, console);
   const auto generator = tasks::TextGenerator::load(arguments.model);
   tasks::GenerateOptions options = arguments.options;
   if (common.seed_given) options.seed = static_cast<uint64_t>(common.seed);
@@ -79,8 +79,8 @@ void add_generate(CLI::App& app, Invocation& invocation) {
   command->add_option("--top-p", arguments->options.sampler.top_p,
                       "Only the likeliest tokens that together reach this probability (default: 1)");
   command->callback([arguments, &invocation] {
-    invocation.command = [arguments](const CommonOptions& common, Console&) {
-      return generate(*arguments, common);
+    invocation.command = [arguments](const CommonOptions& common, Console& console) {
+      return generate(*arguments, common, console);
     };
   });
 }

@@ -1,10 +1,11 @@
-// fovea info: the machine, its instruction sets, and what Fovea will use of them.
+// fovea info: the machine and its instruction sets, or a model: its card and whether its files are whole.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/check.hpp"
 #include "cli/app.hpp"
 #include "cli/attention_call.hpp"
 #include "cli/model_folder.hpp"
@@ -13,6 +14,8 @@
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/version.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/folder_lock.hpp"
+#include "fovea/formats/manifest.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -80,16 +83,51 @@ std::string optional_file(const std::filesystem::path& path) {
   return std::filesystem::exists(path) ? formats::read_file(path, 1 << 20) : std::string();
 }
 
-int model_info(const std::filesystem::path& folder, const CommonOptions& common) {
+// What a folder holds beside its model, for people: whether it is whole, and a run under way.
+std::string folder_text(const std::filesystem::path& folder, const std::filesystem::path& files,
+                        formats::Integrity integrity) {
+  std::string text = "\n## Files\n\n";
+  if (integrity == formats::Integrity::kUnverified) {
+    return text + fmt::format("Unverified: there is no {}, so that damage cannot be seen.\n",
+                              formats::kManifestName);
+  }
+  const auto entries = formats::read_manifest(files);
+  text += fmt::format("Verified: {} files are as they were written.\n\n", entries.size());
+  for (const auto& entry : entries)
+    text += fmt::format("    {:<18} {:>14} bytes  CRC-32C {:08x}\n", entry.name, with_commas(entry.bytes),
+                        entry.checksum);
+  if (std::filesystem::exists(folder / formats::kNextFolder / "checkpoint")) {
+    text += fmt::format(
+        "\nA run that will replace this model stands in {}; fovea train … --resume continues it.\n",
+        (folder / formats::kNextFolder).string());
+  }
+  return text;
+}
+
+// Records the files as they are now as right.
+void accept_files(const std::filesystem::path& folder) {
+  const std::filesystem::path files = formats::model_files(folder);
+  check_data(std::filesystem::exists(files / "model.safetensors"), folder.string(),
+             "expected a finished model to accept, found none; train it first");
+  const formats::FolderLock lock(files);
+  formats::accept_files(files);
+}
+
+int model_info(const std::filesystem::path& folder, bool accept, const CommonOptions& common) {
+  if (accept) accept_files(folder);
+  const std::filesystem::path files = formats::model_files(folder);
+  const formats::Integrity integrity = formats::verify_files(files);
   const ordered_json config = read_config(folder);
-  const std::string metrics = optional_file(folder / "metrics.json");
-  const std::string card = optional_file(folder / "card.md");
+  const std::string metrics = optional_file(files / "metrics.json");
+  const std::string card = optional_file(files / "card.md");
   if (common.json) {
     const ordered_json parsed = ordered_json::parse(metrics, nullptr, false);
-    print_result(
-        dump_line({{"config", config}, {"metrics", parsed.is_discarded() ? ordered_json(nullptr) : parsed}}));
+    print_result(dump_line({{"config", config},
+                            {"metrics", parsed.is_discarded() ? ordered_json(nullptr) : parsed},
+                            {"integrity", formats::to_string(integrity)}}));
   } else {
-    print_result(card.empty() ? config.dump(2) + "\n(no card.md: the run has not finished)" : card);
+    print_result((card.empty() ? config.dump(2) + "\n(no card.md: the run has not finished)\n" : card) +
+                 folder_text(folder, files, integrity));
   }
   return kDone;
 }
@@ -101,7 +139,15 @@ void add_info(CLI::App& app, Invocation& invocation) {
                                   {"fovea info", "fovea info out/packages",
                                    "fovea info --attention \"B=1 H=8 L=4096 D=64 causal bf16\""});
   auto model = std::make_shared<std::string>();
-  command->add_option("MODEL", *model, "Folder that fovea train wrote (default: the machine)");
+  CLI::Option* folder =
+      command->add_option("MODEL", *model,
+                          "Folder that fovea train wrote (default: the machine): its card, and "
+                          "whether every file is as it was written");
+  auto accept = std::make_shared<bool>(false);
+  command
+      ->add_flag("--accept", *accept,
+                 "Take MODEL's files as they are now for right, after a change that was meant")
+      ->needs(folder);
   auto call = std::make_shared<std::string>();
   command
       ->add_option(
@@ -110,14 +156,14 @@ void add_info(CLI::App& app, Invocation& invocation) {
           "window=LEFT,RIGHT, softcap=, dropout=, top_k=, causal, alibi, bias, mask, blocks, " +
               score_names("|") + ", f32|bf16|f16, strict|high|fast (FOVEA_ATTENTION_KERNEL chooses)")
       ->excludes("MODEL");
-  command->callback([model, call, &invocation] {
-    invocation.command = [model, call](const CommonOptions& common, Console&) {
+  command->callback([model, accept, call, &invocation] {
+    invocation.command = [model, accept, call](const CommonOptions& common, Console&) {
       if (!call->empty()) {
         const AttentionCall parsed = parse_attention_call(*call);
         print_result(common.json ? attention_call_json(parsed).dump() : attention_call_text(parsed));
         return kDone;
       }
-      if (!model->empty()) return model_info(*model, common);
+      if (!model->empty()) return model_info(*model, *accept, common);
       print_result(common.json ? machine().dump() : machine_text());
       return kDone;
     };

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/check.hpp"
+#include "fovea/formats/manifest.hpp"
 #include "fovea/formats/recipe.hpp"
 
 namespace fovea::cli {
@@ -36,8 +37,19 @@ LabelledTexts read_labelled(const std::string& file, const data::ReadOptions& op
 
 LabelledTexts read_test_rows(const std::string& model, const tasks::Classifier& classifier) {
   LabelledTexts data;
-  const formats::Recipe recipe = formats::Recipe::load(std::filesystem::path(model) / "recipe.toml");
-  data.rows = tasks::read_text_rows(tasks::read_text_data_settings(recipe), nullptr);
+  const std::filesystem::path files = formats::model_files(model);
+  const formats::Recipe recipe = formats::Recipe::load(files / "recipe.toml");
+  const auto settings = tasks::read_text_data_settings(recipe);
+  data.rows = tasks::read_text_rows(settings, nullptr);
+  if (std::filesystem::exists(files / "data.json")) {
+    const std::string file = settings.file.empty() ? settings.train : settings.file;
+    tasks::check_same_data(
+        files / "data.json", data.rows,
+        fmt::format(
+            "the rows held out for testing would now be others, perhaps ones it was trained on: put the data "
+            "back as they were, or evaluate on all rows of a file with fovea evaluate {} --data {}",
+            model, file));
+  }
   for (const auto& row : data.rows.splits[static_cast<size_t>(tasks::Split::kTest)]) {
     data.texts.push_back(row.text);
     data.labels.push_back(

@@ -26,7 +26,8 @@ LabelledTexts read_labelled(const std::string& file, const data::ReadOptions& op
                             const std::string& target);
 
 // The rows that the model's recipe held out for testing: cut again, which gives the same ones because the cut
-// is a function of the recipe alone. DataError when there are none or the recipe's file is gone.
+// is a function of the recipe and the data alone. DataError when there are none, when the recipe's file is
+// gone, or when its rows are no longer those that the model was trained with (data.json).
 LabelledTexts read_test_rows(const std::string& model, const tasks::Classifier& classifier);
 
 }  // namespace fovea::cli

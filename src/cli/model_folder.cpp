@@ -7,6 +7,7 @@
 
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/manifest.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -35,10 +36,11 @@ void for_each_line(std::istream& stream, const std::function<void(std::span<cons
 }  // namespace
 
 nlohmann::ordered_json read_config(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "config.json";
   check_data(std::filesystem::is_directory(folder), folder.string(),
              "expected a model's folder, found {}; give the folder that fovea train wrote",
              std::filesystem::exists(folder) ? "a file" : "nothing");
+  const std::filesystem::path files = formats::model_files(folder), path = files / "config.json";
+  formats::verify_file(files, "config.json");
   const std::string text = formats::read_file(path, kMaxConfigBytes);
   try {
     return nlohmann::ordered_json::parse(text);
@@ -48,8 +50,15 @@ nlohmann::ordered_json read_config(const std::filesystem::path& folder) {
 }
 
 std::string require_task(const std::filesystem::path& folder, std::string_view command,
-                         std::initializer_list<std::string_view> expected) {
+                         std::initializer_list<std::string_view> expected, LogSink& log) {
   const nlohmann::ordered_json config = read_config(folder);
+  if (!std::filesystem::exists(formats::model_files(folder) / formats::kManifestName)) {
+    log.log(LogLevel::kWarning,
+            fmt::format(
+                "{}: unverified, an earlier version wrote it without {}: damage, and whether its data have "
+                "changed, cannot be seen",
+                folder.string(), formats::kManifestName));
+  }
   std::string task = config.is_object() ? config.value("task", std::string()) : std::string();
   if (std::find(expected.begin(), expected.end(), task) == expected.end()) {
     throw_data((folder / "config.json").string(), "expected a model for {} with fovea {}, found task '{}'",

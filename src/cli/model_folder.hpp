@@ -9,15 +9,17 @@
 #include <string_view>
 #include <vector>
 
+#include "fovea/base/progress.hpp"
 #include "fovea/data/read.hpp"
 
 namespace fovea::cli {
 
-// config.json, whatever the task. DataError when the folder holds no model.
+// config.json, whatever the task. DataError when the folder holds no model, or config.json is damaged.
 nlohmann::ordered_json read_config(const std::filesystem::path& folder);
-// Its task; DataError unless it is one of `expected`: "fovea generate wants …".
+// Its task; DataError unless it is one of `expected`: "fovea generate wants …". Says on the log where a
+// folder has no manifest, so that damage could not be seen.
 std::string require_task(const std::filesystem::path& folder, std::string_view command,
-                         std::initializer_list<std::string_view> expected);
+                         std::initializer_list<std::string_view> expected, LogSink& log);
 
 // Calls `each` with the texts of a file, or of standard input line by line ("-"), in batches; in a table the
 // column is `column`, or the only one there is. Blank lines of standard input are skipped. DataError as

@@ -42,8 +42,8 @@ std::string prediction_json(std::string_view text, std::span<const float> probab
                     {"probabilities", all}});
 }
 
-int predict(const PredictArguments& arguments, const CommonOptions& common) {
-  require_task(arguments.model, "predict", {"text-classification"});
+int predict(const PredictArguments& arguments, const CommonOptions& common, Console& console) {
+  require_task(arguments.model, "predict", {"text-classification"}, console);
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
   size_t width = 0;
   for (const std::string& name : classifier.classes) width = std::clamp(name.size(), width, size_t{40});
@@ -76,8 +76,8 @@ void add_predict(CLI::App& app, Invocation& invocation) {
   command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
-    invocation.command = [arguments](const CommonOptions& common, Console&) {
-      return predict(*arguments, common);
+    invocation.command = [arguments](const CommonOptions& common, Console& console) {
+      return predict(*arguments, common, console);
     };
   });
 }

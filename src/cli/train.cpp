@@ -140,8 +140,12 @@ void add_train(CLI::App& app, Invocation& invocation) {
   command->add_option("--out", arguments->out,
                       "Folder for the model (default: out/ and the recipe's or file's name)");
   CLI::Option* resume =
-      command->add_flag("--resume", arguments->resume, "Continue exactly where a run stopped");
-  command->add_flag("--overwrite", arguments->overwrite, "Begin anew in a folder that holds a model")
+      command->add_flag("--resume", arguments->resume,
+                        "Continue exactly where the run in --out stopped: same data and settings; "
+                        "one that has finished is evaluated, or goes on with more --set train.epochs=N");
+  command
+      ->add_flag("--overwrite", arguments->overwrite,
+                 "Begin anew in a folder that holds a model, which stays until the new one is whole")
       ->excludes(resume);
   command
       ->add_option("--set", arguments->settings, "key=value: replaces a value of the recipe; may be repeated")

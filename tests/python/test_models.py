@@ -1,6 +1,7 @@
 """Training, loading, predicting and explaining from Python."""
 
 import random
+import shutil
 
 import pytest
 
@@ -84,6 +85,46 @@ def test_a_progress_callback_that_raises_stops_the_training(folder):
         fovea.train(folder / "recipe.toml", out=folder / "stopped", progress=progress)
     model = fovea.train(folder / "recipe.toml", out=folder / "stopped", resume=True)
     assert model.predict(["violin"])[0].label == "music"
+
+
+def test_a_finished_run_resumes_to_its_model_and_is_held_to_its_settings(trained, folder):
+    steps = []
+    model = fovea.train(
+        folder / "recipe.toml", out=folder / "out", set={"seed": 3}, resume=True, progress=steps.append
+    )
+    assert not steps and model.predict(["violin"])[0].label == "music"
+    with pytest.raises(ValueError, match=r"train\.learning_rate = 3"):
+        fovea.train(
+            folder / "recipe.toml", out=folder / "out", set={"seed": 3, "train.learning_rate": 3}, resume=True
+        )
+    with pytest.raises(ValueError, match="does not exist"):
+        fovea.train(folder / "recipe.toml", out=folder / "nothing", resume=True)
+
+
+def test_damaged_and_unverified_folders_are_told(trained, tmp_path):
+    model, _ = trained
+    assert model.verified
+    copy = tmp_path / "copy"
+    shutil.copytree(model.folder, copy)
+    (copy / "config.json").write_text((copy / "config.json").read_text().replace("fruit", "frujt"))
+    with pytest.raises(fovea.DataError, match=r"config\.json.*damaged or edited"):
+        fovea.load(copy)
+    (copy / "manifest.json").unlink()
+    with pytest.warns(UserWarning, match="unverified"):
+        assert not fovea.load(copy).verified
+
+
+def test_a_second_run_into_a_folder_is_refused(folder):
+    refused = []
+
+    def progress(event):
+        if not refused:
+            with pytest.raises(fovea.DataError, match="no other run writes to"):
+                fovea.train(folder / "recipe.toml", out=folder / "busy", overwrite=True)
+            refused.append(event)
+
+    fovea.train(folder / "recipe.toml", out=folder / "busy", progress=progress)
+    assert refused
 
 
 def test_bad_files_are_data_errors(folder, tmp_path):
