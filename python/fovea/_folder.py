@@ -14,8 +14,13 @@ Stamp = dict[str, tuple[int, int]]
 
 
 def stamp(folder: Path) -> Stamp:
-    """Size and time of change of each file of a model; what training keeps in folders of its own is no part of it."""
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    """Size and time of change of each file of a model; what training keeps for itself is no part of it: folders of its
+    own, and the state from which more epochs follow."""
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and not file.name.startswith(".") and file.name != "state.safetensors"
+    ]
     return {file.name: (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
 
 

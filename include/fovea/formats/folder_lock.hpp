@@ -7,6 +7,7 @@
 
 namespace fovea::formats {
 
+// Locks a folder for as long as it lives. One thread at a time.
 class FolderLock {
  public:
   // Makes the folder, and those above it, where they are missing. DataError: another run holds the lock (the

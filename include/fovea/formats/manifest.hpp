@@ -15,14 +15,16 @@
 
 namespace fovea::formats {
 
+// The manifest's name in a model's folder.
 inline constexpr const char* kManifestName = "manifest.json";
 // Where a run that replaces the model in a folder works until its model is whole.
 inline constexpr const char* kNextFolder = "next";
 
+// One file as the manifest has it.
 struct ManifestEntry {
-  std::string name;
-  int64_t bytes = 0;
-  uint32_t checksum = 0;
+  std::string name;       // within the folder
+  int64_t bytes = 0;      // its size
+  uint32_t checksum = 0;  // CRC-32C of its bytes
 };
 
 // The folder in which the files of the model in `folder` stand: folder/next when a model is whole there that
@@ -36,6 +38,7 @@ void write_manifest(const std::filesystem::path& files, const std::vector<std::s
 // The entries of a manifest. DataError: none there, damaged, of a later version.
 std::vector<ManifestEntry> read_manifest(const std::filesystem::path& files);
 
+// What is known of a folder's files.
 enum class Integrity {
   kVerified,   // every file is as it was written
   kUnverified  // there is no manifest: an earlier version wrote the folder

@@ -23,12 +23,14 @@ struct DataPart {
   std::vector<int64_t> lines{};       // line of each block's first row; empty: unknown. Not kept in the file
 };
 
+// The digest of all the data of a run.
 struct DataDigest {
-  std::string unit = "rows";  // or "bytes"
-  std::string text, target;   // columns; empty: there are none
-  std::vector<DataPart> parts{};
+  std::string unit = "rows";      // or "bytes"
+  std::string text, target;       // columns; empty: there are none
+  std::vector<DataPart> parts{};  // one a file
+  // Which rows a split has.
   struct SplitDigest {
-    int64_t rows = 0;
+    int64_t rows = 0;       // how many
     uint32_t checksum = 0;  // of the split's rows, by number and in the split's order
     bool operator==(const SplitDigest&) const = default;
   };
