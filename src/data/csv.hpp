@@ -1,7 +1,9 @@
 // Comma-separated values (RFC 4180), read in place. Internal.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -14,13 +16,14 @@ namespace fovea::data {
 class CsvCursor {
  public:
   CsvCursor(char* begin, char* end, char delimiter, Quoting quoting, int64_t max_cell_bytes,
-            std::string_view source)
+            std::string_view source, int64_t first_line = 1)
       : at_(begin),
         end_(end),
         delimiter_(delimiter),
         quoting_(quoting),
         max_cell_bytes_(max_cell_bytes),
-        source_(source) {}
+        source_(source),
+        line_(first_line) {}
 
   // False at the end. DataError: an unclosed quote, text after a closing quote, an oversized cell.
   bool next(std::vector<std::string_view>& cells);
@@ -39,15 +42,18 @@ class CsvCursor {
   Quoting quoting_;
   int64_t max_cell_bytes_;
   std::string_view source_;
-  int64_t line_ = 1;
+  int64_t line_;
   int64_t row_line_ = 0;
   int64_t blank_lines_ = 0;
 };
 
-// The delimiter that cuts a sample into the most equal rows of more than one cell; ',' when none does.
+// The candidates where nothing is said.
+inline constexpr std::array<char, 4> kDelimiters{',', '\t', ';', '|'};
+
+// The one that cuts a sample into the most equal rows of more than one cell; ',' when none does.
 char find_delimiter(std::string_view sample, Quoting quoting);
 
-// Whether the first row names the columns (see ReadOptions::header).
-bool first_row_is_header(const std::vector<std::vector<std::string_view>>& rows);
+// The delimiter that a first line "sep=;" names, as spreadsheets write it; the line is taken off the text.
+std::optional<char> take_separator_line(std::string_view& text);
 
 }  // namespace fovea::data

@@ -4,7 +4,8 @@
 #include <unordered_map>
 
 #include "base/check.hpp"
-#include "fovea/formats/utf8.hpp"
+#include "data/text_lines.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::data {
 
@@ -59,14 +60,22 @@ class RowHandler {
       seen_.push_back(0);
     }
     check_data(seen_[column_] != row_, where_, "expected each key once in an object, found \"{}\" twice",
-               name);
+               formats::printable(name));
     seen_[column_] = row_;
     return true;
   }
 
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) {
-    throw_data(where_, "expected a JSON object on this line, found a mistake at byte {}: {}", position,
-               error.what());
+  bool parse_error(size_t position, const std::string& token, const nlohmann::detail::exception& error) {
+    if (dynamic_cast<const Json::out_of_range*>(&error) != nullptr) {
+      throw_data(where_,
+                 "expected a JSON object on this line, found a number too large at byte {}; shorten it, "
+                 "or write it as text",
+                 position);
+    }
+    throw_data(where_,
+               "expected a JSON object on this line, found a mistake at byte {}, at \"{}\"; write one "
+               "whole object a line",
+               position, formats::printable(token, 40));
   }
 
  private:
@@ -131,32 +140,18 @@ class RowHandler {
 
 }  // namespace
 
-void read_json_lines(std::string_view text, Table::Builder& builder, TextArena& arena,
+void read_json_lines(std::string_view text, int64_t first_line, Table::Builder& builder, TextArena& arena,
                      const ReadOptions& options, ReadReport& report) {
   RowHandler handler(builder, arena, options.max_cell_bytes);
-  int64_t line = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view row = text.substr(at, end - at);
-    at = end + 1;
-    ++line;
-    if (row.find_first_not_of(" \t\r") == std::string_view::npos) {
+  const std::string source = formats::printable(report.source);
+  LineCursor cursor(text, first_line);
+  for (std::string_view row; cursor.next(row);) {
+    if (is_blank(row)) {
       ++report.blank_lines;
       continue;
     }
-    std::string replaced;
-    if (formats::find_invalid_utf8(row) >= 0) {
-      replaced = formats::replace_invalid_utf8(row);
-      row = replaced;
-      ++report.replaced_lines;
-    }
-    const std::string where = fmt::format("{}:{}", report.source, line);
-    handler.begin_line(where, line);
-    try {
-      Json::sax_parse(row.begin(), row.end(), &handler);
-    } catch (const nlohmann::json::exception& error) {
-      throw_data(where, "expected a JSON object on this line, found a mistake: {}", error.what());
-    }
+    handler.begin_line(fmt::format("{}:{}", source, cursor.line()), cursor.line());
+    Json::sax_parse(row.begin(), row.end(), &handler);
   }
 }
 

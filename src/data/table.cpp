@@ -8,6 +8,7 @@
 #include "data/table_builder.hpp"
 #include "formats/nearest.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::data {
 
@@ -23,7 +24,8 @@ ColumnType column_type(std::string_view name) {
   for (size_t i = 0; i < kTypeNames.size(); ++i) {
     if (name == kTypeNames[i]) return static_cast<ColumnType>(i);
   }
-  throw_argument("data", "expected a column type among {}, got \"{}\"", fmt::join(kTypeNames, ", "), name);
+  throw_argument("data", "expected a column type among {}, got \"{}\"", fmt::join(kTypeNames, ", "),
+                 formats::printable(name));
 }
 
 Table Table::from_columns(std::vector<std::string> names,
@@ -58,7 +60,7 @@ Table Table::from_columns(std::vector<std::string> names,
 }
 
 std::string Table::where(int64_t row) const {
-  return fmt::format("{}:{}", source_, line(row));
+  return fmt::format("{}:{}", formats::printable(source_), line(row));
 }
 
 int64_t Table::find_column(std::string_view name) const {
@@ -69,8 +71,8 @@ int64_t Table::find_column(std::string_view name) const {
 int64_t Table::require_column(std::string_view name) const {
   const int64_t found = find_column(name);
   if (found >= 0) return found;
-  throw_data(source_, "expected a column \"{}\", found {}{}", name, fmt::join(names_, ", "),
-             formats::suggestion(name, names_));
+  throw_data(formats::printable(source_), "expected a column \"{}\", found {}{}{}", formats::printable(name),
+             formats::printable_list(names_), formats::printable(formats::suggestion(name, names_)), note_);
 }
 
 Table Table::select_rows(std::span<const int64_t> rows) const {
@@ -80,6 +82,8 @@ Table Table::select_rows(std::span<const int64_t> rows) const {
   }
   Table table;
   table.source_ = source_;
+  table.note_ = note_;
+  table.index_ = index_;
   table.names_ = names_;
   table.storage_ = storage_;
   table.lines_.reserve(rows.size());
@@ -95,12 +99,15 @@ Table Table::select_rows(std::span<const int64_t> rows) const {
 Table Table::select_columns(std::span<const std::string> names) const {
   Table table;
   table.source_ = source_;
+  table.note_ = note_;
   table.storage_ = storage_;
   table.lines_ = lines_;
   for (const std::string& name : names) {
     check_argument(table.find_column(name) < 0, "Table::select_columns",
                    "expected each column once, got \"{}\" twice", name);
-    table.cells_.push_back(cells_[static_cast<size_t>(require_column(name))]);
+    const int64_t column = require_column(name);
+    if (column == index_) table.index_ = table.columns();
+    table.cells_.push_back(cells_[static_cast<size_t>(column)]);
     table.names_.push_back(name);
   }
   return table;
@@ -142,7 +149,10 @@ void write_csv(const Table& table, const std::filesystem::path& path, char delim
     out += '"';
   };
   formats::AtomicFile file(path);
-  for (int64_t c = 0; c < table.columns(); ++c) put(table.names()[static_cast<size_t>(c)], c);
+  for (int64_t c = 0; c < table.columns(); ++c) {
+    // Without a name, as it was read, so that it is known again.
+    put(c == 0 && c == table.index_column() ? std::string_view() : table.names()[static_cast<size_t>(c)], c);
+  }
   out += '\n';
   for (int64_t r = 0; r < table.rows(); ++r) {
     for (int64_t c = 0; c < table.columns(); ++c) put(table.cell(r, c), c);

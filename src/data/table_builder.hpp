@@ -1,13 +1,16 @@
 // Building a Table: owns the bytes that cells point into. Internal.
 #pragma once
 
+#include <algorithm>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/check.hpp"
 #include "fovea/data/table.hpp"
 
 namespace fovea::data {
@@ -41,6 +44,11 @@ class Table::Builder {
     table_.names_ = std::move(names);
     table_.cells_.resize(table_.names_.size());
   }
+  // What require_column adds when it finds none.
+  void set_note(std::string note) { table_.note_ = std::move(note); }
+  void set_index(int64_t column) { table_.index_ = column; }
+  // Of cells; DataError from add_row for more.
+  void set_bound(int64_t cells) { max_cells_ = cells; }
   // A new column, empty in the rows there are.
   size_t add_column(std::string name) {
     table_.names_.push_back(std::move(name));
@@ -49,12 +57,12 @@ class Table::Builder {
   }
   void add_row(std::span<const std::string_view> cells, int64_t line) {
     for (size_t c = 0; c < cells.size(); ++c) table_.cells_[c].push_back(cells[c]);
-    table_.lines_.push_back(line);
+    add_line(line);
   }
   // The same for rows that lack columns.
   void add_empty_row(int64_t line) {
     for (auto& column : table_.cells_) column.emplace_back();
-    table_.lines_.push_back(line);
+    add_line(line);
   }
   void set_last(size_t column, std::string_view cell) { table_.cells_[column].back() = cell; }
 
@@ -62,7 +70,17 @@ class Table::Builder {
   Table finish() { return std::move(table_); }
 
  private:
+  void add_line(int64_t line) {
+    table_.lines_.push_back(line);
+    if (table_.rows() > max_cells_ / std::max<int64_t>(table_.columns(), 1)) {
+      throw_data(table_.where(table_.rows() - 1),
+                 "expected at most {} cells, as many as the memory holds, found more; split the file",
+                 max_cells_);
+    }
+  }
+
   Table table_;
+  int64_t max_cells_ = std::numeric_limits<int64_t>::max();
 };
 
 }  // namespace fovea::data

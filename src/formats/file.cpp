@@ -35,7 +35,11 @@ std::string system_message(int error) {
 }
 
 [[noreturn]] void throw_open(const std::filesystem::path& path, int error) {
-  if (error == ENOENT) {
+  if (error == ENOENT || error == ENOTDIR) {
+    std::error_code ignored;
+    if (std::filesystem::is_symlink(path, ignored)) {
+      throw_data(path.string(), "expected a file, found a link to one that is not there; check the link");
+    }
     throw_data(path.string(), "expected a file, found none; check the path");
   }
   if (error == EACCES || error == EPERM) {
@@ -50,6 +54,8 @@ size_t read_some(int descriptor, std::span<std::byte> bytes, const std::filesyst
   while (true) {
     const ssize_t count = ::read(descriptor, bytes.data(), bytes.size());
     if (count >= 0) return static_cast<size_t>(count);
+    if (errno == EISDIR)
+      throw_data(path.string(), "expected a file, found a directory; name the file within it");
     if (errno != EINTR) throw_data(path.string(), "could not be read: {}", system_message(errno));
   }
 }
@@ -57,17 +63,12 @@ size_t read_some(int descriptor, std::span<std::byte> bytes, const std::filesyst
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) throw_open(path, errno);
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) throw_open(path, errno);
-  if (S_ISDIR(status.st_mode))
-    throw_data(path.string(), "expected a file, found a directory; name the file within it");
+  InputStream file(path);
   const auto too_large = [&](int64_t size) {
     throw_data(path.string(), "expected at most {} bytes, found {}{}; split the file or raise the limit",
-               max_bytes, S_ISREG(status.st_mode) ? "" : "at least ", size);
+               max_bytes, file.size() >= 0 ? "" : "at least ", size);
   };
-  const int64_t known = S_ISREG(status.st_mode) ? int64_t{status.st_size} : 0;
+  const int64_t known = std::max<int64_t>(file.size(), 0);
   if (known > max_bytes) too_large(known);
 
   // One byte more than the size, so that a file of the size it said is read in one go and its end is seen.
@@ -78,14 +79,37 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
       if (std::cmp_greater(filled, max_bytes)) too_large(static_cast<int64_t>(filled));
       bytes.resize(std::max<size_t>(bytes.size() * 2, 65536));
     }
-    const size_t count =
-        read_some(file.get(), std::as_writable_bytes(std::span(bytes).subspan(filled)), path);
+    const size_t count = file.read(std::span(bytes).subspan(filled));
     if (count == 0) break;
     filled += count;
   }
   if (std::cmp_greater(filled, max_bytes)) too_large(static_cast<int64_t>(filled));
   bytes.resize(filled);
   return bytes;
+}
+
+InputStream::InputStream(std::filesystem::path path) : name_(path.string()) {
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) throw_open(path, errno);
+  struct stat status {};
+  const bool known = ::fstat(descriptor_, &status) == 0;
+  if (known && S_ISREG(status.st_mode)) size_ = int64_t{status.st_size};
+  if (known && !S_ISDIR(status.st_mode)) return;
+  const int error = errno;
+  ::close(descriptor_);
+  if (!known) throw_open(path, error);
+  throw_data(name_, "expected a file, found a directory; name the file within it");
+}
+
+InputStream::InputStream(int descriptor, std::string name)
+    : name_(std::move(name)), descriptor_(descriptor), owned_(false) {}
+
+InputStream::~InputStream() {
+  if (owned_) ::close(descriptor_);
+}
+
+size_t InputStream::read(std::span<char> out) {
+  return read_some(descriptor_, std::as_writable_bytes(out), name_);
 }
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {

@@ -1,5 +1,6 @@
 #include "fovea/formats/utf8.hpp"
 
+#include <array>
 #include <cstring>
 
 namespace fovea::formats {
@@ -22,6 +23,20 @@ int64_t skip_ascii(std::string_view text, int64_t i) {
   while (i < size && byte_at(text, i) < 0x80) ++i;
   return i;
 }
+
+// Appends U+FFFD and counts it.
+void replace(std::string& out, Replacements* found) {
+  if (found != nullptr) {
+    if (found->count++ == 0) found->first = static_cast<int64_t>(out.size());
+  }
+  append_utf8(out, kReplacementCharacter);
+}
+
+// The characters of 0x80 to 0x9F; 0 where there is none.
+constexpr std::array<char16_t, 32> kWindows1252{
+    0x20AC, 0,      0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
+    0x2039, 0x0152, 0,      0x017D, 0,      0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
+    0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0,      0x017E, 0x0178};
 
 }  // namespace
 
@@ -73,7 +88,7 @@ int64_t find_invalid_utf8(std::string_view text) {
   return -1;
 }
 
-std::string replace_invalid_utf8(std::string_view text) {
+std::string replace_invalid_utf8(std::string_view text, Replacements* found) {
   const auto size = static_cast<int64_t>(text.size());
   std::string out;
   out.reserve(text.size());
@@ -83,7 +98,11 @@ std::string replace_invalid_utf8(std::string_view text) {
     i = plain;
     if (i >= size) break;
     const CodePoint point = decode_utf8(text, i);
-    append_utf8(out, point.value);
+    if (point.valid) {
+      append_utf8(out, point.value);
+    } else {
+      replace(out, found);
+    }
     i += point.length;
   }
   return out;
@@ -96,7 +115,22 @@ std::string latin1_to_utf8(std::string_view bytes) {
   return out;
 }
 
-std::string utf16_to_utf8(std::string_view bytes, ByteOrder order) {
+std::string windows1252_to_utf8(std::string_view bytes, Replacements* found) {
+  std::string out;
+  out.reserve(bytes.size() + bytes.size() / 8);
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    const char32_t value = byte >= 0x80 && byte < 0xA0 ? kWindows1252[byte - 0x80U] : char32_t{byte};
+    if (value == 0 && byte != 0) {
+      replace(out, found);
+    } else {
+      append_utf8(out, value);
+    }
+  }
+  return out;
+}
+
+std::string utf16_to_utf8(std::string_view bytes, ByteOrder order, Replacements* found) {
   const auto size = static_cast<int64_t>(bytes.size());
   const auto unit = [&](int64_t i) -> char32_t {
     const uint32_t a = byte_at(bytes, i);
@@ -115,9 +149,13 @@ std::string utf16_to_utf8(std::string_view bytes, ByteOrder order) {
         i += 2;
       }
     }
-    append_utf8(out, value);
+    if (value >= 0xD800 && value <= 0xDFFF) {
+      replace(out, found);
+    } else {
+      append_utf8(out, value);
+    }
   }
-  if (i < size) append_utf8(out, kReplacementCharacter);
+  if (i < size) replace(out, found);
   return out;
 }
 

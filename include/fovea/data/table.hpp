@@ -54,6 +54,10 @@ class Table {
   // "reviews.csv:17"
   std::string where(int64_t row) const;
 
+  // The column that only counts the rows, as pandas and R write one without a name before the others; -1:
+  // none. It can be asked for, and is no input unless it is.
+  int64_t index_column() const { return index_; }
+
   int64_t find_column(std::string_view name) const;  // -1 when there is none
   int64_t require_column(std::string_view name) const;
 
@@ -68,6 +72,8 @@ class Table {
 
  private:
   std::string source_ = "table";
+  std::string note_;  // how the columns came by their names, for the message of require_column
+  int64_t index_ = -1;
   std::vector<std::string> names_;
   std::vector<std::vector<std::string_view>> cells_;  // [column][row]
   std::vector<int64_t> lines_;

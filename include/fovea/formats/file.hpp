@@ -38,6 +38,30 @@ class InputFile {
   int64_t size_ = 0;
 };
 
+// Anything that bytes come from, front to back: a file, a pipe, a device, standard input. The constructor and
+// read() throw DataError as read_file does. One thread at a time.
+class InputStream {
+ public:
+  explicit InputStream(std::filesystem::path path);
+  // A descriptor that stays the caller's, under a name for messages.
+  InputStream(int descriptor, std::string name);
+  ~InputStream();
+  InputStream(const InputStream&) = delete;
+  InputStream& operator=(const InputStream&) = delete;
+
+  const std::string& name() const { return name_; }
+  // Of a regular file, when it was opened; -1 for what has no size.
+  int64_t size() const { return size_; }
+  // Waits for bytes and takes those that have come, at most out.size(); 0 at the end.
+  size_t read(std::span<char> out);
+
+ private:
+  std::string name_;
+  int descriptor_ = -1;
+  bool owned_ = true;
+  int64_t size_ = -1;
+};
+
 // CRC-32C (Castagnoli; RFC 3720), the checksum in every file that Fovea writes. crc32c(b, crc32c(a)) is the
 // checksum of a followed by b.
 uint32_t crc32c(std::span<const std::byte> bytes, uint32_t previous = 0);

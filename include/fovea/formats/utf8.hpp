@@ -26,14 +26,24 @@ void append_utf8(std::string& out, char32_t value);
 // The byte of the first invalid sequence, or -1 when the whole text is valid UTF-8.
 int64_t find_invalid_utf8(std::string_view text);
 
+// What a conversion could not read: how often it wrote U+FFFD, and where in its result it first did.
+struct Replacements {
+  int64_t count = 0;
+  int64_t first = -1;  // byte of the result; -1: nowhere
+};
+
 // The text with each invalid byte replaced by U+FFFD (three bytes).
-std::string replace_invalid_utf8(std::string_view text);
+std::string replace_invalid_utf8(std::string_view text, Replacements* found = nullptr);
 
 // ISO 8859-1: every byte is the code point of the same number.
 std::string latin1_to_utf8(std::string_view bytes);
 
+// Windows-1252: as ISO 8859-1, but 27 of the bytes 0x80 to 0x9F are letters and marks such as ’ “ ” – — … €;
+// the other five (0x81, 0x8D, 0x8F, 0x90, 0x9D) have no meaning and become U+FFFD.
+std::string windows1252_to_utf8(std::string_view bytes, Replacements* found = nullptr);
+
 // UTF-16 code units without their byte-order mark. A lone surrogate, or a last odd byte, becomes U+FFFD.
 enum class ByteOrder { kLittle, kBig };
-std::string utf16_to_utf8(std::string_view bytes, ByteOrder order);
+std::string utf16_to_utf8(std::string_view bytes, ByteOrder order, Replacements* found = nullptr);
 
 }  // namespace fovea::formats
