@@ -32,8 +32,11 @@ struct CheckArguments {
 int check_files(const CheckArguments& arguments, const CommonOptions& common, Console& console) {
   std::vector<data::NamedTable> parts;
   ordered_json reads = ordered_json::array();
+  data::ReadOptions options = arguments.read.options();
+  options.wanted = arguments.options.inputs;
+  if (!arguments.options.target.empty()) options.wanted.push_back(arguments.options.target);
   for (const std::string& file : arguments.files) {
-    const data::ReadResult read = data::read_table(file, arguments.read.options());
+    const data::ReadResult read = read_input(file, options);
     parts.push_back({arguments.files.size() == 1 ? file : fs::path(file).stem().string(), read.table});
     reads.push_back(ordered_json::parse(read.report.to_json()));
     if (!common.json) console.log(LogLevel::kInfo, read.report.to_text());
@@ -55,8 +58,9 @@ void add_check(CLI::App& parent, Invocation& invocation) {
        "fovea data check train.csv test.csv --target label --strict"});
   auto arguments = std::make_shared<CheckArguments>();
   command
-      ->add_option("FILE", arguments->files,
-                   "CSV, TSV, JSON Lines or text; several are parts, the first trained on")
+      ->add_option(
+          "FILE", arguments->files,
+          "CSV, TSV, JSON Lines or text, - for standard input; several are parts, the first trained on")
       ->required();
   command->add_option("--target", arguments->options.target, "Column to be predicted (default: none)");
   command->add_option("--input", arguments->options.inputs,
@@ -101,7 +105,11 @@ data::Parts cut(const SplitArguments& arguments, const data::Table& table, uint6
 }
 
 int split_file(const SplitArguments& arguments, const CommonOptions& common, Console& console) {
-  const data::ReadResult read = data::read_table(arguments.file, arguments.read.options());
+  check_argument(arguments.file != "-" || !arguments.out.empty(), "data split",
+                 "expected --out to name a folder for the parts of standard input, got none");
+  data::ReadOptions options = arguments.read.options();
+  options.wanted = {arguments.group, arguments.stratify};
+  const data::ReadResult read = read_input(arguments.file, options);
   if (!common.json) console.log(LogLevel::kInfo, read.report.to_text());
   const data::Parts parts = cut(arguments, read.table, static_cast<uint64_t>(common.seed));
   const fs::path folder =
@@ -130,7 +138,8 @@ void add_split(CLI::App& parent, Invocation& invocation) {
                                   {"fovea data split reviews.csv --stratify label",
                                    "fovea data split notes.csv --group patient --fractions 0.7 0.3"});
   auto arguments = std::make_shared<SplitArguments>();
-  command->add_option("FILE", arguments->file, "CSV, TSV, JSON Lines or text")->required();
+  command->add_option("FILE", arguments->file, "CSV, TSV, JSON Lines or text; - for standard input")
+      ->required();
   CLI::Option* group =
       command->add_option("--group", arguments->group, "Keep rows that agree in this column together");
   command
@@ -162,12 +171,14 @@ void add_stats(CLI::App& parent, Invocation& invocation) {
       add_command(parent, "stats", "What the table looks like: types, lengths, frequent values",
                   {"fovea data stats reviews.csv", "fovea data stats reviews.csv --json"});
   auto arguments = std::make_shared<StatsArguments>();
-  command->add_option("FILE", arguments->file, "CSV, TSV, JSON Lines or text")->required();
+  command->add_option("FILE", arguments->file, "CSV, TSV, JSON Lines or text; - for standard input")
+      ->required();
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
-    invocation.command = [arguments](const CommonOptions& common, Console&) {
-      const data::TableStats stats =
-          data::stats(data::read_table(arguments->file, arguments->read.options()));
+    invocation.command = [arguments](const CommonOptions& common, Console& console) {
+      const data::ReadResult read = read_input(arguments->file, arguments->read.options());
+      for (const std::string& note : read.report.notes) console.log(LogLevel::kInfo, note);
+      const data::TableStats stats = data::stats(read);
       print_result(common.json ? stats.to_json() : stats.to_text());
       return kDone;
     };

@@ -11,7 +11,6 @@
 #include "cli/model_folder.hpp"
 #include "cli/read_options.hpp"
 #include "cli/text.hpp"
-#include "fovea/formats/file.hpp"
 #include "fovea/metrics/classification_report.hpp"
 #include "fovea/metrics/perplexity.hpp"
 #include "fovea/tasks/classifier.hpp"
@@ -25,7 +24,10 @@ struct EvaluateArguments {
   std::string data;
   std::string column;
   std::string target;
+  std::string missing_target = "error";
   ReadArguments read;
+
+  bool skip_missing() const { return missing_target == "skip"; }
 };
 
 // A text is read in windows of the model's context; the characters are code points.
@@ -33,7 +35,10 @@ int evaluate_language_model(const EvaluateArguments& arguments, const CommonOpti
   check_argument(!arguments.data.empty(), "evaluate",
                  "expected a text with --data for a language model, got none");
   const auto generator = tasks::TextGenerator::load(arguments.model);
-  const std::string text = formats::read_file(arguments.data);
+  check_argument(!arguments.skip_missing(), "--missing-target",
+                 "expected no option for tables, a language model reads running text; leave it out");
+  const std::string text =
+      read_text_input(arguments.data, arguments.read.text_options("a language model")).text;
   const auto likelihood = generator.likelihood(generator.tokenizer->encode(text).ids);
   check_data(likelihood.tokens > 0, arguments.data, "expected a text of at least two tokens, found less");
   const auto characters = static_cast<int64_t>(std::count_if(
@@ -61,10 +66,15 @@ int evaluate(const EvaluateArguments& arguments, const CommonOptions& common, Co
       require_task(arguments.model, "evaluate", {"text-classification", "language-model"}, console);
   if (task == "language-model") return evaluate_language_model(arguments, common);
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
-  const LabelledTexts data = arguments.data.empty()
-                                 ? read_test_rows(arguments.model, classifier)
-                                 : read_labelled(arguments.data, arguments.read.options(), classifier,
-                                                 arguments.column, arguments.target);
+  const LabelledTexts data =
+      arguments.data.empty() ? read_test_rows(arguments.model, classifier)
+                             : read_labelled(arguments.data, arguments.read.options(), classifier,
+                                             arguments.column, arguments.target, arguments.skip_missing());
+  if (!data.report.empty() && !common.json) console.log(LogLevel::kInfo, data.report);
+  if (data.skipped > 0) {
+    console.log(LogLevel::kInfo,
+                fmt::format("{} rows without a label are left out", with_commas(data.skipped)));
+  }
   const metrics::ClassificationReport report = metrics::classification_report(
       data.labels, classifier.probabilities(data.texts), static_cast<int64_t>(classifier.classes.size()),
       {.seed = static_cast<uint64_t>(common.seed)});
@@ -86,6 +96,10 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
       "Labelled table, or a text for a language model (default: the test rows of the recipe)");
   command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
   command->add_option("--target", arguments->target, "Column with the labels (default: as in training)");
+  command
+      ->add_option("--missing-target", arguments->missing_target,
+                   "Rows without a label: error, or skip to leave them out (default: error)")
+      ->check(CLI::IsMember({"error", "skip"}));
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
     invocation.command = [arguments](const CommonOptions& common, Console& console) {

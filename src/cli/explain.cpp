@@ -99,11 +99,13 @@ std::string example_json(const explain::PageExample& example, size_t words) {
 std::vector<explain::ModelExample> read_examples(const ExplainArguments& arguments, const Model& model) {
   std::vector<explain::ModelExample> examples;
   const bool classifies = model.task() == "text-classification";
-  std::string column = arguments.column;
-  if (column.empty()) column = classifies ? model.classifier().text_column : "text";
+  const std::string usual = classifies ? model.classifier().text_column : "text";
   if (arguments.file != "-") {
-    const data::Table table = data::read_table(arguments.file, arguments.read.options()).table;
-    const auto texts = text_column(table, column);
+    data::ReadOptions options = arguments.read.options();
+    options.purpose = data::Purpose::kTexts;
+    options.wanted = {arguments.column.empty() ? usual : arguments.column};
+    const data::Table table = data::read_table(arguments.file, options).table;
+    const auto texts = text_column(table, arguments.column, usual);
     const int64_t target = classifies ? table.find_column(model.classifier().target_column) : -1;
     for (size_t i = 0; i < std::min(arguments.limit, texts.size()); ++i) {
       examples.push_back({std::string(texts[i]),
@@ -111,11 +113,12 @@ std::vector<explain::ModelExample> read_examples(const ExplainArguments& argumen
     }
     return examples;
   }
-  for_each_text("-", column, {}, [&](std::span<const std::string_view> texts) {
-    for (const std::string_view text : texts) {
-      if (examples.size() < arguments.limit) examples.push_back({std::string(text)});
-    }
-  });
+  for_each_text("-", arguments.column, usual, arguments.read.options(),
+                [&](std::span<const std::string_view> texts) {
+                  for (const std::string_view text : texts) {
+                    if (examples.size() < arguments.limit) examples.push_back({std::string(text)});
+                  }
+                });
   return examples;
 }
 

@@ -4,7 +4,9 @@
 #include <filesystem>
 
 #include "base/check.hpp"
+#include "cli/read_options.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/formats/recipe.hpp"
 
 namespace fovea::cli {
@@ -15,7 +17,7 @@ int32_t label_of(const std::vector<std::string>& classes, std::string_view name,
   const auto found = std::find(classes.begin(), classes.end(), name);
   check_data(found != classes.end(), table.where(row),
              "expected one of the model's {} classes, found \"{}\"; correct the label or remove the row",
-             classes.size(), name);
+             classes.size(), formats::printable(name));
   return static_cast<int32_t>(found - classes.begin());
 }
 
@@ -23,15 +25,33 @@ int32_t label_of(const std::vector<std::string>& classes, std::string_view name,
 
 LabelledTexts read_labelled(const std::string& file, const data::ReadOptions& options,
                             const tasks::Classifier& classifier, const std::string& text,
-                            const std::string& target) {
+                            const std::string& target, bool skip_missing) {
+  const std::string text_name = text.empty() ? classifier.text_column : text;
+  const std::string target_name = target.empty() ? classifier.target_column : target;
   LabelledTexts data;
-  data.table = data::read_table(file, options).table;
-  const auto texts = data.table.column(text.empty() ? classifier.text_column : text);
-  const auto targets = data.table.column(target.empty() ? classifier.target_column : target);
-  data.texts.assign(texts.begin(), texts.end());
+  data::ReadOptions wanting = options;
+  wanting.wanted = {text_name, target_name};
+  data::ReadResult read = read_input(file, wanting);
+  data.report = read.report.to_text();
+  data.table = std::move(read.table);
+  const auto texts = data.table.column(text_name);
+  const auto targets = data.table.column(target_name);
   for (size_t i = 0; i < targets.size(); ++i) {
-    data.labels.push_back(label_of(classifier.classes, targets[i], data.table, static_cast<int64_t>(i)));
+    const auto row = static_cast<int64_t>(i);
+    if (targets[i].find_first_not_of(" \t\r\n") == std::string_view::npos) {
+      check_data(
+          skip_missing, data.table.where(row),
+          "expected a label in column {}, found none; label or remove the row, or leave such rows out with "
+          "--missing-target skip",
+          formats::printable(target_name));
+      ++data.skipped;
+      continue;
+    }
+    data.texts.push_back(texts[i]);
+    data.labels.push_back(label_of(classifier.classes, targets[i], data.table, row));
   }
+  check_data(!data.texts.empty(), data.table.source(), "expected labelled rows, found none in column {}",
+             formats::printable(target_name));
   return data;
 }
 

@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <iostream>
 
 #include "base/check.hpp"
+#include "fovea/data/records.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
 
@@ -15,22 +15,15 @@ namespace {
 constexpr int64_t kMaxConfigBytes = 1 << 20;
 constexpr size_t kBatch = 256;
 
-void for_each_line(std::istream& stream, const std::function<void(std::span<const std::string_view>)>& each) {
-  const size_t batch =
-      isatty(STDIN_FILENO) == 1 ? 1 : kBatch;  // somebody who types wants an answer to each line
-  std::vector<std::string> lines;
-  const auto flush = [&] {
-    const std::vector<std::string_view> texts(lines.begin(), lines.end());
-    if (!texts.empty()) each(texts);
-    lines.clear();
-  };
-  for (std::string line; std::getline(stream, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.find_first_not_of(" \t") == std::string::npos) continue;
-    lines.push_back(std::move(line));
-    if (lines.size() >= batch) flush();
+void for_each_record(const std::string& asked, const std::string& usual, const data::ReadOptions& options,
+                     const std::function<void(std::span<const std::string_view>)>& each) {
+  formats::InputStream input(STDIN_FILENO, "standard input");
+  data::RecordReader reader([&](std::span<char> out) { return input.read(out); }, "standard input", options);
+  data::Record record;
+  while (reader.next(record)) {
+    const std::string_view text = *record.find(reader.text_column(record, asked, usual));
+    each({&text, 1});
   }
-  flush();
 }
 
 }  // namespace
@@ -67,19 +60,26 @@ std::string require_task(const std::filesystem::path& folder, std::string_view c
   return task;
 }
 
-std::span<const std::string_view> text_column(const data::Table& table, const std::string& name) {
-  if (table.find_column(name) < 0 && table.columns() == 1) return table.column(0);
-  return table.column(name);
+std::span<const std::string_view> text_column(const data::Table& table, const std::string& asked,
+                                              const std::string& usual) {
+  if (!asked.empty() || table.find_column(usual) >= 0) return table.column(asked.empty() ? usual : asked);
+  const int64_t index = table.index_column();
+  if (table.columns() == 1) return table.column(0);
+  if (table.columns() == 2 && index >= 0) return table.column(1 - index);
+  return table.column(usual);
 }
 
-void for_each_text(const std::string& file, const std::string& column, const data::ReadOptions& options,
+void for_each_text(const std::string& file, const std::string& asked, const std::string& usual,
+                   data::ReadOptions options,
                    const std::function<void(std::span<const std::string_view>)>& each) {
+  options.purpose = data::Purpose::kTexts;
+  options.wanted = {asked.empty() ? usual : asked};
   if (file == "-") {
-    for_each_line(std::cin, each);
+    for_each_record(asked, usual, options, each);
     return;
   }
   const data::Table table = data::read_table(file, options).table;
-  const std::span<const std::string_view> texts = text_column(table, column);
+  const std::span<const std::string_view> texts = text_column(table, asked, usual);
   for (size_t begin = 0; begin < texts.size(); begin += kBatch) {
     each(texts.subspan(begin, std::min(kBatch, texts.size() - begin)));
   }

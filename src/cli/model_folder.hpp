@@ -21,14 +21,17 @@ nlohmann::ordered_json read_config(const std::filesystem::path& folder);
 std::string require_task(const std::filesystem::path& folder, std::string_view command,
                          std::initializer_list<std::string_view> expected, LogSink& log);
 
-// Calls `each` with the texts of a file, or of standard input line by line ("-"), in batches; in a table the
-// column is `column`, or the only one there is. Blank lines of standard input are skipped. DataError as
+// Calls `each` with the texts of a file, in batches, or of standard input ("-") one by one as they come. In a
+// table the column is `asked`, which must be there, or, when that is empty, `usual`, or the only one there
+// is; what does not show itself to be a table is plain text, a text a line, blank ones included. DataError as
 // data::read_table.
-void for_each_text(const std::string& file, const std::string& column, const data::ReadOptions& options,
+void for_each_text(const std::string& file, const std::string& asked, const std::string& usual,
+                   data::ReadOptions options,
                    const std::function<void(std::span<const std::string_view>)>& each);
 
-// Column `name`, or the only one; DataError that says how to choose.
-std::span<const std::string_view> text_column(const data::Table& table, const std::string& name);
+// The column of the texts, as above; DataError that says how to choose.
+std::span<const std::string_view> text_column(const data::Table& table, const std::string& asked,
+                                              const std::string& usual);
 
 // One line of JSON; bytes that are not UTF-8 become U+FFFD.
 std::string dump_line(const nlohmann::ordered_json& json);

@@ -47,8 +47,7 @@ int predict(const PredictArguments& arguments, const CommonOptions& common, Cons
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
   size_t width = 0;
   for (const std::string& name : classifier.classes) width = std::clamp(name.size(), width, size_t{40});
-  const std::string column = arguments.column.empty() ? classifier.text_column : arguments.column;
-  for_each_text(arguments.file, column, arguments.read.options(),
+  for_each_text(arguments.file, arguments.column, classifier.text_column, arguments.read.options(),
                 [&](std::span<const std::string_view> texts) {
                   const std::vector<float> probabilities = classifier.probabilities(texts);
                   const size_t classes = classifier.classes.size();

@@ -1,34 +1,56 @@
 #include "cli/read_options.hpp"
 
+#include <unistd.h>
+
 #include "base/check.hpp"
+#include "fovea/formats/file.hpp"
 
 namespace fovea::cli {
 
+namespace {
+
+data::ByteSource standard_input() {
+  return [](std::span<char> out) { return formats::InputStream(STDIN_FILENO, "standard input").read(out); };
+}
+
+}  // namespace
+
 void ReadArguments::add_to(CLI::App& command) {
-  command.add_option("--format", format_, "csv, jsonl, lines or document (default: found out)")
-      ->group("Reading");
-  command
-      .add_option("--delimiter", delimiter_, "Between the fields: a character, or 'tab' (default: found out)")
-      ->group("Reading");
-  command.add_option("--header", header_, "Whether the first row names the columns (default: found out)")
-      ->check(CLI::IsMember({"yes", "no"}))
-      ->group("Reading");
-  command.add_option("--encoding", encoding_, "utf-8, utf-16le, utf-16be or latin-1 (default: found out)")
-      ->group("Reading");
+  for (const data::ReadOptionHelp& option : data::read_option_names()) {
+    command
+        .add_option(fmt::format("--{}", option.name), values_[option.name],
+                    fmt::format("{}: {} (default: {})", option.description, option.values,
+                                std::string_view(option.values).starts_with("auto") ? "auto" : "rfc4180"))
+        ->group("Reading");
+  }
 }
 
 data::ReadOptions ReadArguments::options() const {
   data::ReadOptions options;
-  if (!format_.empty()) options.format = data::file_format(format_);
-  if (!encoding_.empty()) options.encoding = data::text_encoding(encoding_);
-  if (!header_.empty()) options.header = header_ == "yes" ? data::Header::kPresent : data::Header::kAbsent;
-  if (!delimiter_.empty()) {
-    const bool tab = delimiter_ == "tab" || delimiter_ == "\\t";
-    check_argument(tab || delimiter_.size() == 1, "--delimiter", "expected one character or 'tab', got '{}'",
-                   delimiter_);
-    options.delimiter = tab ? '\t' : delimiter_[0];
+  for (const auto& [name, value] : values_) {
+    if (value.empty()) continue;
+    const std::string wrong = data::set_read_option(options, name, value);
+    check_argument(wrong.empty(), "--" + name, "{}", wrong);
   }
   return options;
+}
+
+data::ReadOptions ReadArguments::text_options(std::string_view what) const {
+  for (const auto& [name, value] : values_) {
+    check_argument(value.empty() || name == "encoding", "--" + name,
+                   "expected no option for tables, {} reads running text; leave it out", what);
+  }
+  return options();
+}
+
+data::ReadResult read_input(const std::string& file, const data::ReadOptions& options) {
+  return file == "-" ? data::read_table(standard_input(), "standard input", options)
+                     : data::read_table(file, options);
+}
+
+data::ReadText read_text_input(const std::string& file, const data::ReadOptions& options) {
+  return file == "-" ? data::read_text(standard_input(), "standard input", options)
+                     : data::read_text(file, options);
 }
 
 }  // namespace fovea::cli

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/check.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/formats/utf8.hpp"
 #include "fovea/formats/words.hpp"
 
@@ -18,7 +19,7 @@ constexpr size_t kKinds = 9;
 constexpr std::array<const char*, kKinds> kNames{"invalid_utf8", "empty_input", "empty_target",
                                                  "overlong",     "duplicate",   "conflict",
                                                  "leak",         "rare_class",  "unseen_class"};
-constexpr std::array<const char*, kKinds> kTitles{"rows with invalid UTF-8",
+constexpr std::array<const char*, kKinds> kTitles{"rows with damaged characters (U+FFFD)",
                                                   "rows with an empty input",
                                                   "rows without a label",
                                                   "rows with an overlong input",
@@ -28,9 +29,10 @@ constexpr std::array<const char*, kKinds> kTitles{"rows with invalid UTF-8",
                                                   "rare classes",
                                                   "classes that training never shows"};
 constexpr std::array<const char*, kKinds> kAdvice{
-    "save the file as UTF-8, or name its encoding; otherwise these bytes are read as U+FFFD",
+    "save the file as UTF-8, or name its encoding (--encoding, data.encoding); these bytes are read as "
+    "U+FFFD",
     "remove them",
-    "remove them, or label them",
+    "label or remove them, or train with data.missing_target = \"skip\"",
     "shorten or split them; a model reads only their beginning",
     "keep one of each, or training counts them twice",
     "decide on one label for each input; no model can learn both",
@@ -38,16 +40,18 @@ constexpr std::array<const char*, kKinds> kAdvice{
     "merge them into another class, or find more rows",
     "move rows of them into the training part, or remove them"};
 
+constexpr size_t kShown = 80;  // characters of a cell
+
 std::string shortened(std::string_view text) {
-  constexpr size_t kBytes = 80;
-  std::string out = formats::replace_invalid_utf8(text.substr(0, kBytes + 4));
-  for (char& c : out) {
-    if (c == '\n' || c == '\r' || c == '\t') c = ' ';
-  }
-  if (out.size() <= kBytes) return out;
-  size_t end = kBytes;
-  while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xC0u) == 0x80u) --end;
-  return out.substr(0, end) + "…";
+  std::string line(text.substr(0, 4 * kShown));
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+  return formats::printable(line, kShown);
+}
+
+// Readers write U+FFFD for bytes that mean nothing; a file may hold it already.
+bool is_damaged(std::string_view text) {
+  return formats::find_invalid_utf8(text) >= 0 || text.find("\xEF\xBF\xBD") != std::string_view::npos;
 }
 
 // Lower case, each run of white space one space, none at the ends.
@@ -112,7 +116,7 @@ class Checker {
     inputs.reserve(options_.inputs.size());
     for (const std::string& name : options_.inputs) inputs.push_back(table.require_column(name));
     for (int64_t c = 0; options_.inputs.empty() && c < table.columns(); ++c) {
-      if (c != target) inputs.push_back(c);
+      if (c != target && c != table.index_column()) inputs.push_back(c);
     }
     for (int64_t r = 0; r < table.rows(); ++r) {
       std::string text;
@@ -128,7 +132,7 @@ class Checker {
   void check_row(Place place, const std::string& text, std::string_view label) {
     const Table& table = parts_[place.part].table;
     const std::string where = table.where(place.row);
-    if (formats::find_invalid_utf8(text) >= 0 || formats::find_invalid_utf8(label) >= 0) {
+    if (is_damaged(text) || is_damaged(label)) {
       add(FindingKind::kInvalidUtf8, where, shortened(text));
     }
     if (!options_.target.empty()) {
@@ -215,7 +219,7 @@ class Checker {
             std::find_if(counts.begin(), counts.end(), [](int64_t count) { return count > 0; }) -
             counts.begin());
         add(FindingKind::kUnseenClass, "",
-            fmt::format("{}: only in {}", shortened(label), parts_[part].name));
+            fmt::format("{}: only in {}", shortened(label), formats::printable(parts_[part].name)));
       } else if (counts[0] < options_.rare_below) {
         add(FindingKind::kRareClass, "", fmt::format("{}: {} rows", shortened(label), counts[0]));
       }
@@ -254,7 +258,7 @@ int64_t CheckReport::count(FindingKind kind) const {
 
 std::string CheckReport::to_text() const {
   std::string out;
-  for (const auto& [name, rows] : parts) out += fmt::format("{}: {} rows\n", name, rows);
+  for (const auto& [name, rows] : parts) out += fmt::format("{}: {} rows\n", formats::printable(name), rows);
   if (classes > 0) out += fmt::format("{} classes\n", classes);
   if (clean()) return out + "nothing to complain about\n";
   for (const Finding& finding : findings) {

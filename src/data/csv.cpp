@@ -137,7 +137,7 @@ char find_delimiter(std::string_view sample, Quoting quoting) {
   }
   // R's write.table: a space between quoted fields.
   if (best_score == 0.5 && quoting == Quoting::kRfc4180 && sample.starts_with('"') &&
-      cut_score(sample, ' ', quoting) > 0.9) {
+      cut_score(sample, ' ', quoting) > 0.5) {
     return ' ';
   }
   return best;

@@ -12,6 +12,11 @@ namespace {
 
 constexpr size_t kSample = 65536;
 
+// What stands between words, fields and lines.
+bool is_separator(char c) {
+  return c == '\n' || c == '\r' || c == '\t' || c == ' ' || c == ',' || c == ';' || c == '"';
+}
+
 // The text without two or three last bytes that begin a character and break off: a file that was cut says
 // nothing against UTF-8 by it.
 std::string_view without_cut_end(std::string_view text) {
@@ -40,18 +45,27 @@ std::optional<TextEncoding> find_utf16(std::string_view bytes) {
   int64_t zeros[2] = {0, 0};
   for (size_t i = 0; i < bytes.size(); ++i) zeros[i & 1] += bytes[i] == '\0' ? 1 : 0;
   const int64_t all = zeros[0] + zeros[1];
-  const int64_t most = std::max(zeros[0], zeros[1]);
   if (all == 0) return std::nullopt;
-  const bool little = zeros[1] >= zeros[0];
-  const TextEncoding found = little ? TextEncoding::kUtf16Little : TextEncoding::kUtf16Big;
-  if (all * 5 >= std::ssize(bytes) && most * 10 >= all * 9) return found;
+  const auto order = [](bool little) {
+    return little ? TextEncoding::kUtf16Little : TextEncoding::kUtf16Big;
+  };
+  if (all * 5 >= std::ssize(bytes) && std::max(zeros[0], zeros[1]) * 10 >= all * 9) {
+    return order(zeros[1] >= zeros[0]);
+  }
   // The sample may end within a character of UTF-8; four bytes less tell.
   const int64_t invalid = formats::find_invalid_utf8(bytes);
-  if (all < 2 || most * 4 < all * 3 || invalid < 0 || invalid + 4 >= std::ssize(bytes)) return std::nullopt;
+  if (invalid < 0 || invalid + 4 >= std::ssize(bytes)) return std::nullopt;
+  int64_t marks[2] = {0, 0};
+  for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
+    marks[0] += bytes[i] == '\0' && is_separator(bytes[i + 1]) ? 1 : 0;
+    marks[1] += bytes[i + 1] == '\0' && is_separator(bytes[i]) ? 1 : 0;
+  }
+  const bool little = marks[1] > marks[0];
+  if (std::max(marks[0], marks[1]) < 1 + 3 * std::min(marks[0], marks[1])) return std::nullopt;
   // A sample may also end between two surrogates.
   formats::Replacements amiss;
   formats::utf16_to_utf8(bytes, little ? formats::ByteOrder::kLittle : formats::ByteOrder::kBig, &amiss);
-  return amiss.count == 0 || (amiss.count == 1 && bytes.size() + 1 >= kSample) ? std::optional(found)
+  return amiss.count == 0 || (amiss.count == 1 && bytes.size() + 1 >= kSample) ? std::optional(order(little))
                                                                                : std::nullopt;
 }
 

@@ -24,8 +24,9 @@ class Utf8Evidence {
   int64_t invalid_ = 0;
 };
 
-// The byte order when the beginning of a text without a mark is UTF-16: its zero bytes, one in five, stand on
-// one side; or a few do, nothing of the text is amiss as UTF-16, and it is not valid UTF-8.
+// The byte order when the beginning of a text without a mark is UTF-16: one byte in five is zero and nine in
+// ten of those stand on one side; or the text is not valid UTF-8, has spaces, commas or line ends of one
+// order, and nothing amiss in it.
 std::optional<TextEncoding> find_utf16(std::string_view bytes);
 
 // A byte-order mark: its encoding and length; kUtf8 and 0 when there is none.

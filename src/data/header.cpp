@@ -124,6 +124,11 @@ bool lacks_index_name(const Rows& rows) {
   return rows.size() > 1 && (numbers || width > 2);
 }
 
+bool all_usual_names(const std::vector<std::string_view>& row) {
+  return std::all_of(row.begin(), row.end(),
+                     [](std::string_view cell) { return trim(cell).empty() || is_usual_name(trim(cell)); });
+}
+
 bool all_different(const std::vector<std::string_view>& row) {
   std::set<std::string_view> seen;
   return std::all_of(row.begin(), row.end(), [&](std::string_view cell) {
@@ -197,6 +202,7 @@ FirstRow judge_first_row(const Rows& rows, const std::vector<std::string>& wante
   if (purpose == Purpose::kTexts && first.size() == 1) return {};
   const Evidence e = weigh(rows);
   if (e.names_over_types > 0 || (counts_columns(first) && e.numbers_over_words > 0)) return {true, false};
+  if (first.size() > 1 && all_usual_names(first)) return {true, false};
   const bool named = e.usual_names > 0;
   const bool header = e.numbers_over_numbers > 0                         ? false
                       : e.numbers_over_words > 0                         ? named

@@ -16,7 +16,9 @@ constexpr size_t kNameCharacters = 60;
 }  // namespace
 
 std::string ReadReport::to_text() const {
-  std::string out = fmt::format("{}: {} rows, {}", formats::printable(source), rows, to_string(format));
+  const bool running = format == FileFormat::kDocument;
+  std::string out = formats::printable(source) + ": ";
+  out += running ? "text" : fmt::format("{} rows, {}", rows, to_string(format));
   if (format == FileFormat::kCsv) {
     out += delimiter == '\t'  ? std::string(" with tabs")
            : delimiter == ' ' ? std::string(" with spaces")

@@ -7,6 +7,7 @@
 
 #include "base/check.hpp"
 #include "data/values.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/formats/utf8.hpp"
 #include "fovea/formats/words.hpp"
 
@@ -108,17 +109,19 @@ TableStats stats(const ReadResult& read) {
 }
 
 std::string TableStats::to_text() const {
-  std::string out = fmt::format("{}: {} rows, {} columns\n", source, rows, columns.size());
+  std::string out =
+      fmt::format("{}: {} rows, {} columns\n", formats::printable(source), rows, columns.size());
   for (const ColumnStats& column : columns) {
-    out += fmt::format("  {}: {}, {} different, {} empty\n", column.name, to_string(column.type),
-                       column.distinct, column.missing);
+    out += fmt::format("  {}: {}, {} different, {} empty\n", formats::printable(column.name),
+                       to_string(column.type), column.distinct, column.missing);
     if (column.numbers) out += line("values", *column.numbers);
     if (column.characters) out += line("characters", *column.characters);
     if (column.words) out += line("words", *column.words);
     if (column.type != ColumnType::kCategory) continue;
     for (const ValueCount& value : column.top) {
       out += fmt::format("    {:6.2f} %  {}\n",
-                         100.0 * static_cast<double>(value.count) / static_cast<double>(rows), value.value);
+                         100.0 * static_cast<double>(value.count) / static_cast<double>(rows),
+                         formats::printable(value.value));
     }
   }
   return out;

@@ -5,11 +5,12 @@
 
 #include "base/check.hpp"
 #include "fovea/base/random.hpp"
-#include "fovea/formats/file.hpp"
-#include "fovea/formats/utf8.hpp"
+#include "fovea/data/read.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/metrics/perplexity.hpp"
 #include "fovea/tasks/generation.hpp"
 #include "tasks/keys.hpp"
+#include "tasks/read_keys.hpp"
 #include "tasks/text_rows.hpp"
 
 namespace fovea::tasks {
@@ -22,6 +23,7 @@ struct Settings {
   formats::TokenizerOptions tokenizer;
   models::LanguageModelConfig model;
   int64_t batch_tokens = 4096;
+  data::ReadOptions read;
 };
 
 Settings read_settings(const formats::Recipe& recipe) {
@@ -37,6 +39,7 @@ Settings read_settings(const formats::Recipe& recipe) {
     recipe.fail(s.file.empty() ? "data.file" : "data.train",
                 "expected data.file (one text that is split) or data.train (and data.valid, data.test)");
   }
+  read_option_keys(recipe, {"encoding"}, s.read);
   // The end of the text is held out, not random pieces: neighbouring pieces share their words.
   s.valid_share = recipe.number("data.valid_share", s.valid_share, 0.0, 0.9);
   s.test_share = recipe.number("data.test_share", s.test_share, 0.0, 0.9);
@@ -85,7 +88,7 @@ int64_t characters_in(std::string_view text) {
 class LanguageModelTask final : public Task {
  public:
   LanguageModelTask(Settings settings, const TaskOptions& options) : settings_(std::move(settings)) {
-    read_texts();
+    read_texts(options.log);
     const auto known = options.resume_from / "tokenizer.json";
     if (!options.resume_from.empty() && std::filesystem::exists(known)) {
       model_.tokenizer = formats::Tokenizer::load(options.resume_from);
@@ -95,16 +98,16 @@ class LanguageModelTask final : public Task {
           formats::train_tokenizer(std::span<const std::string_view>(&text, 1), settings_.tokenizer);
     }
     for (size_t split = 0; split < 3; ++split) ids_[split] = model_.tokenizer->encode_ids(texts_[split]);
-    check_data(ids_[0].size() >= 2, source_, "expected a training text of at least two tokens, found {}",
-               ids_[0].size());
+    check_data(ids_[0].size() >= 2, formats::printable(source_),
+               "expected a training text of at least two tokens, found {}", ids_[0].size());
     settings_.model.vocab_size = model_.tokenizer->vocab_size();
     model_.network = std::make_shared<models::LanguageModel>(settings_.model, settings_.seed);
     length_ = std::min<int64_t>(settings_.model.context, static_cast<int64_t>(ids_[0].size()) - 1);
     sequences_ = std::max<int64_t>(settings_.batch_tokens / length_, 1);
     description_ = fmt::format(
         "Running text from `{}`: {} training, {} validation, {} test tokens; vocabulary of {} ({}).\n",
-        source_, ids_[0].size(), ids_[1].size(), ids_[2].size(), settings_.model.vocab_size,
-        formats::to_string(model_.tokenizer->kind()));
+        formats::printable(source_), ids_[0].size(), ids_[1].size(), ids_[2].size(),
+        settings_.model.vocab_size, formats::to_string(model_.tokenizer->kind()));
     if (options.log != nullptr) {
       options.log->log(LogLevel::kInfo, description_.substr(0, description_.size() - 1));
     }
@@ -162,13 +165,16 @@ class LanguageModelTask final : public Task {
   std::string describe_data() const override { return description_; }
 
  private:
-  void read_texts() {
+  void read_texts(LogSink* log) {
     const auto load = [&](const std::string& file) {
-      return formats::replace_invalid_utf8(formats::read_file(find_file(file, settings_.base)));
+      data::ReadText read = data::read_text(find_file(file, settings_.base), settings_.read);
+      if (log != nullptr) log->log(LogLevel::kInfo, read.report.to_text());
+      return std::move(read.text);
     };
     source_ = settings_.file.empty() ? settings_.train : settings_.file;
     texts_[0] = load(source_);
-    check_data(!texts_[0].empty(), source_, "expected text, found an empty file; give another data.file");
+    check_data(!texts_[0].empty(), formats::printable(source_),
+               "expected text, found an empty file; give another data.file");
     const double valid = settings_.valid.empty() ? settings_.valid_share : 0.0;
     const double test = settings_.test.empty() ? settings_.test_share : 0.0;
     const size_t train_end = cut_at(texts_[0], 1 - valid - test), valid_end = cut_at(texts_[0], 1 - test);

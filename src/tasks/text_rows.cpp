@@ -8,6 +8,8 @@
 #include "base/check.hpp"
 #include "fovea/data/split.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/printable.hpp"
+#include "tasks/read_keys.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -45,9 +47,10 @@ std::string choose_target(const data::Table& table, const std::string& wanted) {
   for (const char* name : {"label", "target", "class", "category"}) {
     if (table.find_column(name) >= 0) return name;
   }
-  throw_data(table.source(),
-             "expected data.target to name the column to predict, found none; the columns are {}",
-             fmt::join(table.names(), ", "));
+  throw_data(formats::printable(table.source()),
+             "expected data.target (--target) to name the column to predict, found none; the columns are {}; "
+             "whether the first row names them can be said with data.header = \"yes\" or \"no\"",
+             formats::printable_list(table.names()));
 }
 
 std::string choose_text(const data::Table& table, const std::string& wanted, const std::string& target) {
@@ -55,19 +58,61 @@ std::string choose_text(const data::Table& table, const std::string& wanted, con
     table.require_column(wanted);
     return wanted;
   }
-  if (table.find_column("text") >= 0) return "text";
-  if (table.columns() == 2) return table.names()[0] == target ? table.names()[1] : table.names()[0];
-  throw_data(table.source(), "expected data.text to name the column to read, found none; the columns are {}",
-             fmt::join(table.names(), ", "));
+  if (table.find_column("text") >= 0 && target != "text") return "text";
+  // The only column left, a count of the rows aside.
+  std::vector<std::string> others;
+  for (int64_t c = 0; c < table.columns(); ++c) {
+    const std::string& name = table.names()[static_cast<size_t>(c)];
+    if (c != table.index_column() && name != target) others.push_back(name);
+  }
+  if (others.size() == 1) return others[0];
+  throw_data(formats::printable(table.source()),
+             "expected data.text to name the column to read, found none; the columns are {}",
+             formats::printable_list(table.names()));
+}
+
+bool is_missing(std::string_view target) {
+  return target.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+// The table without the rows that lack a target, or a DataError for the first of them.
+data::Table with_targets(data::Table table, const std::string& target, bool skip, LogSink* log) {
+  std::vector<int64_t> labelled;
+  int64_t first = -1;
+  const auto targets = table.column(target);
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    if (!is_missing(targets[static_cast<size_t>(row)])) {
+      labelled.push_back(row);
+    } else if (first < 0) {
+      first = row;
+    }
+  }
+  if (first < 0) return table;
+  const int64_t missing = table.rows() - std::ssize(labelled);
+  check_data(
+      skip, table.where(first),
+      "expected a value in column {}, found none, in {} rows; fill it, remove them, or leave them out with "
+      "data.missing_target = \"skip\" (fovea evaluate: --missing-target skip)",
+      formats::printable(target), missing);
+  check_data(!labelled.empty(), formats::printable(table.source()),
+             "expected values in column {}, found none in {} rows; choose another data.target",
+             formats::printable(target), missing);
+  say(log, LogLevel::kInfo,
+      fmt::format("{}: {} rows without a value in column {} are left out, the first on line {}",
+                  formats::printable(table.source()), missing, formats::printable(target),
+                  table.line(first)));
+  return table.select_rows(labelled);
 }
 
 }  // namespace
 
 std::filesystem::path find_file(const std::string& path, const std::string& base) {
   std::filesystem::path given(path);
-  if (given.is_absolute() || base.empty() || std::filesystem::exists(given)) return given;
+  // What cannot be looked at is not there, here; the reader says why.
+  std::error_code ignored;
+  if (given.is_absolute() || base.empty() || std::filesystem::exists(given, ignored)) return given;
   auto beside = std::filesystem::path(base) / given;
-  return std::filesystem::exists(beside) ? beside : given;
+  return std::filesystem::exists(beside, ignored) ? beside : given;
 }
 
 TextDataSettings read_text_data_settings(const formats::Recipe& recipe) {
@@ -91,18 +136,11 @@ TextDataSettings read_text_data_settings(const formats::Recipe& recipe) {
   if (s.valid_share + s.test_share >= 1)
     recipe.fail("data.valid_share", "expected training rows to be left, found none");
   s.split_seed = static_cast<uint64_t>(recipe.integer("data.split_seed", 1, 0, int64_t{1} << 40));
-  const auto format = recipe.choice("data.format", "auto", {"auto", "csv", "jsonl", "lines", "document"});
-  if (format != "auto") s.read.format = data::file_format(format);
-  const auto delimiter = recipe.text("data.delimiter", "");
-  if (delimiter.size() > 1) recipe.fail("data.delimiter", "expected one character");
-  if (!delimiter.empty()) s.read.delimiter = delimiter[0];
-  const auto header = recipe.choice("data.header", "auto", {"auto", "present", "absent"});
-  if (header != "auto") s.read.header = header == "present" ? data::Header::kPresent : data::Header::kAbsent;
-  if (recipe.choice("data.quoting", "rfc4180", {"rfc4180", "none"}) == "none")
-    s.read.quoting = data::Quoting::kNone;
-  const auto encoding =
-      recipe.choice("data.encoding", "auto", {"auto", "utf-8", "utf-16le", "utf-16be", "latin-1"});
-  if (encoding != "auto") s.read.encoding = data::text_encoding(encoding);
+  read_option_keys(recipe, {"format", "delimiter", "header", "quoting", "encoding"}, s.read);
+  for (const std::string* column : {&s.target, &s.text, &s.group}) {
+    if (!column->empty()) s.read.wanted.push_back(*column);
+  }
+  s.skip_missing_target = recipe.choice("data.missing_target", "error", {"error", "skip"}) == "skip";
   s.read.names = recipe.texts("data.names", {});
   s.read.max_cell_bytes = int64_t{64} << 20;
   return s;
@@ -129,6 +167,10 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
   load(s.file.empty() ? s.train : s.file);
   result.target_column = choose_target(result.tables[0], s.target);
   result.text_column = choose_text(result.tables[0], s.text, result.target_column);
+  const auto keep_labelled = [&](data::Table& table) {
+    table = with_targets(std::move(table), result.target_column, s.skip_missing_target, log);
+  };
+  keep_labelled(result.tables[0]);
   TextDataSettings cut = s;
   if (!s.valid.empty()) cut.valid_share = 0;
   if (!s.test.empty()) cut.test_share = 0;
@@ -136,14 +178,8 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
   for (const auto& [file, split] : {std::pair{&s.valid, Split::kValid}, std::pair{&s.test, Split::kTest}}) {
     if (file->empty()) continue;
     load(*file);
+    keep_labelled(result.tables.back());
     add(result.tables.size() - 1, {}, split);
-  }
-  for (const auto& rows : result.splits) {
-    for (const auto& row : rows) {
-      check_data(!row.target.empty(), result.tables[static_cast<size_t>(row.table)].where(row.row),
-                 "expected a value in column {}, found none; fill it or remove the row",
-                 result.target_column);
-    }
   }
   // Classes of the training rows; what else occurs in rows cut from the same table joins them.
   auto& train = result.splits[0];
@@ -155,13 +191,13 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
       if (known.contains(row.target) || row.table != 0) return false;
       say(log, LogLevel::kWarning,
           fmt::format("{}: class \"{}\" has no training row; the row trains instead of being held out",
-                      result.tables[0].where(row.row), row.target));
+                      result.tables[0].where(row.row), formats::printable(row.target)));
       train.push_back(row);
       return true;
     });
   }
   for (const auto& row : train) known.insert(row.target);
-  check_data(!train.empty(), result.tables[0].source(),
+  check_data(!train.empty(), formats::printable(result.tables[0].source()),
              "expected training rows, found none; lower the shares held out");
   std::map<std::string_view, std::pair<int32_t, int64_t>> classes;
   for (const auto name : known) {
@@ -174,31 +210,33 @@ TextRows read_text_rows(const TextDataSettings& s, LogSink* log) {
       check_data(found != classes.end(), result.tables[static_cast<size_t>(row.table)].where(row.row),
                  "expected one of the {} classes of the training rows, found \"{}\"; add training rows of it "
                  "or remove the row",
-                 classes.size(), row.target);
+                 classes.size(), formats::printable(row.target));
       row.label = found->second.first;
       if (&rows == &train) ++found->second.second;
     }
   }
-  check_data(classes.size() >= 2, result.tables[0].source(),
+  check_data(classes.size() >= 2, formats::printable(result.tables[0].source()),
              "expected at least two classes in column {}, found one (\"{}\"); choose another data.target",
-             result.target_column, result.classes[0]);
-  check_data(classes.size() <= train.size() / 2 || classes.size() <= 1000, result.tables[0].source(),
+             formats::printable(result.target_column), formats::printable(result.classes[0]));
+  check_data(classes.size() <= train.size() / 2 || classes.size() <= 1000,
+             formats::printable(result.tables[0].source()),
              "expected a column of few values, found {} different ones in {} rows of column {}; choose "
              "another data.target",
-             classes.size(), train.size(), result.target_column);
+             classes.size(), train.size(), formats::printable(result.target_column));
   for (const auto& [name, entry] : classes) {
     if (entry.second == 1) {
       say(log, LogLevel::kWarning,
-          fmt::format("class \"{}\" has one training row; join it to another class or add rows", name));
+          fmt::format("class \"{}\" has one training row; join it to another class or add rows",
+                      formats::printable(name)));
     }
   }
   result.description = fmt::format(
       "Text in column `{}`, class in column `{}`, {} classes; {} training, {} validation, {} test rows "
       "({}).\n",
-      result.text_column, result.target_column, result.classes.size(), train.size(), result.splits[1].size(),
-      result.splits[2].size(),
+      formats::printable(result.text_column), formats::printable(result.target_column), result.classes.size(),
+      train.size(), result.splits[1].size(), result.splits[2].size(),
       s.file.empty()       ? "separate files"
-      : s.split == "group" ? fmt::format("grouped by `{}`", s.group)
+      : s.split == "group" ? fmt::format("grouped by `{}`", formats::printable(s.group))
                            : s.split + " split");
   say(log, LogLevel::kInfo, result.description.substr(0, result.description.size() - 1));
   return result;

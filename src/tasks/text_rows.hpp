@@ -19,6 +19,7 @@ struct TextDataSettings {
   std::string group;                     // column whose equal values stay together
   double valid_share = 0.1, test_share = 0.1;
   uint64_t split_seed = 1;
+  bool skip_missing_target = false;  // rows without a target are left out and counted, else a DataError
   data::ReadOptions read;
 };
 TextDataSettings read_text_data_settings(const formats::Recipe& recipe);
@@ -39,8 +40,9 @@ struct TextRows {
   std::string description;           // lines for the card
 };
 
-// Reads, splits and numbers the classes. In a file that is split here, a row whose class has no training row
-// is moved to the training rows (and said so); in separate files it is a DataError that names its line.
+// Reads, leaves out rows without a target where that is asked for, splits and numbers the classes. In a file
+// that is split here, a row whose class has no training row is moved to the training rows (and said so); in
+// separate files it is a DataError that names its line.
 TextRows read_text_rows(const TextDataSettings& settings, LogSink* log);
 
 // What is kept beside a model of these rows.

@@ -17,7 +17,7 @@ struct NamedTable {
 };
 
 struct CheckOptions {
-  std::vector<std::string> inputs{};  // what the model sees; empty: every column but the target
+  std::vector<std::string> inputs{};  // what the model sees; empty: every column but the target and an index
   std::string target{};               // empty: there is none, and nothing is said about labels
   int64_t overlong_bytes = 20'000;    // about 5,000 tokens: beyond what the models here read in one piece
   int64_t rare_below = 10;            // a class of fewer rows can be neither learnt nor measured
@@ -25,7 +25,7 @@ struct CheckOptions {
 };
 
 enum class FindingKind {
-  kInvalidUtf8,  // a cell with bytes that are not UTF-8
+  kInvalidUtf8,  // a cell with U+FFFD, which readers write for bytes that mean nothing, or with such bytes
   kEmptyInput,   // every input cell empty or blank
   kEmptyTarget,  // no label
   kOverlong,     // an input longer than overlong_bytes
