@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <locale>
 
+#include "fovea/base/error.hpp"
 #include "fovea/base/progress.hpp"
 #include "fovea/explain/explain_model.hpp"
 #include "fovea/explain/page.hpp"

@@ -128,7 +128,9 @@ void interrupt_at_every_change(const std::string& old_kind, const std::string& n
   EXPECT_GT(interrupted, 20);
   EXPECT_GT(left_old, 5);
   // A full disk stops the run before the new model is whole, or in its last steps; a kill also after it.
-  if (fault == "kill") EXPECT_GT(left_new, 3);
+  if (fault == "kill") {
+    EXPECT_GT(left_new, 3);
+  }
   EXPECT_EQ(answer(model), new_answer);
 }
 
