@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -16,6 +15,7 @@
 #include "fovea/base/error.hpp"
 #include "fovea/base/random.hpp"
 #include "fovea/explain/explain_model.hpp"
+#include "fovea/explain/explain_text.hpp"
 #include "fovea/explain/page.hpp"
 #include "fovea/tasks/evaluate.hpp"
 #include "fovea/tasks/model.hpp"
@@ -41,27 +41,18 @@ struct Word {
   double weight = 0;  // fall of the class's probability without it
 };
 
-// A word's tokens share its occlusion; their texts together, without blanks, are the word.
+// A word's tokens share its occlusion.
 std::vector<Word> words_that_mattered(const explain::PageExample& example, size_t count) {
   const auto occlusion = std::find_if(example.relevance.begin(), example.relevance.end(),
                                       [](const explain::PageRelevance& r) { return r.name == "occlusion"; });
   if (occlusion == example.relevance.end()) return {};
-  std::map<int64_t, Word> words;
-  for (size_t t = 0; t < example.tokens.size(); ++t) {
-    if (example.tokens[t].word < 0) continue;
-    Word& word = words[example.tokens[t].word];
-    word.text += example.tokens[t].text;
-    word.weight = static_cast<double>(occlusion->values[t]);
-  }
-  std::vector<Word> sorted;
-  for (auto& [number, word] : words) {
-    word.text.erase(0, word.text.find_first_not_of(" \t\n"));
-    sorted.push_back(word);
-  }
-  std::stable_sort(sorted.begin(), sorted.end(),
+  std::vector<Word> words;
+  for (explain::PageWord& word : explain::page_words(example.tokens))
+    words.push_back({std::move(word.text), static_cast<double>(occlusion->values[word.first])});
+  std::stable_sort(words.begin(), words.end(),
                    [](const Word& a, const Word& b) { return std::abs(a.weight) > std::abs(b.weight); });
-  sorted.resize(std::min(count, sorted.size()));
-  return sorted;
+  words.resize(std::min(count, words.size()));
+  return words;
 }
 
 std::string example_text(const explain::PageExample& example, size_t words) {

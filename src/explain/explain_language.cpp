@@ -83,7 +83,7 @@ void score_variants(const models::LanguageModel& model, std::span<const int32_t>
 PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer& tokenizer,
                          std::string_view text, const ExplainOptions& options) {
   const formats::Encoding encoding = encode_start(tokenizer, text, model.config().context);
-  PageExample example = example_of(text, encoding, tokenizer, options);
+  PageExample example = example_of(text, encoding, options);
   const auto tokens = static_cast<int64_t>(encoding.ids.size());
   if (tokens == 0) return example;
   const Tensor ids = Tensor::from<int32_t>(encoding.ids, {tokens});

@@ -11,27 +11,37 @@
 #include "fovea/explain/relevance.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/recipe.hpp"
+#include "fovea/formats/utf8.hpp"
+#include "fovea/formats/words.hpp"
 
 namespace fovea::explain {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Words with the blanks before them, for models that know no tokens.
+// Words with the blanks before them, for models that know no tokens. Blanks at the end are left out.
 std::vector<PageToken> words_of(std::string_view text) {
   std::vector<PageToken> words;
-  const auto blank = [&](size_t i) {
-    return text[i] == ' ' || text[i] == '\n' || text[i] == '\t' || text[i] == '\r';
+  const auto size = static_cast<int64_t>(text.size());
+  int64_t shown = 0;  // where the text of the present word begins, with the blanks
+  int64_t begin = -1;
+  const auto close = [&](int64_t end) {
+    if (begin < 0) return;
+    words.push_back({std::string(text.substr(static_cast<size_t>(shown), static_cast<size_t>(end - shown))),
+                     static_cast<int64_t>(words.size()), begin, end});
+    shown = end;
+    begin = -1;
   };
-  for (size_t begin = 0; begin < text.size();) {
-    size_t first = begin;
-    while (first < text.size() && blank(first)) ++first;
-    size_t end = first;
-    while (end < text.size() && !blank(end)) ++end;
-    words.push_back({std::string(text.substr(begin, end - begin)), static_cast<int64_t>(words.size()),
-                     static_cast<int64_t>(first), static_cast<int64_t>(end)});
-    begin = end;
+  for (int64_t at = 0; at < size;) {
+    const formats::CodePoint point = formats::decode_utf8(text, at);
+    if (formats::is_white_space(point.value)) {
+      close(at);
+    } else if (begin < 0) {
+      begin = at;
+    }
+    at += point.length;
   }
+  close(size);
   return words;
 }
 

@@ -8,10 +8,6 @@
 namespace fovea::explain {
 namespace {
 
-bool is_blank(char c) {
-  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 // Writes the probability of `target` when only the kept tokens are read.
 void score_variants(const models::TextEnsemble& model, std::string_view text,
                     const formats::Encoding& encoding, size_t target,
@@ -50,27 +46,6 @@ std::vector<std::vector<float>> pooled_tokens(const AttentionRecorder& recorder,
 
 }  // namespace
 
-std::vector<PageToken> page_tokens(std::string_view text, const formats::Encoding& encoding,
-                                   const formats::Tokenizer& tokenizer) {
-  std::vector<PageToken> tokens;
-  int64_t word = 0, before = 0;
-  for (size_t i = 0; i < encoding.ids.size(); ++i) {
-    const formats::Span span = encoding.spans[i];
-    PageToken token{"", word, span.begin, span.end};
-    // Bytes between two tokens (blanks, and what the tokenizer left out) are shown with the later one.
-    const int64_t from = std::min(before, span.begin);
-    if (span.end > from)
-      token.text = std::string(text.substr(static_cast<size_t>(from), static_cast<size_t>(span.end - from)));
-    const bool blank = std::any_of(token.text.begin(), token.text.end(), is_blank);
-    if (blank && i > 0) ++word;
-    token.word = word;
-    if (span.end <= span.begin && token.text.empty()) token.text = tokenizer.piece(encoding.ids[i]);
-    before = std::max(before, span.end);
-    tokens.push_back(std::move(token));
-  }
-  return tokens;
-}
-
 PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& tokenizer,
                          const std::vector<std::string>& classes, std::string_view text,
                          const ExplainOptions& options) {
@@ -78,7 +53,7 @@ PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& 
   check_argument(static_cast<int64_t>(classes.size()) == count, "explain_text",
                  "expected {} class names, got {}", count, classes.size());
   const formats::Encoding encoding = encode_start(tokenizer, text, model.config().max_tokens);
-  PageExample example = example_of(text, encoding, tokenizer, options);
+  PageExample example = example_of(text, encoding, options);
   const size_t tokens = encoding.ids.size();
   const models::EncodedText read = models::network_input(text, encoding, model.config());
   const models::EncodedText* const one[] = {&read};

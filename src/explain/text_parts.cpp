@@ -13,11 +13,11 @@ formats::Encoding encode_start(const formats::Tokenizer& tokenizer, std::string_
 }
 
 PageExample example_of(std::string_view text, const formats::Encoding& encoding,
-                       const formats::Tokenizer& tokenizer, const ExplainOptions& options) {
+                       const ExplainOptions& options) {
   PageExample example;
   example.text = std::string(text);
   example.truth = options.truth;
-  example.tokens = page_tokens(text, encoding, tokenizer);
+  example.tokens = page_tokens(text, encoding);
   return example;
 }
 

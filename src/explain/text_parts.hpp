@@ -55,7 +55,7 @@ formats::Encoding encode_start(const formats::Tokenizer& tokenizer, std::string_
 
 // The example of a text before anything is computed.
 PageExample example_of(std::string_view text, const formats::Encoding& encoding,
-                       const formats::Tokenizer& tokenizer, const ExplainOptions& options);
+                       const ExplainOptions& options);
 
 // A recorded reading of one text.
 struct Reading {

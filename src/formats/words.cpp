@@ -113,6 +113,10 @@ void for_each_word(std::string_view text, FunctionRef<void(Span)> emit) {
   }
 }
 
+bool is_white_space(char32_t character) {
+  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
+}
+
 std::string lower_case(std::string_view text) {
   std::string lower;
   std::string valid;

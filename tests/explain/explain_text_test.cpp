@@ -194,18 +194,5 @@ TEST(ExplainTextEdges, MembersAreShownApartAndExplainedTogether) {
   EXPECT_NEAR(sum, (score(1.005F) - score(0.995F)) / 0.01, 2e-2 * std::abs(sum) + 1e-3);
 }
 
-TEST(PageTokens, JoinIntoTheTextAndCountWords) {
-  const auto tokenizer = words();
-  const std::string text = "a quiet marvel, it never";
-  const std::vector<PageToken> tokens = page_tokens(text, tokenizer->encode(text), *tokenizer);
-  ASSERT_EQ(tokens.size(), 6U);
-  EXPECT_EQ(tokens[1].text, " quiet");
-  EXPECT_EQ(tokens[2].word, 2);
-  EXPECT_EQ(tokens[3].text, ",");
-  EXPECT_EQ(tokens[3].word, 2);
-  EXPECT_EQ(tokens[5].word, 4);
-  EXPECT_EQ(text.substr(static_cast<size_t>(tokens[5].begin)), "never");
-}
-
 }  // namespace
 }  // namespace fovea::explain

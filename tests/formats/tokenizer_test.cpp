@@ -11,6 +11,7 @@
 #include "formats/tokenizer_kinds.hpp"
 #include "fovea/base/error.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/utf8.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace fovea::formats {
@@ -67,10 +68,15 @@ const Tokenizer& shared(TokenizerKind kind) {
   return *slot;
 }
 
-void expect_sound(const Encoding& encoding, std::string_view text) {
+void expect_sound(const Encoding& encoding, std::string_view text, bool whole_characters = false) {
   ASSERT_EQ(encoding.ids.size(), encoding.spans.size());
+  std::vector<bool> border(text.size() + 1, !whole_characters);
+  for (int64_t at = 0; at < static_cast<int64_t>(text.size()); at += decode_utf8(text, at).length)
+    border[static_cast<size_t>(at)] = true;
+  border.back() = true;
   int64_t last = 0;
   for (const Span span : encoding.spans) {
+    EXPECT_TRUE(border[static_cast<size_t>(span.begin)] && border[static_cast<size_t>(span.end)]);
     EXPECT_LE(last, span.begin);
     EXPECT_LE(span.begin, span.end);
     EXPECT_LE(span.end, static_cast<int64_t>(text.size()));
@@ -85,10 +91,11 @@ TEST_P(EveryTokenizer, SpansAreInOrderWithinTheText) {
   for (const std::string_view text :
        {"", " ", "a", "the reader opens", "  two  spaces ", "Größe naïve 日本語 données",
         "\xFF\xFE broken \xC3", "e\xCC\x81t\xC3\xA9", "unbekannt ☃ snow ☃☃", "line\nbreak\ttab",
-        "ﬁ ½ Ⅷ fullwidth ＡＢＣ"}) {
-    expect_sound(tokenizer.encode(text), text);
+        "ﬁ ½ Ⅷ fullwidth ＡＢＣ", "㎏ ﷺ 👩‍👩‍👧 🇩🇪", "ᄀ\u1161\u11a8 o\u0308\u200d"}) {
+    const bool whole = GetParam() != TokenizerKind::kBytes;
+    expect_sound(tokenizer.encode(text), text, whole);
     for (const double strength : {0.0, 0.1, 1.0}) {
-      expect_sound(tokenizer.encode(text, {strength, {3, 4}}), text);
+      expect_sound(tokenizer.encode(text, {strength, {3, 4}}), text, whole);
     }
     EXPECT_EQ(tokenizer.encode(text).ids, tokenizer.encode_ids(text)) << text;
     for (const int32_t id : tokenizer.encode_ids(text)) {

@@ -20,10 +20,21 @@ struct ExplainOptions {
   bool occlusion = true;    // costs one more reading of the text for each of its words, in batches
 };
 
-// Tokens of a text as a reader should see them: each with the blanks before it, so that together they are the
-// text, and with the number of its word (tokens without a blank between them are one word).
-std::vector<PageToken> page_tokens(std::string_view text, const formats::Encoding& encoding,
-                                   const formats::Tokenizer& tokenizer);
+// Tokens of a text as a reader should see them: slices of the text as it was written, never the tokenizer's
+// pieces, each with what stands before it (blanks, and what the tokenizer leaves out), so that together they
+// are the text up to the last token. Tokens of one character (bytes; letters that NFKC makes of a ligature)
+// and those of none (SentencePiece's first "▁") are shown as one: all have the same [begin, end), whole
+// characters, and only the first has a text. Words are numbered from 0: what white space separates.
+std::vector<PageToken> page_tokens(std::string_view text, const formats::Encoding& encoding);
+
+// A word of a text: tokens [first, last), and their text without the white space around it.
+struct PageWord {
+  std::string text;
+  size_t first = 0;
+  size_t last = 0;
+};
+// The words of page_tokens in order. Special tokens and white space at the end are no words.
+std::vector<PageWord> page_words(const std::vector<PageToken>& tokens);
 
 // Reads `text` as inference does (longer texts are cut at the model's max_tokens) and explains the most
 // probable class:

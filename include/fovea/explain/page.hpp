@@ -24,7 +24,9 @@ struct PageModel {
 };
 
 struct PageToken {
-  std::string text;   // as the reader should see it: the piece's own part of the input, blanks and all
+  // As the reader should see it: the token's own part of the input, blanks and all. Empty for a token that is
+  // shown as one with those before it, for they stand for the same character.
+  std::string text;
   int64_t word = -1;  // tokens of one word share a number; -1: a special token, a word by itself
   int64_t begin = 0;  // bytes [begin, end) of the input text
   int64_t end = 0;

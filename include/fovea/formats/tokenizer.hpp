@@ -22,8 +22,9 @@ const char* to_string(TokenizerKind kind);
 // ArgumentError names the five.
 TokenizerKind tokenizer_kind(std::string_view name);
 
-// Bytes [begin, end) of the original text. Empty for a token that stands for no byte (SentencePiece's first
-// "▁").
+// Bytes [begin, end) of the original text, whole characters but for tokens that are single bytes. Empty for a
+// token that stands for no byte: SentencePiece's first "▁", and all but the last of the tokens that
+// normalising makes of one character ("ﬁ" read as "f" and "i").
 struct Span {
   int64_t begin = 0;
   int64_t end = 0;

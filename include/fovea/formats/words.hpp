@@ -14,6 +14,9 @@ namespace fovea::formats {
 // or more.
 void for_each_word(std::string_view text, FunctionRef<void(Span)> emit);
 
+// White space by the Unicode rules: blanks of every width, line ends, tabs.
+bool is_white_space(char32_t character);
+
 // Lower case by the Unicode rules, no language's own ("ß" stays, "İ" becomes "i̇"). Invalid bytes become
 // U+FFFD.
 std::string lower_case(std::string_view text);

@@ -4,11 +4,19 @@
 let chips = [];  // one element a unit: a token, or a word
 let units = [];  // token numbers of each unit
 
+// A token without a text stands for the character of those before it: they are shown as one.
+const sharesText = t => t > 0 && example().tokens.text[t] === "";
+function shownText(t) {
+  while (sharesText(t)) --t;
+  return example().tokens.text[t];
+}
+const shownTexts = () => example().tokens.text.map((_, t) => shownText(t));
 function makeUnits() {
   const word = example().tokens.word;
   units = [];
   for (let i = 0; i < word.length; ++i) {
-    if (state.words && i > 0 && word[i] >= 0 && word[i] === word[i - 1]) units[units.length - 1].push(i);
+    const joined = i > 0 && (sharesText(i) || state.words && word[i] >= 0 && word[i] === word[i - 1]);
+    if (joined) units[units.length - 1].push(i);
     else units.push([i]);
   }
 }
@@ -104,7 +112,7 @@ function paintStrip() {
 const unitOf = token => units.findIndex(u => u.includes(token));
 
 function stripInfo(tokens, background, under) {
-  const e = example(), name = t => quoted(e.tokens.text[t]);
+  const e = example(), name = t => quoted(shownText(t));
   const strongest = values => [...values.keys()].filter(u => values[u] > 0).sort((a, b) => values[b] - values[a]).slice(0, 4);
   const unitText = u => quoted(units[u].map(t => e.tokens.text[t]).join(""));
   if (!tokens.length || !under) {

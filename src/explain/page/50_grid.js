@@ -30,7 +30,7 @@ function thumbnail(canvas, layer, head) {
 }
 function headCell(layer, head) {
   const figures = attention.figures(layer, head), chosen = layer === state.layer && head === state.head;
-  const strongest = figures.topKeys.filter(k => !(state.hideFirst && k === 0)).map(k => visible(example().tokens.text[k].trim() || example().tokens.text[k]));
+  const strongest = figures.topKeys.filter(k => !(state.hideFirst && k === 0)).map(k => visible(shownText(k).trim() || shownText(k)));
   const pinned = state.pins.includes(pinName(layer, head)), title = headName(layer, head);
   const canvas = h("canvas", {width: attention.tiles, height: attention.tiles, "aria-hidden": "true"});
   thumbnail(canvas, layer, head);
@@ -66,7 +66,7 @@ function drawGrid() {
 }
 function drawHeadFacts() {
   const f = attention.figures(state.layer, state.head), facts = $("#head-facts");
-  const text = k => quoted(example().tokens.text[k]);
+  const text = k => quoted(shownText(k));
   facts.replaceChildren(h("b", {text: headName(state.layer, state.head)}), ` entropy ${percent(f.entropy)} of the largest possible · first token ${percent(f.first)} · itself ${percent(f.self)} · reach ${number(f.distance)} tokens · strongest keys `,
     ...f.topKeys.slice(0, 5).map((k, i) => [i ? ", " : "", h("button", {type: "button", class: "link", onclick: () => update({tokens: units[unitOf(k)] || [k], lock: true}), text: text(k)})]).flat());
 }

@@ -51,7 +51,7 @@ function drawMatrix() {
   drawMatrixNotes();
 }
 function drawAxes(context, margin, plot) {
-  const {view: [q0, q1, k0, k1], worded} = matrixImage, texts = example().tokens.text;
+  const {view: [q0, q1, k0, k1], worded} = matrixImage, texts = shownTexts();
   context.fillStyle = styleOf("--muted");
   context.font = "11px " + styleOf("--sans");
   const room = Math.floor(margin / 6.4), chosen = new Set(shownTokens());
@@ -107,8 +107,8 @@ function cellAt(event) {
   return {query: Math.floor(view[0] + y * (view[1] - view[0])), key: Math.floor(view[2] + x * (view[3] - view[2])), x, y};
 }
 function cellLines(query, key) {
-  const texts = example().tokens.text, w = attention.weight(state.layer, state.head, query, key);
-  const lines = [`${quoted(texts[query])} → ${quoted(texts[key])}`, `token ${query} attends to token ${key}`];
+  const w = attention.weight(state.layer, state.head, query, key);
+  const lines = [`${quoted(shownText(query))} → ${quoted(shownText(key))}`, `token ${query} attends to token ${key}`];
   if (attention.causal && key > query) lines.push("not visible: it comes later");
   else if (attention.topK && w === 0) {
     let covered = 0;

@@ -13,7 +13,7 @@ function relevanceChart(index) {
   const marks = shownTokens().map(t => svg("rect", {x: (t * step).toFixed(2), y: 0, width: Math.max(2, step).toFixed(2), height, class: "b-mark"}));
   const at = event => { const box = event.currentTarget.getBoundingClientRect(); return clamp(Math.floor((event.clientX - box.left) / box.width * n), 0, n - 1); };
   return svg("svg", {viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "bars", role: "img", "aria-label": `${e.relevance[index].name} of each of ${n} tokens`,
-    onpointermove: event => { const t = at(event); showTip(event.clientX, event.clientY, [quoted(e.tokens.text[t]), `token ${t} · ${e.relevance[index].name} ${number(values[t])}`]); },
+    onpointermove: event => { const t = at(event); showTip(event.clientX, event.clientY, [quoted(shownText(t)), `token ${t} · ${e.relevance[index].name} ${number(values[t])}`]); },
     onpointerleave: hideTip, onclick: event => chooseToken(at(event), event.shiftKey)},
     marks, svg("line", {x1: 0, x2: width, y1: middle, y2: middle, class: "axis"}), bars);
 }
@@ -29,7 +29,7 @@ function drawRelevance() {
     return h("div", {class: "method"},
       h("div", {class: "method-head"}, h("h3", {text: r.name}), h("p", {class: "note", text: r.description})),
       relevanceChart(i),
-      h("div", {class: "tops"}, strongestTokens(values, 8).map(t => h("button", {type: "button", class: "top-token " + (values[t] < 0 ? "neg" : "pos"), onclick: () => chooseToken(t, false)}, h("b", {text: visible(e.tokens.text[t].trim() || e.tokens.text[t])}), " " + number(values[t])))));
+      h("div", {class: "tops"}, strongestTokens(values, 8).map(t => h("button", {type: "button", class: "top-token " + (values[t] < 0 ? "neg" : "pos"), onclick: () => chooseToken(t, false)}, h("b", {text: visible(shownText(t).trim() || shownText(t))}), " " + number(values[t])))));
   }), e.agreement.length ? h("table", {class: "agree"}, h("caption", {text: "Rank agreement of the sizes"}),
     h("thead", {}, h("tr", {}, ["", "Kendall τ-b", "Spearman ρ", ""].map(text => h("th", {scope: "col", text})))),
     h("tbody", {}, e.agreement.map(a => h("tr", {}, h("th", {scope: "row", text: `${e.relevance[a.a].name} and ${e.relevance[a.b].name}`}), h("td", {text: a.tau === null ? "–" : a.tau.toFixed(3)}), h("td", {text: a.rho === null ? "–" : a.rho.toFixed(3)}), h("td", {class: "note", text: agreementWord(a.tau)}))))) : "");

@@ -13,7 +13,7 @@ function drawPrediction() {
     return;
   }
   const tokens = shownTokens(), t = tokens.length ? tokens[tokens.length - 1] : e.next.length - 1, next = e.next[t];
-  const follows = t + 1 < e.tokens.text.length ? e.tokens.text[t + 1] : null;
+  const follows = t + 1 < e.tokens.text.length ? shownText(t + 1) : null;
   box.replaceChildren(h("p", {}, "After ", h("b", {text: "…" + visible(e.tokens.text.slice(Math.max(0, t - 5), t + 1).join(""))}), tokens.length ? "" : " (the end)"),
     probabilityBars(next, follows),
     h("p", {class: "note", text: follows === null || next.actual === null ? "Nothing follows in this text." : `What follows is ${quoted(follows)}, held ${percent(next.actual)} likely (${number(-Math.log2(next.actual))} bits).`}));

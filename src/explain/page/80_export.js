@@ -1,6 +1,6 @@
 // The current view as a file: the part of the chosen head's map that is on the screen.
 function exportText(kind) {
-  const e = example(), [q0, q1, k0, k1] = matrixView(), texts = e.tokens.text;
+  const e = example(), [q0, q1, k0, k1] = matrixView(), texts = shownTexts();
   const rows = [];
   for (let q = q0; q < q1; ++q) rows.push(attention.row(state.layer, state.head, q).subarray(k0, k1));
   const digits = w => +w.toPrecision(4);
