@@ -44,14 +44,10 @@ int generate(const GenerateArguments& arguments, const CommonOptions& common, Co
   fmt::print("{}", prompt);
   size_t shown = 0;
   const std::string text = generator.generate(prompt, options, [&](std::string_view so_far) {
-    // A character may be made of several tokens: what may still grow waits for the next one.
-    const size_t whole = so_far.size() > 3 ? so_far.size() - 3 : 0;
-    size_t end = so_far.size();
-    while (end > whole && (static_cast<unsigned char>(so_far[end - 1]) & 0x80U) != 0) --end;
-    if (end > shown) {
-      fmt::print("{}", so_far.substr(shown, end - shown));
+    if (so_far.size() > shown) {
+      fmt::print("{}", so_far.substr(shown));
       std::fflush(stdout);
-      shown = end;
+      shown = so_far.size();
     }
     return true;
   });

@@ -38,7 +38,7 @@ std::vector<PageCandidate> candidates(const formats::Tokenizer& tokenizer, std::
 
 std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
                                        const formats::Tokenizer& tokenizer, const Tensor& hidden,
-                                       std::span<const int32_t> ids) {
+                                       std::span<const int32_t> ids, const std::filesystem::path& folder) {
   std::vector<PageNextToken> next;
   const int64_t tokens = hidden.dim(0);
   for (int64_t begin = 0; begin < tokens; begin += kLogitRows) {
@@ -46,8 +46,8 @@ std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
     const autograd::Var logits = model.logits(hidden.rows(begin, end));
     const auto vocabulary = static_cast<size_t>(logits.dim(1));
     for (int64_t t = begin; t < end; ++t) {
-      const std::vector<double> p =
-          softmax_of(logits.value().span().subspan(static_cast<size_t>(t - begin) * vocabulary, vocabulary));
+      const std::vector<double> p = softmax_of(
+          logits.value().span().subspan(static_cast<size_t>(t - begin) * vocabulary, vocabulary), folder);
       PageNextToken& position = next.emplace_back();
       position.candidates = candidates(tokenizer, p, kNextCandidates);
       if (t + 1 < tokens) position.actual = p[static_cast<size_t>(ids[static_cast<size_t>(t) + 1])];
@@ -59,7 +59,8 @@ std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
 // Writes the probability that `target` follows when only the kept tokens are read. Of nothing read, nothing
 // is known: 1/V.
 void score_variants(const models::LanguageModel& model, std::span<const int32_t> ids, size_t target,
-                    std::span<const std::vector<int64_t>> kept, std::span<double> out) {
+                    const std::filesystem::path& folder, std::span<const std::vector<int64_t>> kept,
+                    std::span<double> out) {
   const Variants variants = variants_of(ids, kept);
   const Offsets offsets = Offsets::from_lengths(variants.lengths);
   nn::Context context;
@@ -74,7 +75,7 @@ void score_variants(const models::LanguageModel& model, std::span<const int32_t>
   for (size_t n = 0; n < out.size(); ++n) {
     out[n] = variants.lengths[n] == 0
                  ? 1.0 / static_cast<double>(vocabulary)
-                 : softmax_of(logits.value().span().subspan(n * vocabulary, vocabulary))[target];
+                 : softmax_of(logits.value().span().subspan(n * vocabulary, vocabulary), folder)[target];
   }
 }
 
@@ -98,8 +99,8 @@ PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer&
     hidden = model.hidden_of(reading.x, offsets, context);
     reading.logits = model.logits(autograd::slice_rows(hidden, tokens - 1, tokens));
   }
-  example.next = next_tokens(model, tokenizer, hidden.value(), encoding.ids);
-  const std::vector<double> p = softmax_of(reading.logits.value().span());
+  example.next = next_tokens(model, tokenizer, hidden.value(), encoding.ids, options.folder);
+  const std::vector<double> p = softmax_of(reading.logits.value().span(), options.folder);
   const size_t target = strongest(p, 1)[0];
   example.prediction = candidates(tokenizer, p, options.candidates);
   std::vector<float> start(static_cast<size_t>(tokens));
@@ -109,7 +110,7 @@ PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer&
       {.index = target, .name = "“" + example.prediction[0].name + "”", .role = " as the next token"},
       {&start, 1}, options.occlusion,
       [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
-        score_variants(model, encoding.ids, target, kept, out);
+        score_variants(model, encoding.ids, target, options.folder, kept, out);
       },
       example);
   return example;

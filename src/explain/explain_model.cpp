@@ -139,6 +139,7 @@ PageData explain_model(const Model& model, const std::vector<ModelExample>& exam
   for (const ModelExample& example : examples) {
     ExplainOptions each = options;
     each.truth = example.truth;
+    each.folder = model.folder();
     data.examples.push_back(explain_example(model, example.text, each));
   }
   data.quality = held_back != nullptr && !held_back->truth.empty()

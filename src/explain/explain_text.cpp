@@ -10,7 +10,7 @@ namespace {
 
 // Writes the probability of `target` when only the kept tokens are read.
 void score_variants(const models::TextEnsemble& model, std::string_view text,
-                    const formats::Encoding& encoding, size_t target,
+                    const formats::Encoding& encoding, size_t target, const std::filesystem::path& folder,
                     std::span<const std::vector<int64_t>> kept, std::span<double> out) {
   std::vector<models::EncodedText> variants(kept.size());
   std::vector<const models::EncodedText*> pointers;
@@ -28,7 +28,7 @@ void score_variants(const models::TextEnsemble& model, std::string_view text,
   const autograd::Var logits = model.logits(models::make_batch(pointers), context);
   const auto classes = static_cast<size_t>(logits.dim(1));
   for (size_t n = 0; n < out.size(); ++n)
-    out[n] = softmax_of(logits.value().span().subspan(n * classes, classes))[target];
+    out[n] = softmax_of(logits.value().span().subspan(n * classes, classes), folder)[target];
 }
 
 // What each member's pooling reads at the top: half the mean over all tokens, half its attention pooling.
@@ -66,7 +66,7 @@ PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& 
     reading.x = autograd::Var::parameter(model.embed(batch, context).value().clone());
     reading.logits = model.classify(reading.x, batch.offsets, context);
   }
-  const std::vector<double> p = softmax_of(reading.logits.value().span());
+  const std::vector<double> p = softmax_of(reading.logits.value().span(), options.folder);
   const std::vector<size_t> order = strongest(p, options.candidates);
   for (const size_t c : order) example.prediction.push_back({classes[c], p[c]});
   if (tokens == 0) return example;
@@ -74,7 +74,7 @@ PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& 
       model, reading, {.index = order[0], .name = classes[order[0]], .role = ""},
       pooled_tokens(reading.recorder, model.members(), tokens), options.occlusion,
       [&](std::span<const std::vector<int64_t>> kept, std::span<double> out) {
-        score_variants(model, text, encoding, order[0], kept, out);
+        score_variants(model, text, encoding, order[0], options.folder, kept, out);
       },
       example);
   return example;

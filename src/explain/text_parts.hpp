@@ -13,10 +13,13 @@
 #include "fovea/explain/explain_text.hpp"
 #include "fovea/explain/relevance.hpp"
 #include "fovea/nn/module.hpp"
+#include "tasks/finite.hpp"
 
 namespace fovea::explain {
 
-inline std::vector<double> softmax_of(std::span<const float> logits) {
+// DataError that names `folder` when a logit is not finite.
+inline std::vector<double> softmax_of(std::span<const float> logits, const std::filesystem::path& folder) {
+  tasks::check_finite_scores(logits, folder);
   std::vector<double> p(logits.begin(), logits.end());
   const double largest = *std::max_element(p.begin(), p.end());
   double sum = 0;

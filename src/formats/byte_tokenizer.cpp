@@ -48,6 +48,12 @@ class ByteTokenizer final : public Tokenizer {
     return fmt::format("<0x{:02X}>", id);
   }
 
+  bool is_text(int32_t id) const override { return byte_of(id) >= 0; }
+  int32_t byte_of(int32_t id) const override {
+    check_id(id, vocab_size());
+    return id < 256 ? id : -1;
+  }
+
   int32_t unk_id() const override { return -1; }
   int32_t bos_id() const override { return special_tokens_ ? 256 : -1; }
   int32_t eos_id() const override { return special_tokens_ ? 257 : -1; }

@@ -59,6 +59,11 @@ class CharacterTokenizer final : public Tokenizer {
     return piece.size() == 1 && (first <= 0x20 || first == 0x7F) ? fmt::format("<0x{:02X}>", first) : piece;
   }
 
+  bool is_text(int32_t id) const override {
+    check_id(id, vocab_size());
+    return !vocabulary_.is_special(id);
+  }
+
   int32_t unk_id() const override { return vocabulary_.specials().unk; }
   int32_t bos_id() const override { return vocabulary_.specials().bos; }
   int32_t eos_id() const override { return vocabulary_.specials().eos; }

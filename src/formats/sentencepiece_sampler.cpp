@@ -17,6 +17,12 @@ bool is_plain(char c) {
 
 }  // namespace
 
+int32_t byte_piece(std::string_view piece) {
+  unsigned value = 0;
+  const bool read = std::sscanf(std::string(piece).c_str(), "<0x%02X>", &value) == 1 && value < 256;
+  return read ? static_cast<int32_t>(value) : -1;
+}
+
 SentencePieceSampler::SentencePieceSampler(const sentencepiece::SentencePieceProcessor& processor,
                                            std::string_view bytes, const SentencePieceFacts& facts,
                                            std::string_view where)
@@ -38,9 +44,8 @@ SentencePieceSampler::SentencePieceSampler(const sentencepiece::SentencePiecePro
   float least = 0.0f;
   for (int id = 0; id < size; ++id) {
     if (processor.IsByte(id)) {
-      unsigned value = 0;
-      const std::string& text = processor.IdToPiece(id);
-      if (std::sscanf(text.c_str(), "<0x%02X>", &value) == 1 && value < 256) byte_ids_[value] = id;
+      const int32_t value = byte_piece(processor.IdToPiece(id));
+      if (value >= 0) byte_ids_[static_cast<size_t>(value)] = id;
       continue;
     }
     if (processor.IsControl(id) || processor.IsUnknown(id) || processor.IsUnused(id)) continue;

@@ -16,6 +16,9 @@
 
 namespace fovea::formats {
 
+// The value of a byte's piece, "<0x0A>"; -1 for another text.
+int32_t byte_piece(std::string_view piece);
+
 class SentencePieceSampler {
  public:
   // `processor` and `bytes` are the model, and outlive the sampler.

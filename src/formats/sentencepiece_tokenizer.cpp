@@ -103,6 +103,15 @@ class SentencePieceTokenizer final : public Tokenizer {
     return replace_invalid_utf8(processor_->IdToPiece(id));
   }
 
+  bool is_text(int32_t id) const override {
+    check_id(id, vocab_size());
+    return !processor_->IsUnknown(id) && !processor_->IsControl(id) && !processor_->IsUnused(id);
+  }
+  int32_t byte_of(int32_t id) const override {
+    check_id(id, vocab_size());
+    return processor_->IsByte(id) ? byte_piece(processor_->IdToPiece(id)) : -1;
+  }
+
   int32_t unk_id() const override { return processor_->unk_id(); }
   int32_t bos_id() const override { return processor_->bos_id(); }
   int32_t eos_id() const override { return processor_->eos_id(); }

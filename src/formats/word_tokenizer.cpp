@@ -54,6 +54,11 @@ class WordTokenizer final : public Tokenizer {
     return vocabulary_.piece(id);
   }
 
+  bool is_text(int32_t id) const override {
+    check_id(id, vocab_size());
+    return !vocabulary_.is_special(id);
+  }
+
   int32_t unk_id() const override { return vocabulary_.specials().unk; }
   int32_t bos_id() const override { return vocabulary_.specials().bos; }
   int32_t eos_id() const override { return vocabulary_.specials().eos; }

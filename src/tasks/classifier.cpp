@@ -8,6 +8,7 @@
 #include "fovea/formats/manifest.hpp"
 #include "fovea/formats/safetensors.hpp"
 #include "fovea/nn/initialization.hpp"
+#include "tasks/finite.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -69,6 +70,7 @@ std::vector<float> Classifier::probabilities(std::span<const std::string_view> t
       models::SparseRows row;
       ngrams.transform(text, row);
       linear.logits(row, 0, logits);
+      check_finite_scores(logits, loaded_from);
       softmax_into(logits, out);
     }
     return out;
@@ -95,6 +97,7 @@ std::vector<float> Classifier::probabilities_of(std::span<const models::EncodedT
     nn::Context context;
     const auto logits = network->logits(models::make_batch(batch), context);
     const auto values = logits.value().span();
+    check_finite_scores(values, loaded_from);
     for (size_t n = 0; n < batch.size(); ++n)
       softmax_into(values.subspan(n * classes.size(), classes.size()), out);
     begin += batch.size();
@@ -149,6 +152,7 @@ Classifier load_files(const std::filesystem::path& folder) {
   const std::string where = path.string();
   const std::string text = formats::read_file(path, int64_t{1} << 26);
   Classifier c;
+  c.loaded_from = folder;
   models::NgramOptions options;
   try {
     const auto json = nlohmann::json::parse(text);
@@ -173,6 +177,7 @@ Classifier load_files(const std::filesystem::path& folder) {
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
   const std::string weights_where = weights_path.string();
+  check_finite_weights(weights, folder);
   const auto tensor = [&](const char* name, const Shape& shape) {
     const Tensor* found = weights.find(name);
     check_data(found != nullptr && found->dtype() == DType::kF32 && found->shape() == shape, weights_where,

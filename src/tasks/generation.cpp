@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
 #include "fovea/formats/safetensors.hpp"
 #include "fovea/nn/initialization.hpp"
+#include "tasks/allowed_tokens.hpp"
+#include "tasks/finite.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -24,15 +26,21 @@ int32_t sample(std::span<const float> logits, const Sampler& sampler, double u) 
                  "sample", "expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1, got {}, {} and {}",
                  sampler.temperature, sampler.top_k, sampler.top_p);
   check_argument(!logits.empty(), "sample", "expected at least one logit, got none");
-  std::vector<int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
+  std::vector<int32_t> order;  // those of probability 0 left out, lest rounding reach them
+  order.reserve(logits.size());
+  for (size_t id = 0; id < logits.size(); ++id) {
+    check_argument(logits[id] < std::numeric_limits<float>::infinity(), "sample",
+                   "expected finite logits or -inf, got {}", logits[id]);
+    if (logits[id] > -std::numeric_limits<float>::infinity()) order.push_back(static_cast<int32_t>(id));
+  }
+  check_argument(!order.empty(), "sample", "expected at least one logit above -inf, got none");
   const auto more_likely = [&](int32_t a, int32_t b) {
     const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
   };
   if (sampler.temperature == 0) return *std::min_element(order.begin(), order.end(), more_likely);
   std::sort(order.begin(), order.end(), more_likely);
-  size_t kept = logits.size();
+  size_t kept = order.size();
   if (sampler.top_k > 0) kept = std::min(kept, static_cast<size_t>(sampler.top_k));
   std::vector<double> weights(kept);
   const double top = static_cast<double>(logits[static_cast<size_t>(order[0])]);
@@ -75,6 +83,7 @@ std::string TextGenerator::generate(std::string_view prompt, const GenerateOptio
   size_t read = window;
   models::LanguageModel::State state;
   Random random(RandomKey{options.seed, 3});
+  AllowedTokens allowed(*tokenizer);
   std::string text;
   for (int64_t i = 0; i < options.max_tokens; ++i) {
     if (attends && ids.size() - window > most) {
@@ -86,11 +95,15 @@ std::string TextGenerator::generate(std::string_view prompt, const GenerateOptio
       read = window;
       state = {};
     }
-    const Tensor logits = network->next(std::span(ids).subspan(read), state);
+    const Tensor row = network->next(std::span(ids).subspan(read), state);
+    check_finite_scores(row.span(), loaded_from);
+    std::vector<float> logits(row.span().begin(), row.span().end());
+    if (!allowed.restrict_to(logits)) break;
     read = ids.size();
-    ids.push_back(sample(logits.span(), options.sampler, random.uniform_double()));
+    ids.push_back(sample(logits, options.sampler, random.uniform_double()));
     if (ids.back() == tokenizer->eos_id()) break;
-    text = tokenizer->decode(std::span(ids).subspan(prompt_length));
+    allowed.follow(ids.back());
+    if (allowed.whole()) text = tokenizer->decode(std::span(ids).subspan(prompt_length));
     if (!token(text)) break;
   }
   return text;
@@ -113,6 +126,7 @@ TextGenerator::Likelihood TextGenerator::likelihood(std::span<const int32_t> ids
     const auto loss = network->loss(Tensor::from<int32_t>(ids.subspan(first, begin - first), {count}),
                                     Tensor::from<int32_t>(ids.subspan(first + 1, begin - first), {count}),
                                     Offsets::from_lengths(lengths), context);
+    check_finite_scores(loss.value().span(), loaded_from);
     result.nats += static_cast<double>(loss.value().data()[0]) * static_cast<double>(count);
     result.tokens += count;
   }
@@ -140,12 +154,14 @@ TextGenerator load_files(const std::filesystem::path& folder) {
   const auto config =
       models::LanguageModelConfig::parse(formats::read_file(path, int64_t{1} << 26), path.string());
   TextGenerator result;
+  result.loaded_from = folder;
   result.tokenizer = formats::Tokenizer::load(folder);
   check_data(result.tokenizer->vocab_size() == config.vocab_size, path.string(),
              "expected vocab_size {} as in tokenizer.json, found {}", result.tokenizer->vocab_size(),
              config.vocab_size);
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
+  check_finite_weights(weights, folder);
   try {
     const nn::SkipInitialization later;  // every parameter is loaded below
     result.network = std::make_shared<models::LanguageModel>(config, 0);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@ struct ExplainOptions {
   std::string truth;        // the true label, where it is known
   int64_t candidates = 20;  // classes or next tokens to list
   bool occlusion = true;    // costs one more reading of the text for each of its words, in batches
+  std::filesystem::path folder{"model"};  // what errors call the model; explain_model sets it
 };
 
 // Tokens of a text as a reader should see them: slices of the text as it was written, never the tokenizer's
@@ -43,7 +45,8 @@ std::vector<PageWord> page_words(const std::vector<PageToken>& tokens);
 //   gradient × input   of the class's logit, by the embeddings
 //   occlusion          fall of the class's probability when a word is left out
 // The model's gradients are cleared afterwards. A text without tokens gives an example with a prediction
-// alone. ArgumentError when `classes` has not a name for each class.
+// alone. ArgumentError when `classes` has not a name for each class; DataError when the model's scores are
+// not finite.
 PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& tokenizer,
                          const std::vector<std::string>& classes, std::string_view text,
                          const ExplainOptions& options = {});

@@ -67,6 +67,11 @@ class Tokenizer {
   // How a token is shown to people: never empty, always UTF-8 ("<0x0A>", "the", "▁the", "<s>").
   virtual std::string piece(int32_t id) const = 0;
 
+  // Whether a token stands for text. The unknown one and special ones (begin, end, padding, …) do not.
+  virtual bool is_text(int32_t id) const = 0;
+  // The byte that a token alone stands for, 0 to 255 (bytes; SentencePiece's "<0x0A>" and its like), or -1.
+  virtual int32_t byte_of(int32_t) const { return -1; }
+
   // Ids of the special tokens, -1 for one that this vocabulary lacks. No padding token: nothing is padded.
   virtual int32_t unk_id() const = 0;
   virtual int32_t bos_id() const = 0;

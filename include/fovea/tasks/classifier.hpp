@@ -32,13 +32,14 @@ struct Classifier {
   models::LinearClassifier linear;
   // majority: the classes' shares of the training rows [classes]
   Tensor shares;
+  std::filesystem::path loaded_from;  // the folder that load read, for errors; empty for a model in training
 
   int64_t parameter_count() const;
   // Token ids as the network gets them: the text cut to the model's max_tokens.
   formats::Encoding encode(std::string_view text) const;
   // Probabilities [N, classes], rows summing to one. Texts are worked on in packed batches of about 4,096
   // tokens; the result of a text does not depend on the others, but for the rounding of products of another
-  // number of rows.
+  // number of rows. DataError names the folder when the scores of a loaded model are not finite.
   std::vector<float> probabilities(std::span<const std::string_view> texts) const;
   // The same of texts that are encoded already.
   std::vector<float> probabilities_of(std::span<const models::EncodedText> texts) const;
@@ -46,7 +47,8 @@ struct Classifier {
   // config.json (and tokenizer.json), model.safetensors. Atomic; DataError on a full disk.
   void save_description(const std::filesystem::path& folder) const;
   void save_weights(const std::filesystem::path& folder) const;
-  // DataError: a file that is missing, damaged or does not fit the others, each named.
+  // DataError: a file that is missing, damaged or does not fit the others, each named; weights that are not
+  // finite.
   static Classifier load(const std::filesystem::path& folder);
 };
 

@@ -23,8 +23,8 @@ struct Sampler {
 };
 
 // The token chosen with the uniform number u in [0, 1). Order: temperature, top-k, top-p. Ties go to the
-// lower id; the most likely token always remains. ArgumentError unless temperature >= 0, top_k >= 0 and 0 <
-// top_p <= 1.
+// lower id; the most likely token always remains, one whose logit is −∞ never does. ArgumentError unless
+// temperature >= 0, top_k >= 0, 0 < top_p <= 1, and the logits are below +∞, no NaN, and not all −∞.
 int32_t sample(std::span<const float> logits, const Sampler& sampler, double u);
 
 enum class Caching { kKeysAndValues, kRecompute };  // equal texts; recomputing is for tests and doubts
@@ -40,10 +40,14 @@ struct GenerateOptions {
 struct TextGenerator {
   std::shared_ptr<const formats::Tokenizer> tokenizer;
   std::shared_ptr<models::LanguageModel> network;
+  std::filesystem::path loaded_from;  // the folder that load read, for errors; empty for a model in training
 
   // The continuation, without the prompt. An empty prompt begins with a line feed where the vocabulary has
   // one, else with token 0. When the context is full, its later half is kept and read again. `token` is
-  // called after each token with the continuation so far and ends the generation by giving false.
+  // called after each token with the continuation so far and ends the generation by giving false. The unknown
+  // token and special ones but the end's are never drawn, nor a byte that is not UTF-8 where it stands; of a
+  // last character that lacks bytes nothing is given, so that both are always UTF-8. DataError names the
+  // folder when the model's scores are not finite.
   std::string generate(std::string_view prompt, const GenerateOptions& options = {}) const;
   std::string generate(std::string_view prompt, const GenerateOptions& options,
                        FunctionRef<bool(std::string_view so_far)> token) const;
@@ -54,10 +58,12 @@ struct TextGenerator {
     double nats = 0.0;
     int64_t tokens = 0;
   };
+  // DataError names the folder when the loss of a loaded model is not finite.
   Likelihood likelihood(std::span<const int32_t> ids) const;
 
   void save_description(const std::filesystem::path& folder) const;
   void save_weights(const std::filesystem::path& folder) const;
+  // DataError: a file that is missing, damaged or does not fit the others, or weights that are not finite.
   static TextGenerator load(const std::filesystem::path& folder);
 };
 
