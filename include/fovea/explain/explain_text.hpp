@@ -29,11 +29,11 @@ struct ExplainOptions {
 // characters, and only the first has a text. Words are numbered from 0: what white space separates.
 std::vector<PageToken> page_tokens(std::string_view text, const formats::Encoding& encoding);
 
-// A word of a text: tokens [first, last), and their text without the white space around it.
+// A word of a text: tokens [first, last).
 struct PageWord {
-  std::string text;
-  size_t first = 0;
-  size_t last = 0;
+  std::string text;  // a slice of the text without the white space around it
+  size_t first = 0;  // its first token
+  size_t last = 0;   // the token after its last
 };
 // The words of page_tokens in order. Special tokens and white space at the end are no words.
 std::vector<PageWord> page_words(const std::vector<PageToken>& tokens);
