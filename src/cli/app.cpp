@@ -2,13 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdint>
 #include <new>
+#include <system_error>
 
+#include "base/check.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/run.hpp"
 #include "fovea/base/error.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/version.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -25,8 +30,15 @@ int fail(Console& console, int code, std::string_view message) {
   console.clear_line();
   std::string line(message);
   for (char& c : line) c = c == '\n' ? ' ' : c;  // one error, one line
-  fmt::print(stderr, "fovea: {}\n", line);
+  fmt::print(stderr, "fovea: {}\n", formats::printable(line, line.size()));
   return code;
+}
+
+[[noreturn]] void output_failed() {
+  const int error = errno;
+  if (error == EPIPE) throw ClosedOutput();
+  throw_data("standard output", "expected to write the result, found: {}; make room or write elsewhere",
+             std::generic_category().message(error));
 }
 
 // The command line again, for a person to paste.
@@ -66,28 +78,78 @@ std::string missing_command(const CLI::App& app) {
                      words.empty() ? "none" : "'" + words.front() + "'", full_name(&app));
 }
 
+// The text between two others; empty when they are not there.
+std::string between(std::string_view text, std::string_view before, std::string_view after) {
+  const size_t begin = text.find(before);
+  if (begin == std::string_view::npos) return "";
+  const size_t end = after.empty() ? text.size() : text.find(after, begin + before.size());
+  return end == std::string_view::npos
+             ? ""
+             : std::string(text.substr(begin + before.size(), end - begin - before.size()));
+}
+
+// The parser's errors in the form of ours.
+std::string said_by_us(const CLI::App& app, const CLI::ParseError& error) {
+  std::string_view said = error.what();
+  while (said.ends_with('\n') || said.ends_with('.')) said.remove_suffix(1);
+  const std::string option(said.substr(0, said.find(':')));
+  switch (static_cast<CLI::ExitCodes>(error.get_exit_code())) {
+    case CLI::ExitCodes::ExtrasError: {
+      const std::vector<std::string> words = app.remaining(true);
+      return fmt::format("expected no further argument, found '{}'", words.empty() ? "" : words.front());
+    }
+    case CLI::ExitCodes::RequiredError:
+      return fmt::format("expected {}, found none", said.substr(0, said.find(' ')));
+    case CLI::ExitCodes::ConversionError:
+      return fmt::format("{}: expected a number, found '{}'", between(said, ": ", " = "),
+                         between(said, " = ", ""));
+    case CLI::ExitCodes::ArgumentMismatch:
+      return fmt::format("{}: expected a value, found none", option);
+    case CLI::ExitCodes::ExcludesError:
+      return fmt::format("expected one of {} and {}, found both", said.substr(0, said.find(' ')),
+                         between(said, "excludes ", ""));
+    case CLI::ExitCodes::ValidationError:
+      if (said.find(" not in range ") != std::string_view::npos) {
+        return fmt::format("{}: expected a number from {}, found '{}'", option,
+                           between(said, " not in range ", ""), between(said, "Value ", " not in range "));
+      }
+      return fmt::format("{}: expected a number of at least 0, found '{}'", option,
+                         said.substr(said.rfind(' ') + 1));
+    default:
+      return "expected a call as in the examples, found another";
+  }
+}
+
 std::string call_error(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) &&
       !chosen(&app)->get_subcommands({}).empty()) {
     return missing_command(*chosen(&app));
   }
-  std::string message = error.what();
-  while (!message.empty() && (message.back() == '\n' || message.back() == '.')) message.pop_back();
-  return fmt::format("{}; see {} --help", message, full_name(chosen(&app)));
+  return fmt::format("{}; see {} --help", said_by_us(app, error), full_name(chosen(&app)));
+}
+
+int fail_call(std::string_view message) {
+  fmt::print(stderr, "fovea: {}\n", formats::printable(message, message.size()));
+  return kWrongCall;
 }
 
 void add_common(CLI::App& app, CommonOptions& common) {
   app.add_flag("--json", common.json, "The result as JSON on standard output");
   app.add_flag("--quiet", common.quiet, "No progress, no log");
   app.add_option("--threads", common.threads, "Use at most this many threads")->check(CLI::Range(1, 1024));
-  app.add_option("--seed", common.seed, "Seed of everything random")->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", common.seed, "Seed of everything random")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
   app.set_version_flag("--version", std::string("fovea ") + version());
 }
 
 int run_command(Invocation& invocation, Console& console) {
   try {
     if (invocation.common.threads > 0) set_num_threads(invocation.common.threads);
-    return invocation.command(invocation.common, console);
+    const int code = invocation.command(invocation.common, console);
+    flush_results();
+    return code;
+  } catch (const ClosedOutput&) {
+    return kFailed;
   } catch (const ArgumentError& error) {
     return fail(console, kWrongCall, error.what());
   } catch (const Interrupted& error) {
@@ -113,8 +175,16 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 }
 
 void print_result(std::string_view text) {
-  fmt::print("{}", text);
-  if (text.empty() || text.back() != '\n') fmt::print("\n");
+  print_part(text);
+  if (text.empty() || text.back() != '\n') print_part("\n");
+}
+
+void print_part(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) < text.size()) output_failed();
+}
+
+void flush_results() {
+  if (std::fflush(stdout) != 0) output_failed();
 }
 
 int run(int argc, const char* const* argv) {
@@ -145,12 +215,10 @@ int run(int argc, const char* const* argv) {
     print_result(version.what());
     return kDone;
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "fovea: {}\n", call_error(app, error));
-    return kWrongCall;
+    return fail_call(call_error(app, error));
   }
   if (!invocation.command) {
-    fmt::print(stderr, "fovea: {}\n", missing_command(*chosen(&app)));
-    return kWrongCall;
+    return fail_call(missing_command(*chosen(&app)));
   }
   invocation.common.seed_given = app.count("--seed") > 0;
   Console console(console_options(invocation.common.quiet));

@@ -31,7 +31,13 @@ void add_explain(CLI::App& app, Invocation& invocation);
 void add_data(CLI::App& app, Invocation& invocation);
 void add_info(CLI::App& app, Invocation& invocation);
 
-// The result, on standard output.
+// The result, on standard output, ended with a newline. As much of it as is printed is with the reader after
+// flush_results, which whoever answers piece by piece calls. DataError when it cannot be written, and
+// ClosedOutput when nobody reads it any more: the command then ends without a word.
 void print_result(std::string_view text);
+void print_part(std::string_view text);  // without the newline
+void flush_results();
+
+class ClosedOutput : public std::exception {};
 
 }  // namespace fovea::cli

@@ -9,6 +9,7 @@
 
 #include "cli/interrupt.hpp"
 #include "cli/text.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -64,7 +65,7 @@ void Console::progress(const ProgressEvent& event) {
   // Counting from the beginning again: the next model of a comparison.
   if (event.stage != stage_ || event.done < last_done_) restart(event, now);
   last_done_ = event.done;
-  if (!event.message.empty()) print_line(event.message);
+  if (!event.message.empty()) print_line(formats::printable_lines(event.message));
   const bool finished = event.total > 0 && event.done >= event.total && !finished_;
   const double interval = options_.terminal ? kTerminalInterval : kPlainInterval;
   if (now - last_shown_ < interval && !finished) return;
@@ -83,8 +84,9 @@ void Console::progress(const ProgressEvent& event) {
   std::fflush(stream_);
 }
 
-void Console::log(LogLevel level, std::string_view message) {
+void Console::log(LogLevel level, std::string_view words) {
   if (options_.quiet || level == LogLevel::kDebug) return;
+  const std::string message = formats::printable_lines(words);
   if (level == LogLevel::kInfo) {
     print_line(message);
     return;

@@ -67,7 +67,7 @@ void add_check(CLI::App& parent, Invocation& invocation) {
                       "Columns that the model sees (default: all but the target)");
   command
       ->add_option("--examples", arguments->options.examples, "Examples shown of each finding (default: 5)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
   command->add_flag("--strict", arguments->strict, "Exit with 1 when anything was found");
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {

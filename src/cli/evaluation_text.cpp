@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cli/text.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -55,7 +56,7 @@ std::string report_text(const metrics::ClassificationReport& report,
   TextTable table({"class", "precision", "recall", "F1", "examples"});
   for (size_t c = 0; c < classes.size(); ++c) {
     const metrics::PrecisionRecall& scores = report.classes[c];
-    table.add({shortened(classes[c], 40), percent(scores.precision), percent(scores.recall),
+    table.add({formats::printable(classes[c], 40), percent(scores.precision), percent(scores.recall),
                percent(scores.f1), with_commas(scores.support)});
   }
   return text + table.to_text();

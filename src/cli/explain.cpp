@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -17,6 +20,7 @@
 #include "fovea/explain/explain_model.hpp"
 #include "fovea/explain/explain_text.hpp"
 #include "fovea/explain/page.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/tasks/evaluate.hpp"
 #include "fovea/tasks/model.hpp"
 
@@ -25,13 +29,15 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr size_t kUsualLimit = 10;
+
 struct ExplainArguments {
   std::string model;
   std::string file = "-";
   std::string column;
   std::string report;
   bool test = false;
-  size_t limit = 10;
+  std::optional<size_t> limit;
   size_t words = 5;
   ReadArguments read;
 };
@@ -56,19 +62,20 @@ std::vector<Word> words_that_mattered(const explain::PageExample& example, size_
 }
 
 std::string example_text(const explain::PageExample& example, size_t words) {
-  if (example.prediction.empty()) return "(a text without tokens)\n";
+  const std::string shown = formats::printable(example.text, 100);
+  if (example.prediction.empty()) return fmt::format("(a text without tokens)  {}", shown);
   const explain::PageCandidate& best = example.prediction.front();
-  std::string text = fmt::format("{}  {} %{}  {}\n", best.name, percent(best.probability),
-                                 example.truth.empty()        ? ""
-                                 : example.truth == best.name ? "  (right)"
-                                                              : "  (truth: " + example.truth + ")",
-                                 shortened(example.text, 100));
   std::string line;
   for (const Word& word : words_that_mattered(example, words)) {
-    line +=
-        fmt::format("{}{} {:+.1f}", line.empty() ? "" : ", ", shortened(word.text, 30), 100 * word.weight);
+    line += fmt::format("{}{} {:+.1f}", line.empty() ? "  |  " : ", ", formats::printable(word.text, 30),
+                        100 * word.weight);
   }
-  return line.empty() ? text : text + "    " + line + "\n";
+  return fmt::format("{}  {} %{}  {}{}", formats::printable(best.name, 40), percent(best.probability),
+                     example.truth.empty() ? ""
+                     : example.truth == best.name
+                         ? "  (right)"
+                         : "  (truth: " + formats::printable(example.truth, 40) + ")",
+                     shown, line);
 }
 
 std::string example_json(const explain::PageExample& example, size_t words) {
@@ -86,31 +93,23 @@ std::string example_json(const explain::PageExample& example, size_t words) {
   return dump_line(json);
 }
 
-// With a table that has the training table's target column, the true classes come along.
-std::vector<explain::ModelExample> read_examples(const ExplainArguments& arguments, const Model& model) {
-  std::vector<explain::ModelExample> examples;
+// Calls `each` with the texts of FILE. With a table that has the training table's target column, the true
+// classes come along.
+void for_each_example(const ExplainArguments& arguments, const Model& model,
+                      const std::function<void(const explain::ModelExample&)>& each) {
   const bool classifies = model.task() == "text-classification";
-  const std::string usual = classifies ? model.classifier().text_column : "text";
-  if (arguments.file != "-") {
-    data::ReadOptions options = arguments.read.options();
-    options.purpose = data::Purpose::kTexts;
-    options.wanted = {arguments.column.empty() ? usual : arguments.column};
-    const data::Table table = data::read_table(arguments.file, options).table;
-    const auto texts = text_column(table, arguments.column, usual);
-    const int64_t target = classifies ? table.find_column(model.classifier().target_column) : -1;
-    for (size_t i = 0; i < std::min(arguments.limit, texts.size()); ++i) {
-      examples.push_back({std::string(texts[i]),
-                          target < 0 ? "" : std::string(table.cell(static_cast<int64_t>(i), target))});
-    }
-    return examples;
-  }
-  for_each_text("-", arguments.column, usual, arguments.read.options(),
-                [&](std::span<const std::string_view> texts) {
-                  for (const std::string_view text : texts) {
-                    if (examples.size() < arguments.limit) examples.push_back({std::string(text)});
-                  }
-                });
-  return examples;
+  const TextInput input{.file = arguments.file,
+                        .column = arguments.column,
+                        .usual = classifies ? model.classifier().text_column : "text",
+                        .target = classifies ? model.classifier().target_column : "",
+                        .options = arguments.read.options()};
+  // A page holds every text's attention; lines of standard input are answered and forgotten.
+  const bool all = arguments.file == "-" && arguments.report.empty();
+  size_t left = arguments.limit.value_or(all ? SIZE_MAX : kUsualLimit);
+  for_each_text(input, 1, [&](const TextBatch& batch) {
+    each({std::string(batch.texts[0]), std::string(batch.truths[0])});
+    return --left > 0;
+  });
 }
 
 // `limit` of the test rows, drawn without replacement.
@@ -149,22 +148,31 @@ int explain_texts(const ExplainArguments& arguments, const CommonOptions& common
   }
   const Model model = Model::load(arguments.model);
   const std::optional<LabelledTexts> rows = test_rows(arguments, model, console);
-  const std::vector<explain::ModelExample> examples =
-      rows && arguments.test
-          ? draw_examples(*rows, model, arguments.limit, static_cast<uint64_t>(common.seed))
-          : read_examples(arguments, model);
-  tasks::Evaluation held_back;
-  if (rows && !arguments.report.empty()) {
-    held_back =
-        tasks::evaluate_classes(rows->labels, model.classifier().probabilities(rows->texts), model.labels());
-  }
-  const explain::PageData page =
-      explain::explain_model(model, examples, held_back.examples > 0 ? &held_back : nullptr, "test");
-  for (const explain::PageExample& example : page.examples) {
+  std::vector<explain::PageExample> examples;
+  const auto answer = [&](const explain::ModelExample& given) {
+    explain::PageExample example = explain::explain_example(model, given);
     print_result(common.json ? example_json(example, arguments.words)
                              : example_text(example, arguments.words));
+    flush_results();
+    if (!arguments.report.empty()) examples.push_back(std::move(example));
+  };
+  if (rows && arguments.test) {
+    for (const explain::ModelExample& given : draw_examples(
+             *rows, model, arguments.limit.value_or(kUsualLimit), static_cast<uint64_t>(common.seed))) {
+      answer(given);
+    }
+  } else {
+    for_each_example(arguments, model, answer);
   }
   if (!arguments.report.empty()) {
+    tasks::Evaluation held_back;
+    if (rows) {
+      held_back = tasks::evaluate_classes(rows->labels, model.classifier().probabilities(rows->texts),
+                                          model.labels());
+    }
+    explain::PageData page =
+        explain::explain_model(model, {}, held_back.examples > 0 ? &held_back : nullptr, "test");
+    page.examples = std::move(examples);
     explain::write_page(arguments.report, page);
     console.log(LogLevel::kInfo, fmt::format("page written to {}", arguments.report));
   }
@@ -174,11 +182,13 @@ int explain_texts(const ExplainArguments& arguments, const CommonOptions& common
 }  // namespace
 
 void add_explain(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      add_command(app, "explain", "Which words mattered, and one offline page that shows the attention",
-                  {"fovea explain out/packages new.csv --report page.html",
-                   "echo 'a chess engine' | fovea explain out/packages",
-                   "fovea explain out/packages --test --limit 20 --json"});
+  CLI::App* command = add_command(
+      app, "explain",
+      "Which words mattered, a line for each text (--json: JSON Lines), and one offline page that shows "
+      "the attention",
+      {"fovea explain out/packages new.csv --report page.html",
+       "echo 'a chess engine' | fovea explain out/packages",
+       "fovea explain out/packages --test --limit 20 --json"});
   auto arguments = std::make_shared<ExplainArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
   command->add_option("FILE", arguments->file,
@@ -186,7 +196,9 @@ void add_explain(CLI::App& app, Invocation& invocation) {
   command->add_flag("--test", arguments->test,
                     "Explain test rows of the model's recipe, drawn by --seed, instead of FILE");
   command->add_option("--report", arguments->report, "Write the page here (HTML, one file, no network)");
-  command->add_option("--limit", arguments->limit, "Texts to explain (default: 10)")
+  command
+      ->add_option("--limit", arguments->limit,
+                   "Texts to explain (default: 10; all of standard input without --report)")
       ->check(CLI::Range(1, 1000));
   command->add_option("--words", arguments->words, "Words to name for each text (default: 5)")
       ->check(CLI::Range(0, 1000));

@@ -1,6 +1,4 @@
 // fovea generate: a language model continues a text.
-#include <fmt/format.h>
-
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -9,6 +7,7 @@
 #include "base/check.hpp"
 #include "cli/app.hpp"
 #include "cli/model_folder.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/tasks/generation.hpp"
 
 namespace fovea::cli {
@@ -41,18 +40,18 @@ int generate(const GenerateArguments& arguments, const CommonOptions& common, Co
     print_result(dump_line({{"prompt", prompt}, {"text", text}, {"seed", options.seed}}));
     return kDone;
   }
-  fmt::print("{}", prompt);
+  print_part(formats::printable_lines(prompt));
   size_t shown = 0;
   const std::string text = generator.generate(prompt, options, [&](std::string_view so_far) {
     if (so_far.size() > shown) {
-      fmt::print("{}", so_far.substr(shown));
-      std::fflush(stdout);
+      print_part(formats::printable_lines(so_far.substr(shown)));
+      flush_results();
       shown = so_far.size();
     }
     return true;
   });
-  if (text.size() > shown) fmt::print("{}", std::string_view(text).substr(shown));
-  fmt::print("\n");
+  if (text.size() > shown) print_part(formats::printable_lines(std::string_view(text).substr(shown)));
+  print_part("\n");
   return kDone;
 }
 

@@ -16,6 +16,7 @@
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/folder_lock.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -126,7 +127,8 @@ int model_info(const std::filesystem::path& folder, bool accept, const CommonOpt
                             {"metrics", parsed.is_discarded() ? ordered_json(nullptr) : parsed},
                             {"integrity", formats::to_string(integrity)}}));
   } else {
-    print_result((card.empty() ? config.dump(2) + "\n(no card.md: the run has not finished)\n" : card) +
+    print_result((card.empty() ? dump_text(config) + "\n(no card.md: the run has not finished)\n"
+                               : formats::printable_lines(card)) +
                  folder_text(folder, files, integrity));
   }
   return kDone;

@@ -1,5 +1,6 @@
 #include "cli/model_folder.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,22 +9,86 @@
 #include "fovea/data/records.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 1 << 20;
-constexpr size_t kBatch = 256;
+constexpr size_t kMostBytes = size_t{1} << 22;  // of a batch: texts of a megabyte need not wait for many
 
-void for_each_record(const std::string& asked, const std::string& usual, const data::ReadOptions& options,
-                     const std::function<void(std::span<const std::string_view>)>& each) {
-  formats::InputStream input(STDIN_FILENO, "standard input");
-  data::RecordReader reader([&](std::span<char> out) { return input.read(out); }, "standard input", options);
-  data::Record record;
-  while (reader.next(record)) {
-    const std::string_view text = *record.find(reader.text_column(record, asked, usual));
-    each({&text, 1});
+// The column of the texts in a table.
+std::span<const std::string_view> text_column(const data::Table& table, const std::string& asked,
+                                              const std::string& usual) {
+  if (!asked.empty() || table.find_column(usual) >= 0) return table.column(asked.empty() ? usual : asked);
+  const int64_t index = table.index_column();
+  if (table.columns() == 1) return table.column(0);
+  if (table.columns() == 2 && index >= 0) return table.column(1 - index);
+  return table.column(usual);
+}
+
+bool has_come(int descriptor) {
+  pollfd wanted{descriptor, POLLIN, 0};
+  return ::poll(&wanted, 1, 0) != 0;
+}
+
+// Texts that have come and wait for an answer.
+class Waiting {
+ public:
+  Waiting(size_t most, const std::function<bool(const TextBatch&)>& each) : most_(most), each_(each) {}
+  bool going_on() const { return going_on_; }
+  void add(std::string text, std::string truth) {
+    bytes_ += text.size();
+    texts_.push_back(std::move(text));
+    truths_.push_back(std::move(truth));
+    if (texts_.size() == most_ || bytes_ >= kMostBytes) answer();
   }
+  void answer() {
+    if (texts_.empty() || !going_on_) return;
+    const TextBatch batch{{texts_.begin(), texts_.end()}, {truths_.begin(), truths_.end()}};
+    going_on_ = each_(batch);
+    texts_.clear();
+    truths_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  size_t most_;
+  const std::function<bool(const TextBatch&)>& each_;
+  std::vector<std::string> texts_, truths_;
+  size_t bytes_ = 0;
+  bool going_on_ = true;
+};
+
+void for_each_record(const TextInput& input, const data::ReadOptions& options, Waiting& waiting) {
+  formats::InputStream stream(STDIN_FILENO, "standard input");
+  const data::ByteSource source = [&](std::span<char> out) {
+    if (!has_come(STDIN_FILENO)) waiting.answer();
+    return waiting.going_on() ? stream.read(out) : size_t{0};
+  };
+  data::RecordReader reader(source, "standard input", options);
+  data::Record record;
+  const auto next = [&] {
+    try {
+      return reader.next(record);
+    } catch (const DataError&) {
+      waiting.answer();
+      throw;
+    }
+  };
+  while (waiting.going_on() && next()) {
+    const std::string* truth = input.target.empty() ? nullptr : record.find(input.target);
+    std::string true_class = truth == nullptr ? "" : *truth;
+    std::string column;
+    try {
+      column = reader.text_column(record, input.column, input.usual);
+    } catch (const DataError&) {
+      waiting.answer();
+      throw;
+    }
+    waiting.add(*record.find(column), std::move(true_class));
+  }
+  waiting.answer();
 }
 
 }  // namespace
@@ -60,33 +125,34 @@ std::string require_task(const std::filesystem::path& folder, std::string_view c
   return task;
 }
 
-std::span<const std::string_view> text_column(const data::Table& table, const std::string& asked,
-                                              const std::string& usual) {
-  if (!asked.empty() || table.find_column(usual) >= 0) return table.column(asked.empty() ? usual : asked);
-  const int64_t index = table.index_column();
-  if (table.columns() == 1) return table.column(0);
-  if (table.columns() == 2 && index >= 0) return table.column(1 - index);
-  return table.column(usual);
-}
-
-void for_each_text(const std::string& file, const std::string& asked, const std::string& usual,
-                   data::ReadOptions options,
-                   const std::function<void(std::span<const std::string_view>)>& each) {
+void for_each_text(const TextInput& input, size_t most, const std::function<bool(const TextBatch&)>& each) {
+  data::ReadOptions options = input.options;
   options.purpose = data::Purpose::kTexts;
-  options.wanted = {asked.empty() ? usual : asked};
-  if (file == "-") {
-    for_each_record(asked, usual, options, each);
+  options.wanted = {input.column.empty() ? input.usual : input.column};
+  if (input.file == "-") {
+    Waiting waiting(most, each);
+    for_each_record(input, options, waiting);
     return;
   }
-  const data::Table table = data::read_table(file, options).table;
-  const std::span<const std::string_view> texts = text_column(table, asked, usual);
-  for (size_t begin = 0; begin < texts.size(); begin += kBatch) {
-    each(texts.subspan(begin, std::min(kBatch, texts.size() - begin)));
+  const data::Table table = data::read_table(input.file, options).table;
+  const std::span<const std::string_view> texts = text_column(table, input.column, input.usual);
+  const int64_t target = input.target.empty() ? -1 : table.find_column(input.target);
+  TextBatch batch;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    batch.texts.push_back(texts[i]);
+    batch.truths.push_back(target < 0 ? "" : table.cell(static_cast<int64_t>(i), target));
+    if (batch.texts.size() < most && i + 1 < texts.size()) continue;
+    if (!each(batch)) return;
+    batch = {};
   }
 }
 
 std::string dump_line(const nlohmann::ordered_json& json) {
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string dump_text(const nlohmann::ordered_json& json) {
+  return formats::printable_lines(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 }  // namespace fovea::cli

@@ -21,19 +21,28 @@ nlohmann::ordered_json read_config(const std::filesystem::path& folder);
 std::string require_task(const std::filesystem::path& folder, std::string_view command,
                          std::initializer_list<std::string_view> expected, LogSink& log);
 
-// Calls `each` with the texts of a file, in batches, or of standard input ("-") one by one as they come. In a
-// table the column is `asked`, which must be there, or, when that is empty, `usual`, or the only one there
-// is; what does not show itself to be a table is plain text, a text a line, blank ones included. DataError as
-// data::read_table.
-void for_each_text(const std::string& file, const std::string& asked, const std::string& usual,
-                   data::ReadOptions options,
-                   const std::function<void(std::span<const std::string_view>)>& each);
+struct TextInput {
+  std::string file;    // "-": standard input
+  std::string column;  // of the texts, which must be there; empty: `usual`, or the only one there is
+  std::string usual;
+  std::string target;  // of the true classes, which need not be there; empty: none are wanted
+  data::ReadOptions options;
+};
 
-// The column of the texts, as above; DataError that says how to choose.
-std::span<const std::string_view> text_column(const data::Table& table, const std::string& asked,
-                                              const std::string& usual);
+struct TextBatch {
+  std::vector<std::string_view> texts;
+  std::vector<std::string_view> truths;  // as many; empty where there is none
+};
+
+// Calls `each` with the texts in order, at most `most` a time, until it says false. What does not show itself
+// to be a table is plain text, a text a line, blank ones included. Standard input is not waited for while
+// texts that have come are without an answer: somebody may want it before writing on. DataError as
+// data::read_table, or, of standard input, as data::RecordReader, after the texts before the mistake.
+void for_each_text(const TextInput& input, size_t most, const std::function<bool(const TextBatch&)>& each);
 
 // One line of JSON; bytes that are not UTF-8 become U+FFFD.
 std::string dump_line(const nlohmann::ordered_json& json);
+// The same over several lines, for people.
+std::string dump_text(const nlohmann::ordered_json& json);
 
 }  // namespace fovea::cli

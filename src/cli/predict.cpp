@@ -8,12 +8,16 @@
 #include "cli/model_folder.hpp"
 #include "cli/read_options.hpp"
 #include "cli/text.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/tasks/classifier.hpp"
 
 namespace fovea::cli {
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr size_t kBatch = 256;  // texts: enough for the products, and few seconds until the first answer
+constexpr size_t kLabelWidth = 40;
 
 struct PredictArguments {
   std::string model;
@@ -26,8 +30,8 @@ std::string prediction_line(std::string_view text, std::span<const float> probab
                             const std::vector<std::string>& classes, size_t width) {
   const auto best = static_cast<size_t>(std::max_element(probabilities.begin(), probabilities.end()) -
                                         probabilities.begin());
-  return fmt::format("{:<{}}  {:>5} %  {}", classes[best], width,
-                     percent(static_cast<double>(probabilities[best])), shortened(text, 120));
+  return fmt::format("{:<{}}  {:>5} %  {}", formats::printable(classes[best], kLabelWidth), width,
+                     percent(static_cast<double>(probabilities[best])), formats::printable(text, 120));
 }
 
 std::string prediction_json(std::string_view text, std::span<const float> probabilities,
@@ -46,18 +50,24 @@ int predict(const PredictArguments& arguments, const CommonOptions& common, Cons
   require_task(arguments.model, "predict", {"text-classification"}, console);
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
   size_t width = 0;
-  for (const std::string& name : classifier.classes) width = std::clamp(name.size(), width, size_t{40});
-  for_each_text(arguments.file, arguments.column, classifier.text_column, arguments.read.options(),
-                [&](std::span<const std::string_view> texts) {
-                  const std::vector<float> probabilities = classifier.probabilities(texts);
-                  const size_t classes = classifier.classes.size();
-                  for (size_t i = 0; i < texts.size(); ++i) {
-                    const auto row = std::span(probabilities).subspan(i * classes, classes);
-                    print_result(common.json ? prediction_json(texts[i], row, classifier.classes)
-                                             : prediction_line(texts[i], row, classifier.classes, width));
-                  }
-                  std::fflush(stdout);
-                });
+  for (const std::string& name : classifier.classes)
+    width = std::clamp(formats::printable(name, kLabelWidth).size(), width, kLabelWidth);
+  const TextInput input{.file = arguments.file,
+                        .column = arguments.column,
+                        .usual = classifier.text_column,
+                        .target = "",
+                        .options = arguments.read.options()};
+  for_each_text(input, kBatch, [&](const TextBatch& batch) {
+    const std::vector<float> probabilities = classifier.probabilities(batch.texts);
+    const size_t classes = classifier.classes.size();
+    for (size_t i = 0; i < batch.texts.size(); ++i) {
+      const auto row = std::span(probabilities).subspan(i * classes, classes);
+      print_result(common.json ? prediction_json(batch.texts[i], row, classifier.classes)
+                               : prediction_line(batch.texts[i], row, classifier.classes, width));
+    }
+    flush_results();
+    return true;
+  });
   return kDone;
 }
 
@@ -65,7 +75,8 @@ int predict(const PredictArguments& arguments, const CommonOptions& common, Cons
 
 void add_predict(CLI::App& app, Invocation& invocation) {
   CLI::App* command = add_command(
-      app, "predict", "The classes of texts, with the model's confidence",
+      app, "predict",
+      "The classes of texts, with the model's confidence, a line for each; --json gives JSON Lines",
       {"fovea predict out/packages new.csv", "echo 'a chess engine' | fovea predict out/packages -",
        "fovea predict out/packages new.csv --json"});
   auto arguments = std::make_shared<PredictArguments>();

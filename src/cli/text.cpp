@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fovea/formats/printable.hpp"
+
 namespace fovea::cli {
 namespace {
 
@@ -42,6 +44,11 @@ std::string percent(double share, int digits) {
   return fmt::format("{:.{}f}", 100 * share, digits);
 }
 
+void TextTable::add(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = formats::printable(cell);
+  rows_.push_back(std::move(cells));
+}
+
 std::string TextTable::to_text(const std::vector<Align>& align) const {
   std::vector<size_t> widths;
   for (const auto& row : rows_) {
@@ -60,20 +67,6 @@ std::string TextTable::to_text(const std::vector<Align>& align) const {
     text += line + '\n';
   }
   return text;
-}
-
-std::string shortened(std::string_view text, size_t width) {
-  std::string result;
-  size_t points = 0;
-  for (const char c : text) {
-    if (starts_code_point(c) && ++points > width) {
-      while (!result.empty() && !starts_code_point(result.back())) result.pop_back();
-      if (!result.empty()) result.pop_back();
-      return result + "…";
-    }
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c;
-  }
-  return result;
 }
 
 }  // namespace fovea::cli

@@ -20,15 +20,13 @@ enum class Align { kLeft, kRight };
 class TextTable {
  public:
   explicit TextTable(std::vector<std::string> heading) : rows_{std::move(heading)} {}
-  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  // Cells are data's own words: formats::printable.
+  void add(std::vector<std::string> cells);
   // The first column is left-aligned, the others as given, right when not given.
   std::string to_text(const std::vector<Align>& align = {}) const;
 
  private:
   std::vector<std::vector<std::string>> rows_;
 };
-
-// `text` cut to `width` code points, with "…" where something is missing; control characters become spaces.
-std::string shortened(std::string_view text, size_t width);
 
 }  // namespace fovea::cli

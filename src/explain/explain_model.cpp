@@ -117,18 +117,21 @@ std::string title_of(const fs::path& folder, const std::string& task) {
   return fmt::format("{} · {}", name.filename().string(), task);
 }
 
-PageExample explain_example(const Model& model, std::string_view text, const ExplainOptions& options) {
+}  // namespace
+
+PageExample explain_example(const Model& model, const ModelExample& example, const ExplainOptions& options) {
+  ExplainOptions each = options;
+  each.truth = example.truth;
+  each.folder = model.folder();
   if (model.task() == "language-model") {
     const tasks::TextGenerator& generator = model.language_model();
-    return explain_text(*generator.network, *generator.tokenizer, text, options);
+    return explain_text(*generator.network, *generator.tokenizer, example.text, each);
   }
   const tasks::Classifier& classifier = model.classifier();
-  return classifier.network
-             ? explain_text(*classifier.network, *classifier.tokenizer, classifier.classes, text, options)
-             : explain_words(classifier, text, options);
+  return classifier.network ? explain_text(*classifier.network, *classifier.tokenizer, classifier.classes,
+                                           example.text, each)
+                            : explain_words(classifier, example.text, each);
 }
-
-}  // namespace
 
 PageData explain_model(const Model& model, const std::vector<ModelExample>& examples,
                        const tasks::Evaluation* held_back, std::string_view split,
@@ -137,10 +140,7 @@ PageData explain_model(const Model& model, const std::vector<ModelExample>& exam
   data.model = page_model(model);
   data.title = title_of(model.folder(), model.task());
   for (const ModelExample& example : examples) {
-    ExplainOptions each = options;
-    each.truth = example.truth;
-    each.folder = model.folder();
-    data.examples.push_back(explain_example(model, example.text, each));
+    data.examples.push_back(explain_example(model, example, options));
   }
   data.quality = held_back != nullptr && !held_back->truth.empty()
                      ? classification_quality(held_back->classes, held_back->truth, held_back->probabilities,

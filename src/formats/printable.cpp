@@ -28,15 +28,14 @@ std::string escaped(char32_t c) {
   return value < 0x100 ? fmt::format("\\x{:02x}", value) : fmt::format("\\u{:04x}", value);
 }
 
-}  // namespace
-
-std::string printable(std::string_view text, size_t characters) {
+std::string shown(std::string_view text, size_t characters, bool lines) {
   std::string out;
   size_t count = 0;
   for (int64_t i = 0; i < static_cast<int64_t>(text.size()); ++count) {
     if (count == characters) return out + "…";
     const CodePoint point = decode_utf8(text, i);
-    if (is_obeyed(point.value)) {
+    const bool kept = lines && (point.value == '\n' || point.value == '\t');
+    if (is_obeyed(point.value) && !kept) {
       out += escaped(point.value);
     } else {
       append_utf8(out, point.value);
@@ -44,6 +43,16 @@ std::string printable(std::string_view text, size_t characters) {
     i += point.length;
   }
   return out;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text, size_t characters) {
+  return shown(text, characters, false);
+}
+
+std::string printable_lines(std::string_view text) {
+  return shown(text, text.size(), true);
 }
 
 std::string printable_list(std::span<const std::string> names) {

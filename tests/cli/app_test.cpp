@@ -99,5 +99,22 @@ TEST(CommandLine, AWrongAttentionCallIsToldWhatItsValueMayBe) {
   }
 }
 
+TEST(WrongCall, IsToldInOurWords) {
+  for (const auto& [call, expected] : std::vector<std::pair<std::string, std::string>>{
+           {"info --threads many", "--threads: expected a number from 1 to 1024, found 'many'"},
+           {"info --threads 0", "--threads: expected a number from 1"},
+           {"info --seed -1", "--seed: expected a number from 0 to 9223372036854775807, found '-1'"},
+           {"info --threads", "--threads: expected a value, found none"},
+           {"explain m --limit 0", "--limit: expected a number from 1"},
+           {"predict", "expected MODEL, found none"},
+           {"predict m x y", "expected no further argument, found 'y'"},
+           {"predict m --wrong", "expected no further argument, found '--wrong'"},
+           {"info m --attention x", "found both"}}) {
+    const CommandResult r = run_command(FOVEA_BINARY_DIR "/bin/fovea " + call);
+    EXPECT_EQ(r.code, 2) << call;
+    EXPECT_THAT(r.err, testing::HasSubstr(expected)) << call;
+  }
+}
+
 }  // namespace
 }  // namespace fovea

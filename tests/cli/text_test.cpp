@@ -27,10 +27,10 @@ TEST(Text, ColumnsLineUpByCodePoints) {
   EXPECT_EQ(table.to_text(), "model   accuracy\né           79.5\nlinear         7\n");
 }
 
-TEST(Text, ShortenedKeepsWholeCodePoints) {
-  EXPECT_EQ(shortened("abc", 3), "abc");
-  EXPECT_EQ(shortened("éàü!", 3), "éà…");
-  EXPECT_EQ(shortened("a\nb", 9), "a b");
+TEST(Text, CellsCannotSteerATerminal) {
+  TextTable table({"class"});
+  table.add({"\x1b[2J"});
+  EXPECT_EQ(table.to_text(), "class\n\\x1b[2J\n");
 }
 
 }  // namespace

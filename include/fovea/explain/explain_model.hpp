@@ -19,8 +19,13 @@ struct ModelExample {
   std::string truth{};  // empty when unknown
 };
 
-// Explains each text. Networks as explain_text says; the linear and the majority model by occlusion of words
-// alone; a language model by what each text leads it to expect. Training curves come from the folder's
+// Explains one text. Networks as explain_text says; the linear and the majority model by occlusion of words
+// alone; a language model by what the text leads it to expect.
+// DataError: a damaged file in the folder.
+PageExample explain_example(const Model& model, const ModelExample& example,
+                            const ExplainOptions& options = {});
+
+// Explains each text, with what the folder tells of the model. Training curves come from the folder's
 // metrics.jsonl, the seed from its recipe.toml, where they are there. Scores come from `held_back`
 // (Model::evaluate on rows that training did not see), and from metrics.json without it. DataError: a damaged
 // file in the folder.

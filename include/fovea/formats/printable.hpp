@@ -17,6 +17,9 @@ inline constexpr size_t kPrintedCharacters = 200;
 // `characters` of them are cut, with "…" at the end.
 std::string printable(std::string_view text, size_t characters = kPrintedCharacters);
 
+// The same of running text, whole and over as many lines as it has: newlines and tabs stay what they are.
+std::string printable_lines(std::string_view text);
+
 // "a, b, c": each printable, at most ten, then "… and 32 more".
 std::string printable_list(std::span<const std::string> names);
 
