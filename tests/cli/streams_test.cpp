@@ -108,7 +108,8 @@ TEST_F(Streams, EachLineIsAnsweredBeforeTheNextIsWritten) {
         const std::string answer = child.line();
         ASSERT_NE(answer, "(nothing)") << verb << json;
         EXPECT_THAT(answer, HasSubstr(text)) << verb << json;
-        if (!json.empty()) EXPECT_EQ(nlohmann::json::parse(answer).at("text"), text);
+        if (json.empty()) continue;
+        EXPECT_EQ(nlohmann::json::parse(answer).at("text"), text);
       }
       child.write("bad without an end");
       child.close_input();
@@ -200,7 +201,7 @@ TEST_F(Streams, AClosedOutputEndsQuietly) {
 
 TEST_F(Streams, AFullDeviceIsAnError) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
-  for (const std::string call :
+  for (const std::string& call :
        {"predict " + model() + " -", "explain " + model() + " -", std::string("info")}) {
     const CommandResult r = run_command("echo good | " + kTool + call + " > /dev/full");
     EXPECT_EQ(r.code, 1) << call;

@@ -37,7 +37,7 @@ TEST(Terminal, DataCannotSteerIt) {
       data + " --target label --out " + model);
   ASSERT_EQ(trained.code, 0) << trained.err;
   expect_harmless(trained.out + trained.err, "train");
-  for (const std::string call :
+  for (const std::string& call :
        {"predict " + model + " " + data, "explain " + model + " " + data, "evaluate " + model,
         "info " + model, "data check " + data + " --target label", "data stats " + data}) {
     const CommandResult r = run_command(kTool + call);
@@ -50,7 +50,7 @@ TEST(Terminal, DataCannotSteerIt) {
     const CommandResult r = run_command(kTool + verb + model + " " + data + " --json | head -1");
     EXPECT_THAT(nlohmann::json::parse(r.out).at("text").get<std::string>(), HasSubstr(odd)) << verb;
   }
-  for (const std::string call :
+  for (const std::string& call :
        {"predict " + model + " '" + odd + "'", "predict '" + odd + "' x", "info '" + odd + "'",
         "evaluate " + model + " --data '" + odd + "'", "generate '" + odd + "'", "'" + odd + "'",
         "predict " + model + " --threads '" + odd + "'", "predict " + model + " '--" + odd + "'"}) {
