@@ -2,6 +2,7 @@
 
 #include <sentencepiece_trainer.h>
 
+#include <locale>
 #include <mutex>
 #include <unordered_map>
 
@@ -11,6 +12,24 @@
 namespace fovea::formats {
 
 namespace {
+
+// While it lives, streams are of the classic locale: the trainer reads its own settings by them, and a host
+// whose C++ locale has a decimal comma would make "0.9995" no number. A C locale alone (setlocale) is left as
+// it is.
+class ClassicLocale {
+ public:
+  ClassicLocale() : before_(std::locale()) {
+    if (before_ != std::locale::classic()) std::locale::global(std::locale::classic());
+  }
+  ~ClassicLocale() {
+    if (before_ != std::locale::classic()) std::locale::global(before_);
+  }
+  ClassicLocale(const ClassicLocale&) = delete;
+  ClassicLocale& operator=(const ClassicLocale&) = delete;
+
+ private:
+  std::locale before_;
+};
 
 // Feeds texts to the trainer line by line: a newline is white space to the model, and shorter sentences cost
 // it less memory.
@@ -70,6 +89,7 @@ std::string train_sentencepiece_model(Texts texts, const TokenizerOptions& optio
   // The trainer's logging level is global; nothing else in it is known to be shared.
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
+  const ClassicLocale classic;
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(settings, &iterator, &model);
   if (!status.ok()) {

@@ -4,6 +4,7 @@
 
 #include <clocale>
 #include <cstdlib>
+#include <filesystem>
 #include <locale>
 
 #include "fovea/base/error.hpp"
@@ -50,8 +51,12 @@ class Stop : public ProgressSink {
 };
 
 struct Made {
-  std::string weights, config, recipe, tokenizer, page;
+  std::string weights, config, recipe, tokenizer;
 };
+
+std::string page_of(const std::filesystem::path& model) {
+  return explain::render_page(explain::explain_model(Model::load(model), {{"SOME VIOLIN IN IT", "music"}}));
+}
 
 Made made(const Folder& folder, const std::string& name) {
   auto r = test::recipe(folder);
@@ -64,12 +69,8 @@ Made made(const Folder& folder, const std::string& name) {
   Stop stop(20);
   EXPECT_THROW(train(r, {.out = out, .progress = &stop}), Interrupted);
   EXPECT_NO_THROW(train(r, {.out = out, .resume = true}));
-  const Model model = Model::load(out);
-  auto page = explain::explain_model(model, {{"SOME VIOLIN IN IT", "music"}});
-  page.title = "";
   return {formats::read_file(out / "model.safetensors"), formats::read_file(out / "config.json"),
-          formats::read_file(out / "recipe.toml"), formats::read_file(out / "tokenizer.json"),
-          explain::render_page(page)};
+          formats::read_file(out / "recipe.toml"), formats::read_file(out / "tokenizer.json")};
 }
 
 TEST(Locale, ModelsFilesAndPagesAreTheSameInEvery) {
@@ -82,6 +83,7 @@ TEST(Locale, ModelsFilesAndPagesAreTheSameInEvery) {
   }
   ::setenv("LOCPATH", folder.path().c_str(), 1);
   const Made plain = made(folder, "C");
+  const std::string page = page_of(folder.path() / "C");
   for (const std::string name : {"tr_TR.UTF-8", "de_DE.UTF-8"}) {
     const InLocale in(name);
     ASSERT_STREQ(std::localeconv()->decimal_point, ",") << name;
@@ -90,7 +92,8 @@ TEST(Locale, ModelsFilesAndPagesAreTheSameInEvery) {
     EXPECT_EQ(found.config, plain.config) << name;
     EXPECT_EQ(found.recipe, plain.recipe) << name;
     EXPECT_TRUE(found.tokenizer == plain.tokenizer) << name;
-    EXPECT_TRUE(found.page == plain.page) << name << found.page.size() << " and " << plain.page.size();
+    EXPECT_TRUE(page_of(folder.path() / "C") == page)
+        << name;  // of one model: pages tell how long training took
   }
   ::unsetenv("LOCPATH");
 }
