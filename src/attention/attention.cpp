@@ -9,6 +9,7 @@
 #include "attention/fused.hpp"
 #include "attention/half.hpp"
 #include "attention/kept.hpp"
+#include "attention/plain.hpp"
 #include "attention/resolve.hpp"
 #include "attention/saved_rows.hpp"
 #include "attention/score.hpp"
@@ -173,12 +174,16 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
     return of_rows.pull_back();
   }
   Tensor dq;  // of the rows in place of q, for the scales
-  if (gradients.dscales != nullptr && inner.dq.data == nullptr) {
+  if (gradients.dscales != nullptr && r.differences) {
+    distance_scale_gradient(rows.inputs, r, dout, dlse, gradients.dscales);
+    inner.dscales = nullptr;
+  }
+  if (inner.dscales != nullptr && inner.dq.data == nullptr) {
     dq = Tensor::empty({inputs.q.dim(0), r.heads, r.d});
     inner.dq = contiguous_view<float, 3>(dq.data(), {inputs.q.dim(0), r.heads, r.d});
   }
   fused_backward(rows.inputs, r, output, inner);
-  if (gradients.dscales != nullptr) scale_gradient(rows.inputs, r, output, inner.dq, gradients.dscales);
+  if (inner.dscales != nullptr) scale_gradient(rows.inputs, r, output, inner.dq, gradients.dscales);
   of_rows.pull_back();
 }
 

@@ -10,6 +10,7 @@
 #include "attention/sequence.hpp"
 #include "attention/widen.hpp"
 #include "base/check.hpp"
+#include "fovea/base/parallel.hpp"
 
 namespace fovea {
 namespace {
@@ -48,6 +49,34 @@ AttentionInputs decode_shapes(const char* call, const DecodeInputs& in, std::vec
 
 namespace {
 
+// Scores that are differences want keys in float32: the caches are widened and the whole call made on them.
+void decode_distances(const DecodeInputs& in, const AttentionInputs& shapes, const AttentionSpec& spec,
+                      HeadsView<float> out, SoftmaxOutput softmax, const Observers& observers,
+                      Insight* seen) {
+  const KvCacheOptions& o = in.caches.front()->options();
+  const int64_t tokens = shapes.k_offsets.total();
+  Tensor k = Tensor::empty({tokens, o.kv_heads, o.width}),
+         v = Tensor::empty({tokens, o.kv_heads, o.value_width});
+  parallel_for(tokens, 64, [&](int64_t begin, int64_t end) {
+    for_tokens(shapes.k_offsets, begin, end, [&](int64_t n, int64_t i, int64_t t) {
+      in.caches[static_cast<size_t>(n)]->read(i, k.data() + t * o.kv_heads * o.width,
+                                              v.data() + t * o.kv_heads * o.value_width);
+    });
+  });
+  AttentionInputs wide = shapes;
+  wide.k = heads_view<float>(std::as_const(k));
+  wide.v = heads_view<float>(std::as_const(v));
+  Tensor lse;  // of the observers
+  if (seen != nullptr && observers.any()) {
+    lse = Tensor::empty({in.q.dim(0), in.q.dim(1)});
+    if (softmax.lse == nullptr) softmax.lse = lse.data();
+  }
+  attention_forward(wide, spec, out, softmax, observers, seen);
+  if (!lse.defined()) return;
+  if (softmax.lse != lse.data()) std::copy_n(softmax.lse, lse.numel(), lse.data());
+  seen->lse = lse;
+}
+
 // Queries as given or widened from `dtype`.
 void decode_call(const DecodeInputs& in, DType dtype, const AttentionSpec& spec, HeadsView<float> out,
                  const SoftmaxOutput& softmax, const Observers& observers, Insight* seen) {
@@ -63,6 +92,7 @@ void decode_call(const DecodeInputs& in, DType dtype, const AttentionSpec& spec,
   check_observers(kCall, observers, shapes.k_offsets.total(), seen);
   if (seen != nullptr) prepare_insight(shapes, observers, *seen);
 
+  if (is_distance(spec.score)) return decode_distances(in, shapes, spec, out, softmax, observers, seen);
   const ScoreRows<float> made = make_rows<float>({spec.score, in.q, {}, in.q_offsets, shapes.k_offsets});
   DecodeCall call{shapes, r, spec, dtype};
   call.q = made.q;

@@ -107,8 +107,8 @@ struct Backward {
     double* dq = row_of(of_rows.dq, in.rest.q_offsets, n, i, h);
     double* dk = row_of(of_rows.dk, in.rest.k_offsets, n, j, h / call.r.group);
     for (int64_t c = 0; c < call.r.d; ++c) {
-      if (dq != nullptr) dq[c] += ds * scale * k[c];
-      if (dk != nullptr) dk[c] += ds * scale * q[c];
+      if (dq != nullptr) dq[c] += ds * scale * (call.r.differences ? k[c] - q[c] : k[c]);
+      if (dk != nullptr) dk[c] += ds * scale * (call.r.differences ? q[c] - k[c] : q[c]);
     }
   }
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "attention/score_rule.hpp"
 #include "base/check.hpp"
 
 namespace fovea {
@@ -152,7 +153,8 @@ void DoubleCall::row(int64_t n, int64_t h, int64_t i, double* raw, double* logit
     if (added == -kInfinity) continue;
     const int64_t scored = r.override_of(h) == HeadOverride::kPermuted ? permuted(n, j) : j;
     const double* k = row_of(rows.k, in.rest.k_offsets, n, scored, h / r.group);
-    for (int64_t c = 0; c < r.d; ++c) raw[j] += q[c] * k[c];
+    if (r.differences) raw[j] = negative_distance<double>(q, k, r.d, r.timelike);
+    for (int64_t c = 0; c < r.d && !r.differences; ++c) raw[j] += q[c] * k[c];
     const double scaled = raw[j] * scale_of(h);
     logit[j] = (softcap > 0 ? softcap * std::tanh(scaled / softcap) : scaled) + added;
   }

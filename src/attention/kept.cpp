@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "attention/schedule.hpp"
+#include "attention/score_rule.hpp"
 #include "attention/sequence.hpp"
 
 namespace fovea {
@@ -51,7 +52,7 @@ void compute_logit(const AttentionInputs& in, const Resolved& r, KeptRow& row, i
   const int64_t j = row.key[s];
   const float* q = row_of(in.q, in.q_offsets, row.n, row.i, row.h);
   const float* k = row_of(in.k, in.k_offsets, row.n, j, row.h / r.group);
-  row.raw[s] = kept_dot(q, k, r.d);
+  row.raw[s] = r.differences ? negative_distance<float>(q, k, r.d, r.timelike) : kept_dot(q, k, r.d);
   float logit = row.raw[s] * r.scale_of(row.h);
   row.slope[s] = 1.0f;
   if (r.softcap > 0) {
@@ -116,6 +117,11 @@ float kept_dot(const float* a, const float* b, int64_t n) {
 
 void kept_add(float* y, float a, const float* x, int64_t n) {
   for (int64_t c = 0; c < n; ++c) y[c] += a * x[c];
+}
+
+void kept_add_row(const Resolved& r, float* y, float a, const float* x, const float* from) {
+  if (!r.differences) return kept_add(y, a, x, r.d);
+  for (int64_t c = 0; c < r.d; ++c) y[c] += a * (x[c] - from[c]);
 }
 
 float dropout_factor(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h, int64_t i,

@@ -54,5 +54,7 @@ void kept_backward(const AttentionInputs& inputs, const Resolved& r, HeadsView<c
 float kept_dot(const float* a, const float* b, int64_t n);
 // y += a·x
 void kept_add(float* y, float a, const float* x, int64_t n);
+// What a pair of rows gives the gradient of `from`: y += a·x, or a·(x − from) where scores are differences.
+void kept_add_row(const Resolved& r, float* y, float a, const float* x, const float* from);
 
 }  // namespace fovea

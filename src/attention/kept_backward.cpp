@@ -58,7 +58,9 @@ Pairs compute_rows(const AttentionInputs& in, const Resolved& r, HeadsView<const
       if (pairs.logit.size() > 0) pairs.logit[at + static_cast<size_t>(s)] = ds;
       const float score = pairs.score[at + static_cast<size_t>(s)] = scaled * r.scale_of(row.h);
       of_scale += scaled * row.raw[s];
-      if (dq != nullptr) kept_add(dq, score, row_of(in.k, in.k_offsets, row.n, row.key[s], group), r.d);
+      if (dq != nullptr)
+        kept_add_row(r, dq, score, row_of(in.k, in.k_offsets, row.n, row.key[s], group),
+                     row_of(in.q, in.q_offsets, row.n, row.i, row.h));
     }
     if (g.dscales != nullptr) pairs.scales[place] = of_scale;
     // A sink is a key whose value is 0.
@@ -85,8 +87,8 @@ void add_keys(const AttentionInputs& in, const Resolved& r, const Pairs& pairs, 
         if (j < 0) break;
         if (j < item.begin || j >= item.end) continue;
         if (g.dk.data != nullptr)
-          kept_add(row_of(g.dk, in.k_offsets, n, j, item.head), pairs.score[s],
-                   row_of(in.q, in.q_offsets, n, i, h), r.d);
+          kept_add_row(r, row_of(g.dk, in.k_offsets, n, j, item.head), pairs.score[s],
+                       row_of(in.q, in.q_offsets, n, i, h), row_of(in.k, in.k_offsets, n, j, item.head));
         if (g.dv.data != nullptr)
           kept_add(row_of(g.dv, in.k_offsets, n, j, item.head), pairs.value[s],
                    row_of(dout, in.q_offsets, n, i, h), r.dv);

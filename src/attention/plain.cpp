@@ -3,7 +3,10 @@
 #include <cmath>
 #include <limits>
 
+#include "attention/kept.hpp"
+#include "attention/score_rule.hpp"
 #include "attention/sequence.hpp"
+#include "fovea/base/parallel.hpp"
 
 namespace fovea {
 namespace {
@@ -42,7 +45,8 @@ double score(const AttentionInputs& in, const Resolved& r, int64_t n, int64_t h,
                              : j;
   const float* q = row_of(in.q, in.q_offsets, n, i, h);
   const float* k = row_of(in.k, in.k_offsets, n, scored, h / r.group);
-  double s = dot(q, k, r.d) * static_cast<double>(r.scale_of(h));
+  double s = (r.differences ? negative_distance<double>(q, k, r.d, r.timelike) : dot(q, k, r.d)) *
+             static_cast<double>(r.scale_of(h));
   if (r.softcap > 0) s = static_cast<double>(r.softcap) * std::tanh(s / static_cast<double>(r.softcap));
   if (r.has_distance()) {
     const int64_t e = i + in.k_offsets.length(n) - in.q_offsets.length(n) - j;
@@ -83,6 +87,45 @@ void plain_weights(const AttentionInputs& in, const Resolved& r, int64_t n, int6
   for (int64_t j = lo; j < hi; ++j) {
     if (weights[j] != 0.0) weights[j] /= sum;
   }
+}
+
+void distance_scale_gradient(const AttentionInputs& in, const Resolved& r, HeadsView<const float> dout,
+                             const float* dlse, float* dscales) {
+  parallel_for(r.heads, 1, [&](int64_t begin, int64_t end) {
+    Buffer<double> memory(static_cast<size_t>(2 * in.k_offsets.max_length()));
+    double *weight = memory.data(), *dp = weight + in.k_offsets.max_length();
+    for (int64_t h = begin; h < end; ++h) {
+      if (r.override_of(h) != HeadOverride::kNone) continue;  // no score of its own
+      double sum = 0;
+      for_tokens(in.q_offsets, 0, in.q_offsets.total(), [&](int64_t n, int64_t i, int64_t t) {
+        const int64_t lk = in.k_offsets.length(n);
+        plain_weights(in, r, n, h, i, weight);
+        double delta = dlse == nullptr ? 0.0 : -static_cast<double>(dlse[t * r.heads + h]);
+        for (int64_t j = 0; j < lk; ++j) {
+          if (weight[j] == 0) continue;
+          const auto keep = static_cast<double>(dropout_factor(in, r, n, h, i, j));
+          dp[j] = keep == 0 ? 0
+                            : keep * dot(row_of(dout, in.q_offsets, n, i, h),
+                                         row_of(in.v, in.k_offsets, n, j, h / r.group), r.dv);
+          delta += weight[j] * dp[j];
+        }
+        for (int64_t j = 0; j < lk; ++j) {
+          if (weight[j] == 0) continue;
+          const double raw =
+              negative_distance<double>(row_of(in.q, in.q_offsets, n, i, h),
+                                        row_of(in.k, in.k_offsets, n, j, h / r.group), r.d, r.timelike);
+          double slope = 1;
+          if (r.softcap > 0) {
+            const double bent =
+                std::tanh(raw * static_cast<double>(r.scale_of(h)) / static_cast<double>(r.softcap));
+            slope -= bent * bent;
+          }
+          sum += weight[j] * (dp[j] - delta) * slope * raw;
+        }
+      });
+      dscales[h] += static_cast<float>(sum);
+    }
+  });
 }
 
 }  // namespace fovea

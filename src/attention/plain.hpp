@@ -11,4 +11,9 @@ namespace fovea {
 void plain_weights(const AttentionInputs& inputs, const Resolved& r, int64_t n, int64_t h, int64_t i,
                    double* weights);
 
+// dscales[h] += Σ dS·raw of scores that are differences, of which q·dq tells nothing: row by row. dlse [Tq,
+// H], or null: the gradient of lse.
+void distance_scale_gradient(const AttentionInputs& inputs, const Resolved& r, HeadsView<const float> dout,
+                             const float* dlse, float* dscales);
+
 }  // namespace fovea

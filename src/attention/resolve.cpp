@@ -205,6 +205,8 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   r.group = r.kv_heads == 0 ? 0 : r.heads / r.kv_heads;
   r.d = in.q.dim(2) + extra_width(spec.score);
   r.dv = in.v.dim(2);
+  r.differences = is_distance(spec.score);
+  r.timelike = r.differences && extra_width(spec.score) > 0;
   r.sequences = in.q_offsets.count();
   r.scale = spec.scale.value_or(static_cast<float>(usual_scale(spec.score, in.q.dim(2))));
   r.scales = in.scales;

@@ -18,7 +18,8 @@ inline constexpr int64_t kMostKept = 64;
 
 struct Resolved {
   int64_t heads = 0, kv_heads = 0, group = 0, sequences = 0;
-  int64_t d = 0, dv = 0;  // widths of the transformed q and k (score.hpp), and of v
+  int64_t d = 0, dv = 0;                       // widths of the transformed q and k (score.hpp), and of v
+  bool differences = false, timelike = false;  // as of kernels::AttentionHead
   float scale = 1.0f;
   std::span<const float> scales;  // [H]; empty: `scale` for all
   float scale_of(int64_t h) const { return scales.empty() ? scale : scales[static_cast<size_t>(h)]; }

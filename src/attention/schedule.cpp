@@ -18,6 +18,7 @@ void override_head(const AttentionInputs& in, const Resolved& r, int64_t n, int6
     return;
   }
   head.scale = head.gradient_scale = head.softcap = 0.0f;
+  head.differences = head.timelike = false;
   head.distance = head.bias = head.sink = nullptr;
   if (what == HeadOverride::kFrozen) {
     const ScoresView<const float>& log_weights = in.override_heads.log_weights;
@@ -49,6 +50,8 @@ kernels::AttentionHead head_of(const AttentionInputs& in, const Resolved& r, int
   head.k_length = in.k_offsets.length(n);
   head.width = r.d;
   head.value_width = r.dv;
+  head.differences = r.differences;
+  head.timelike = r.timelike;
   head.scale = r.scale_of(h);
   head.gradient_scale = r.unit_gradient_scale ? 1.0f : head.scale;
   head.left = r.left;

@@ -51,6 +51,10 @@ double usual_scale(Score score, int64_t width) {
   return width == 0 ? 1.0 : with_rule(score, [width](auto rule) { return rule.scale(width); });
 }
 
+bool is_distance(Score score) {
+  return with_rule(score, [](auto rule) { return rule.kDifferences; });
+}
+
 bool reads_as_given(Score score) {
   return with_rule(score, [](auto rule) { return !rule.kMakes; });
 }

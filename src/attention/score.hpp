@@ -12,6 +12,8 @@ namespace fovea {
 int64_t extra_width(Score score);
 // The scale when the caller gives none, for q and k of this width.
 double usual_scale(Score score, int64_t width);
+// Whether the score is a sum over differences of the rows instead of their dot product (score_rule.hpp).
+bool is_distance(Score score);
 // Whether the kernels read q and k themselves.
 bool reads_as_given(Score score);
 

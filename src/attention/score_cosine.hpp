@@ -7,6 +7,7 @@ namespace fovea {
 
 struct CosineScore {
   static constexpr bool kMakes = true;
+  static constexpr bool kDifferences = false;
   static constexpr int64_t kExtra = 0;
   static double scale(int64_t) { return 1.0; }
 

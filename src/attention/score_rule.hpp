@@ -1,11 +1,16 @@
-// What a score is made of. Every score is a dot product of rows that are made from those of q and k, so that
-// one kernel serves all: a rule says how they are made, and pulls the gradient back.
+// What a score is made of. Every score is a dot product of rows that are made from those of q and k, or
+// −Σ (q − k)² over them, so that one kernel serves all: a rule says how they are made, and pulls the gradient
+// back.
 //
 // A rule is a struct of
 //
 //   kMakes:        whether it makes rows of its own; else q and k are taken as they are
 //
 //   kExtra:        how many columns its rows have more than q's and k's, at most 2
+//
+//   kDifferences:  whether the score is −Σ (q − k)² over the columns of the rows instead of their product; of
+//                  two extra columns, the parts t and t' of one number, the score has +(Δt + Δt')². The
+//                  gradient of a row x is then taken as Σ dS·(y − x) over its partners y, in every column.
 //
 //   scale(width):  the scale when the caller gives none
 //
@@ -89,9 +94,31 @@ void make_side(const ScoreSide<T>& side, T* rows) {
   });
 }
 
+// −Σ (q − k)² over rows of `width` columns, in T; `timelike` as of kernels::AttentionHead.
+template <class T, class X>
+T negative_distance(const X* q, const X* k, int64_t width, bool timelike) {
+  const int64_t columns = timelike ? width - 2 : width;
+  T lane[8] = {};  // side by side, for speed and a shorter chain of roundings
+  int64_t c = 0;
+  const auto squared = [&](int64_t at) {
+    const T x = static_cast<T>(q[at]) - static_cast<T>(k[at]);
+    return x * x;
+  };
+  for (; c + 8 <= columns; c += 8) {
+    for (int64_t l = 0; l < 8; ++l) lane[l] += squared(c + l);
+  }
+  for (int64_t l = 0; c < columns; ++c, ++l) lane[l] += squared(c);
+  const T sum = ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+  if (!timelike) return -sum;
+  const T t = (static_cast<T>(q[columns]) - static_cast<T>(k[columns])) +
+              (static_cast<T>(q[columns + 1]) - static_cast<T>(k[columns + 1]));
+  return t * t - sum;
+}
+
 // q·k of the rows as they are.
 struct DotScore {
   static constexpr bool kMakes = false;
+  static constexpr bool kDifferences = false;
   static constexpr int64_t kExtra = 0;
   static double scale(int64_t) { return 1.0; }
   template <class T>

@@ -12,6 +12,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/attention_bias_gradient-inl.hpp"
+#include "kernels/attention_differences-inl.hpp"
 #include "kernels/attention_gradient_columns-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pack-inl.hpp"
@@ -27,7 +28,7 @@ constexpr int64_t kBlock = kPanels * kPanel;  // queries of a block
 constexpr int64_t kColumns = kBlock / kLanes;
 
 struct Workspace {
-  float *k, *v;                  // [keys][width], [keys][value_width]: rows brought together
+  float *k, *v;                  // [keys][padded width], [keys][value_width]: rows brought together
   float *dk, *dv;                // [keys][padded width]
   float *qt, *dot, *dqt;         // per panel [width][kPanel]
   float *q, *d_o;                // [kBlock][padded width]
@@ -46,7 +47,7 @@ int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, W
   };
   Workspace unused;
   if (w == nullptr) w = &unused;
-  take(w->k, keys * width);
+  take(w->k, keys * padded);
   take(w->v, keys * value_width);
   take(w->dk, keys * padded);
   take(w->dv, keys * padded_value);
@@ -107,7 +108,7 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
     const QueryColumn q = block.column[c];
     const int64_t panel = c / 2, lane = c % 2 * kLanes;
     const float* column_dout = dout + c * kLanes * task.dout_stride;
-    pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
+    pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, packed_scale(h),
                 w.qt + panel * h.width * kPanel + lane);
     pack_column(column_dout, task.dout_stride, q.rows, h.value_width, h.keep_scale,
                 w.dot + panel * h.value_width * kPanel + lane);
@@ -143,12 +144,10 @@ void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int6
                               });
 }
 
-// to[key][width] (+)= X[key][queries] · rows[queries][width], for the columns that see each key; width in
-// whole vectors.
-template <bool kAccumulate>
-void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const float* x, const float* rows,
-                int64_t ld, int64_t width, float* to, int64_t ld_to, Ahead& ahead) {
-  const F d;
+// Calls use(j, end, first, depth) for the keys [j, end) that the queries [first, first + depth) of a block
+// see, depth 0 for those that no column sees.
+template <class Use>
+HWY_INLINE void for_seen_keys(const QueryBlock& block, const KeyRun* run, int64_t keys, const Use& use) {
   for (int64_t j = 0; j < keys;) {
     // Keys [j, end) are seen by the same columns [from, until).
     int64_t end = keys, from = block.columns, until = 0;
@@ -161,8 +160,20 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
         if (edge > j) end = std::min(end, edge);
       }
     }
-    if (from < until) {
-      const int64_t first = from * kLanes, depth = std::min(until * kLanes, block.rows) - first;
+    const int64_t first = from * kLanes;
+    use(j, end, first, from < until ? std::min(until * kLanes, block.rows) - first : 0);
+    j = end;
+  }
+}
+
+// to[key][width] (+)= X[key][queries] · rows[queries][width], for the columns that see each key; width in
+// whole vectors.
+template <bool kAccumulate>
+void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const float* x, const float* rows,
+                int64_t ld, int64_t width, float* to, int64_t ld_to, Ahead& ahead) {
+  const F d;
+  for_seen_keys(block, run, keys, [&](int64_t j, int64_t end, int64_t first, int64_t depth) HWY_ATTR {
+    if (depth > 0) {
       int64_t c = 0;
       for (; c + kPanel <= width; c += kPanel) {
         rows_product<2, kAccumulate, MultiplyAdd>(end - j, depth, x + j * kBlock + first, kBlock,
@@ -178,8 +189,7 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
         for (int64_t c = 0; c < width; c += kLanes) hn::StoreU(hn::Zero(d), d, to + row * ld_to + c);
       }
     }
-    j = end;
-  }
+  });
 }
 
 struct KeyRows {
@@ -191,6 +201,17 @@ struct KeyRows {
   bool finite;  // no key is known to be spoilt
   bool direct;  // dk and dv are the results themselves, and each key is written once
 };
+
+// dk[key][width] += Σ_i dS[key][i]·(q_i − k[key]), likewise.
+void add_differences(const QueryBlock& block, const KeyRun* run, int64_t count, const float* ds,
+                     const KeyRows& keys, int64_t width) {
+  for_seen_keys(block, run, count, [&](int64_t j, int64_t end, int64_t first, int64_t depth) HWY_ATTR {
+    if (depth == 0) return;
+    difference_rows_product(end - j, depth, ds + j * kBlock + first, kBlock, block.q + first * block.ldq,
+                            block.ldq, keys.k + j * keys.ldk, keys.ldk, keys.dk + j * keys.ld_dk, keys.ld_dk,
+                            width);
+  });
+}
 
 void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
                 int64_t first, int64_t end, const KeyRows& keys, const Workspace& w, Ahead& ahead) {
@@ -226,8 +247,8 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       soon.add(sums, kPanel, end - first, kPanel);
     }
     soon.spread(2 * (end - first) / kTileRows);
-    rows_over_runs(runs, h.width, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock,
-                   BothAhead{ahead, soon});
+    scores_over_runs(h, runs, keys.k, keys.ldk, w.qt + panel * h.width * kPanel, s, kBlock,
+                     BothAhead{ahead, soon});
     rows_over_runs(runs, h.value_width, keys.v, keys.ldv, w.dot + panel * h.value_width * kPanel, dp, kBlock,
                    BothAhead{ahead, soon});
     for (int64_t i = 0; i < columns; ++i) {
@@ -274,7 +295,11 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
       }
       if (h.softcap > 0.0f) multiply_column<kBlock>(w.ds + at, w.factor + at, run[c]);
     }
-    if (task.dq != nullptr) {
+    if (task.dq != nullptr && h.differences) {
+      difference_columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock,
+                                   w.qt + panel * h.width * kPanel, w.dqt + panel * h.width * kPanel,
+                                   block.fresh[panel]);
+    } else if (task.dq != nullptr) {
       columns_over_runs(runs, h.width, keys.k, keys.ldk, dp, kBlock, w.dqt + panel * h.width * kPanel,
                         block.fresh[panel], ahead);
     }
@@ -295,8 +320,9 @@ void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64
   if (task.dv != nullptr) {
     add_by_key<true>(block, run, count, w.p, block.d_o, block.ldo, padded_value, keys.dv, keys.ld_dv, ahead);
   }
-  if (task.dk != nullptr)
-    add_by_key<true>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk, ahead);
+  if (task.dk == nullptr) return;
+  if (h.differences) return add_differences(block, run, count, w.ds, keys, padded);
+  add_by_key<true>(block, run, count, w.ds, block.q, block.ldq, padded, keys.dk, keys.ld_dk, ahead);
 }
 
 // Lists the rows [begin, begin + rows) of a head that begin_block reads.
@@ -358,13 +384,19 @@ void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_
   }
 }
 
-// Keys and values side by side, where they are not.
-void copy_keys(const AttentionHead& h, int64_t keys, const Workspace& w, KeyRows& rows) {
-  if (rows.ldk != h.width) copy_rows(rows.k, rows.ldk, keys, h.width, w.k, h.width);
-  if (rows.ldv != h.value_width) copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
-  if (rows.ldk != h.width) rows.k = w.k;
-  if (rows.ldv != h.value_width) rows.v = w.v;
-  rows.ldk = h.width;
+// Keys and values side by side, where they are not; keys readable in whole vectors where differences are
+// taken from them.
+void copy_keys(const AttentionHead& h, int64_t keys, bool differences, const Workspace& w, KeyRows& rows) {
+  const int64_t ldk = differences ? round_up(h.width, kLanes) : h.width;
+  if (rows.ldk != ldk || differences) {
+    copy_rows(rows.k, rows.ldk, keys, h.width, w.k, ldk);
+    rows.k = w.k;
+  }
+  if (rows.ldv != h.value_width) {
+    copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
+    rows.v = w.v;
+  }
+  rows.ldk = ldk;
   rows.ldv = h.value_width;
 }
 
@@ -375,11 +407,13 @@ void check_keys(const AttentionHead& h, int64_t keys, bool values, const Workspa
   rows.finite = finite_rows(rows.k, rows.ldk, keys, h.width) &&
                 (!values || finite_rows(rows.v, rows.ldv, keys, h.value_width));
   if (rows.finite) return;
-  if (rows.k != w.k) copy_rows(rows.k, rows.ldk, keys, h.width, w.k, h.width);
+  if (rows.k != w.k) {
+    copy_rows(rows.k, rows.ldk, keys, h.width, w.k, h.width);
+    rows.ldk = h.width;
+  }
   if (rows.v != w.v) copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
   rows.k = w.k;
   rows.v = w.v;
-  rows.ldk = h.width;
   rows.ldv = h.value_width;
   mark_keys(w.k, rows.ldk, h.width, w.v, rows.ldv, h.value_width, keys, w.keys);
 }
@@ -420,7 +454,10 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
   lay_out(all.width, all.value_width, keys, workspace, &w);
   // One block of queries, as in small problems, reads each key once or twice and writes it once: nothing is
   // copied.
-  const bool one_block = task.group == 1 && all.q_length <= kBlock && task.q_begin < task.q_end;
+  const bool differences =
+      std::any_of(task.heads, task.heads + task.group, [](const AttentionHead& h) { return h.differences; });
+  const bool one_block =
+      task.group == 1 && all.q_length <= kBlock && task.q_begin < task.q_end && !differences;
   KeyRows rows{all.k + task.k_begin * all.k_stride,
                all.v + task.k_begin * all.v_stride,
                all.k_stride,
@@ -442,7 +479,7 @@ void backward(const AttentionBackwardTask& task, float* workspace) {
     zero_floats(w.dk, keys * padded);
     zero_floats(w.dv, keys * padded_value);
   }
-  if (!one_block) copy_keys(all, keys, w, rows);
+  if (!one_block) copy_keys(all, keys, differences, w, rows);
   const bool hides = hides_pairs(all), told = one_block && sees_every_key(all);
   if (hides) check_keys(all, keys, !told, w, rows);
   Ahead ahead;

@@ -12,6 +12,7 @@
 #include <new>
 #include <type_traits>
 
+#include "kernels/attention_differences-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_observe-inl.hpp"
 #include "kernels/attention_pack-inl.hpp"
@@ -146,7 +147,7 @@ void panel_block(const AttentionHead& h, Panel& panel, int64_t block, int64_t bl
   add_bias_rows(h, panel.column[0].row, panel.column[0].rows + panel.column[1].rows, block, block_end - block,
                 soon);
   soon.spread((block_end - block) / kTileRows);
-  rows_over_runs(runs, h.width, k, ldk, panel.qt, s, kPanel, BothAhead{ahead, soon});
+  scores_over_runs(h, runs, k, ldk, panel.qt, s, kPanel, BothAhead{ahead, soon});
   soon.finish();
   alignas(64) float alpha[kLanes];
   alignas(64) float scores[kKeyBlock * kPanel];  // of the careful path
@@ -180,7 +181,7 @@ void begin_panel(const AttentionHead& h, Panel& panel, int64_t row, int64_t rows
   for (int64_t c = 0; c < panel.columns; ++c) {
     panel.column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
     pack_column(h.q + panel.column[c].row * h.q_stride, h.q_stride, panel.column[c].rows, h.width,
-                h.scale * kLog2E, panel.qt + c * kLanes);
+                packed_scale(h), panel.qt + c * kLanes);
     // A sink is a key without a value, seen first.
     const V max = hn::Set(d, h.sink != nullptr ? in_log2_units(*h.sink) : kFloor);
     hn::Store(max, d, panel.max + c * kLanes);

@@ -26,6 +26,9 @@ struct AttentionHead {
   const float* v = nullptr;  // [k_length, value_width]
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
   int64_t q_length = 0, k_length = 0, width = 0, value_width = 0;
+  // The score of rows q and k is q·k or, with differences, −Σ (q − k)²; with timelike as well, the last two
+  // columns are the two parts of one number whose squared difference is added instead.
+  bool differences = false, timelike = false;
   float scale = 1.0f;
   float gradient_scale = 1.0f;  // the derivative of a score by q·k, before softcap: scale, usually
   int64_t left = 0,

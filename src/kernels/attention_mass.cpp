@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/attention_differences-inl.hpp"
 #include "kernels/attention_modify-inl.hpp"
 #include "kernels/attention_pack-inl.hpp"
 #include "kernels/attention_spoilt-inl.hpp"
@@ -77,7 +78,7 @@ void begin_panel(const AttentionMassTask& task, MassPanel& panel, int64_t row, i
   panel.columns = rows > kLanes ? 2 : 1;
   for (int64_t c = 0; c < panel.columns; ++c) {
     const QueryColumn q = panel.column[c] = {row + c * kLanes, std::min(kLanes, rows - c * kLanes)};
-    pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, h.scale * kLog2E,
+    pack_column(h.q + q.row * h.q_stride, h.q_stride, q.rows, h.width, packed_scale(h),
                 panel.qt + c * kLanes);
     for (int64_t i = 0; i < kLanes; ++i) {
       const SoftmaxRow softmax = i < q.rows ? task.softmax[(q.row + i) * task.row_stride] : SoftmaxRow();
@@ -93,7 +94,7 @@ void panel_block(const AttentionHead& h, MassPanel& panel, int64_t block, int64_
                  float* sums, const float* zero, const float* one) {
   PanelView view;
   view_panel(h, panel.column, panel.columns, block, block_end, view);
-  rows_over_runs(view.runs, h.width, h.k + block * h.k_stride, h.k_stride, panel.qt, s, kPanel);
+  scores_over_runs(h, view.runs, h.k + block * h.k_stride, h.k_stride, panel.qt, s, kPanel);
   for (int64_t c = 0; c < panel.columns; ++c) {
     const KeyRun run = view.runs.column[c];
     if (run.begin == run.end) continue;

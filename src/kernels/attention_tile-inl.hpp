@@ -258,15 +258,15 @@ HWY_INLINE PanelRuns cut_runs(KeyRun a, KeyRun b) {
 }
 
 // S[key][panel] (columns at s, s + kLanes) = K · Qᵀ on the runs; key 0 is the block's first.
-template <class Fetch = NothingAhead>
+template <class Step = MultiplyAdd, class Fetch = NothingAhead>
 HWY_INLINE void rows_over_runs(const PanelRuns& r, int64_t depth, const float* a, int64_t lda, const float* b,
                                float* c, int64_t ldc, Fetch&& ahead = {}) {
-  rows_product<1, false, MultiplyAdd>(r.first.end - r.first.begin, depth, a + r.first.begin * lda, lda, b,
-                                      kPanel, c + r.first.begin * ldc, ldc, ahead);
-  rows_product<2, false, MultiplyAdd>(r.both.end - r.both.begin, depth, a + r.both.begin * lda, lda, b,
-                                      kPanel, c + r.both.begin * ldc, ldc, ahead);
-  rows_product<1, false, MultiplyAdd>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda,
-                                      b + kLanes, kPanel, c + r.second.begin * ldc + kLanes, ldc, ahead);
+  rows_product<1, false, Step>(r.first.end - r.first.begin, depth, a + r.first.begin * lda, lda, b, kPanel,
+                               c + r.first.begin * ldc, ldc, ahead);
+  rows_product<2, false, Step>(r.both.end - r.both.begin, depth, a + r.both.begin * lda, lda, b, kPanel,
+                               c + r.both.begin * ldc, ldc, ahead);
+  rows_product<1, false, Step>(r.second.end - r.second.begin, depth, a + r.second.begin * lda, lda,
+                               b + kLanes, kPanel, c + r.second.begin * ldc + kLanes, ldc, ahead);
 }
 
 // n floats of a column of a panel.

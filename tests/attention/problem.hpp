@@ -2,13 +2,13 @@
 //
 // Tolerances (ε = 2^-23). Rounding errors of a sum of n terms grow like a random walk along its partial sums:
 // one standard deviation is about ε·Σ|terms|; three to four are granted. So, with A = scale·max Σ|q_c k_c|:
-//   a score: s = 6ε·A + ε·(softcap + |bias|); for −|q − k|² the terms of A are those of 2q·k − |q|² − |k|²,
-//   for Lorentzian distances those of 2 + 2q·k − 2t(q)·t(k), t(x) = √(1 + |x|²)
-//   a weight: the factor w = 2s (score and lse) + 4ε (exp2) + ε·|lse| + 3ε·√Lk (sums over keys)
-//   out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key)
-//   dS = P(dP − δ), δ less the gradient of lse: P times e = w·(max|dP| + max|δ|) + 8ε·(max
-//   Σ|dout_c|)·max|v|·keep dbias: e, times the number of elements that are summed; dscales: e·max Σ|q_c k_c|,
-//   likewise dq: scale·max|k|·e, summed over keys (ΣP = 1);   dk: scale·max|q|·e·(mass of the key)
+//   a score: s = 6ε·A + ε·(softcap + |bias|); for −|q − k|² the terms of A are (q_c − k_c)², each off by
+//   three roundings, of the difference twice and of its square: 1.5ε; for Lorentzian distances, (t(q) −
+//   t(k))² too, t(x) = √(1 + |x|²) a weight: the factor w = 2s (score and lse) + 4ε (exp2) + ε·|lse| + 3ε·√Lk
+//   (sums over keys) out: w·max|v|·keep;   dv: w·max|dout|·keep·(mass of the key) dS = P(dP − δ), δ less the
+//   gradient of lse: P times e = w·(max|dP| + max|δ|) + 8ε·(max Σ|dout_c|)·max|v|·keep dbias: e, times the
+//   number of elements that are summed; dscales: e·max Σ|q_c k_c|, likewise dq: scale·max|k|·e, summed over
+//   keys (ΣP = 1);   dk: scale·max|q|·e·(mass of the key)
 #pragma once
 
 #include <cstdint>

@@ -416,11 +416,11 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
           double sum = 0;
           const double* x = r.row(r.q, i, h, r.heads, r.d);
           const double* y = r.row(r.k, j, h / (r.heads / r.kv_heads), r.kv_heads, r.d);
+          const bool distance = r.neg_squared_l2 || r.neg_squared_lorentz;
           for (int64_t c = 0; c < r.d; ++c)
-            sum += r.neg_squared_l2 ? 2 * std::abs(x[c] * y[c]) + x[c] * x[c] + y[c] * y[c]
-                                    : std::abs(x[c] * y[c]);
+            sum += distance ? (x[c] - y[c]) * (x[c] - y[c]) : std::abs(x[c] * y[c]);
           if (r.cosine) sum = 1;
-          if (r.neg_squared_lorentz) sum = 2 + 2 * (sum + r.time(x, r.d) * r.time(y, r.d));
+          if (r.neg_squared_lorentz) sum += std::pow(r.time(x, r.d) - r.time(y, r.d), 2);
           products = std::max(products, sum);
           if (r.bias) bias = std::max(bias, std::abs(r.bias(h, i + r.lk - r.lq - j)));
           if (r.full_bias) full_bias = std::max(full_bias, std::abs(r.full_bias(h, i, j)));
@@ -462,8 +462,8 @@ void expect_equal_to_reference(const Arrays& a, const Results& results, bool bac
       qs = 4 / shortest_k;
     }
     if (r.neg_squared_l2) qs = ks = 2 * (qm + km);  // the derivative is 2(k − q)
-    if (r.neg_squared_lorentz)  // 2(k − t(k)·q/t(q)), of which no column of q/t(q) is above 1
-      qs = ks = 2 * (qm + km + std::sqrt(static_cast<double>(p.d)) * std::max(qm, km) + 1);
+    // 2(k − q) − 2(t(k) − t(q))·q/t(q), where |t(k) − t(q)| ≤ |k − q| and no column of q/t(q) is above 1.
+    if (r.neg_squared_lorentz) qs = ks = 2 * (qm + km) * (1 + root(p.d));
     compare(results.dq, a.q_offsets.begin(n), r.dq, ds * scale * ks, "dq", description);
     compare(results.dk, a.k_offsets.begin(n), r.dk, ds * scale * qs * std::max(1.0, mass), "dk", description);
     compare(results.dv, a.k_offsets.begin(n), r.dv_out,

@@ -56,7 +56,10 @@ double score_error(const reference::Attention& r) {
         double sum = 0;
         const double* x = r.row(r.q, i, h, r.heads, r.d);
         const double* y = r.row(r.k, j, h / (r.heads / r.kv_heads), r.kv_heads, r.d);
-        for (int64_t c = 0; c < r.d; ++c) sum += 2 * std::abs(x[c] * y[c]) + x[c] * x[c] + y[c] * y[c];
+        const bool distance = r.neg_squared_l2 || r.neg_squared_lorentz;
+        for (int64_t c = 0; c < r.d; ++c)
+          sum += distance ? (x[c] - y[c]) * (x[c] - y[c]) : std::abs(x[c] * y[c]);
+        if (r.neg_squared_lorentz) sum += std::pow(r.time(x, r.d) - r.time(y, r.d), 2);
         products = std::max(products, (r.cosine ? 1 : sum) * std::abs(r.scale_of(h)));
         double bias = r.softcap;
         if (r.bias) bias += std::abs(r.bias(h, i + r.lk - r.lq - j));

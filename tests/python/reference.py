@@ -33,12 +33,13 @@ def attention(
     lq, lk = q.shape[2], k.shape[2]
     if score == "cosine":
         q, k = unit(q), unit(k)
-    s = np.einsum("bhid,bhjd->bhij", q, k)
-    if score == "neg_sq_l2":
-        s = 2 * s - (q**2).sum(-1)[..., :, None] - (k**2).sum(-1)[..., None, :]
-    if score == "neg_sq_lorentz":
+    if score in ("neg_sq_l2", "neg_sq_lorentz"):
+        s = -((q[..., :, None, :] - k[..., None, :, :]) ** 2).sum(-1)
+    else:
+        s = np.einsum("bhid,bhjd->bhij", q, k)
+    if score == "neg_sq_lorentz":  # 2 + 2(q·k − t(q)·t(k)), written as float64 keeps it far from the origin
         of_q, of_k = (np.sqrt(1 + (x**2).sum(-1)) for x in (q, k))
-        s = 2 + 2 * (s - of_q[..., :, None] * of_k[..., None, :])
+        s = s + (of_q[..., :, None] - of_k[..., None, :]) ** 2
     if scale is None:
         scale = 1 / np.sqrt(q.shape[-1]) if score == "scaled_dot" else 1.0
     s = s * np.asarray(scale, np.float64).reshape(-1, 1, 1)

@@ -52,13 +52,18 @@ struct Attention {
     return std::sqrt(s);
   }
   static double time(const double* x, int64_t n) { return std::sqrt(1 + norm(x, n) * norm(x, n)); }
-  // q·k, the cosine, −|q − k|², or minus the squared Lorentzian distance.
+  // q·k, the cosine, −|q − k|², or minus the squared Lorentzian distance, 2 + 2(q·k − t(q)·t(k)), which is
+  // −|q − k|² + (t(q) − t(k))² since t(x)² = 1 + |x|²; so written, float64 does for rows far from the origin.
   double raw(int64_t h, int64_t i, int64_t j) const {
     const double* a = row(q, i, h, heads, d);
     const double* b = row(k, j, h / (heads / kv_heads), kv_heads, d);
     double s = 0;
-    for (int64_t c = 0; c < d; ++c) s += neg_squared_l2 ? -(a[c] - b[c]) * (a[c] - b[c]) : a[c] * b[c];
-    if (neg_squared_lorentz) return 2 + 2 * (s - time(a, d) * time(b, d));
+    const bool distance = neg_squared_l2 || neg_squared_lorentz;
+    for (int64_t c = 0; c < d; ++c) s += distance ? -(a[c] - b[c]) * (a[c] - b[c]) : a[c] * b[c];
+    if (neg_squared_lorentz) {
+      const double t = time(a, d) - time(b, d);
+      return s + t * t;
+    }
     if (!cosine) return s;
     const double n = norm(a, d) * norm(b, d);
     return n == 0 ? 0 : s / n;
@@ -156,8 +161,9 @@ struct Attention {
         continue;
       }
       if (neg_squared_lorentz) {
-        da[c] += 2 * ds * (b[c] - time(b, d) * a[c] / time(a, d));
-        db[c] += 2 * ds * (a[c] - time(a, d) * b[c] / time(b, d));
+        const double ta = time(a, d), tb = time(b, d);
+        da[c] += 2 * ds * (b[c] - a[c] - (tb - ta) * a[c] / ta);
+        db[c] += 2 * ds * (a[c] - b[c] - (ta - tb) * b[c] / tb);
         continue;
       }
       da[c] += ds * (b[c] / (na * nb) - (cosine ? r * a[c] / (na * na) : 0));

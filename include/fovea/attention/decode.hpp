@@ -29,9 +29,10 @@ struct DecodeInputs {
 
 // out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j over the cache of query i's sequence, the last query standing
 // at the last token. out [Tq, H, Dv]; lse [Tq, H], natural, null when not wanted; the options of
-// AttentionSpec hold, but for dropout and top_k. Scores other than dot products take |k|² of each cached key,
-// which costs as much as one query more. Insight as in attention_forward, key_mass [Σ cache lengths, H] in
-// the order of the caches. ArgumentError for shapes that do not fit and for those options.
+// AttentionSpec hold, but for dropout and top_k. Cosine scores take |k|² of each cached key, which costs as
+// much as one query more; scores that are distances widen the caches to float32 for the call. Insight as in
+// attention_forward, key_mass [Σ cache lengths, H] in the order of the caches. ArgumentError for shapes that
+// do not fit and for those options.
 // spec.precision: with kFast three rows (queries × grouped heads) or more are multiplied in 16 bits on bf16
 // caches (queries and weights rounded to bf16, on processors with AVX-512-BF16) and on int8 caches (to 16
 // bits of a row's largest number); sums, softmax and lse are of 32 bits.

@@ -15,12 +15,13 @@ enum class Score : uint8_t {
   kScaledDot,  // q·k, scale 1/√D by default
   kDot,        // q·k, scale 1 by default
   kCosine,     // q·k / (|q| |k|), scale 1 by default; a zero vector scores 0
-  // −|q − k|², scale 1 by default; computed as 2q·k − |q|² − |k|², so its rounding error is that of numbers
-  // as large as |q|² + |k|²
+  // −|q − k|², scale 1 by default. Computed from differences, as are its gradients: with u = 2^-24 it is off
+  // by at most (D + 2)·u·|q − k|², wherever q and k lie
   kNegSquaredL2,
   // −d² of the Lorentz model of hyperbolic space, 2 + 2(q·k − √(1 + |q|²)·√(1 + |k|²)), scale 1 by default;
-  // for embeddings of trees and hierarchies (Law et al., "Lorentzian distance learning", 2019). Rounds as
-  // above.
+  // for embeddings of trees and hierarchies (Law et al., "Lorentzian distance learning", 2019). Computed as
+  // −|q − k|² + (t(q) − t(k))², t(x) = √(1 + |x|²): off by at most (D + 8)·u·|q − k|² + 2^-41·t·|q − k|, t
+  // the greater of both. Of rows far out on one ray, d² itself is small beside |q − k|² and has fewer digits.
   kNegSquaredLorentz,
 };
 
