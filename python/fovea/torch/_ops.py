@@ -26,7 +26,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, given: options.Options, arrays: d
         out, lse = EagerAttention.apply(made, given, wished, tuple(tensors), q, k, v, *tensors.values())
         if wishes is None:
             return out
-        seen = Insight(made[0], made[1], partial(from_numpy, kind="torch"))
+        seen: Insight[Tensor] = Insight(made[0], made[1], partial(from_numpy, kind="torch"))
         seen.lse = lse  # with its gradient
         return out, seen
     results = attention_op(
