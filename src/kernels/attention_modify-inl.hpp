@@ -51,6 +51,16 @@ HWY_INLINE V log_of_sum(V x) {
   return hn::Add(hn::Log(d, x), hn::Sub(x, x));
 }
 
+// Counts the excess beyond ±1e38 whole that within_range has halved. What is finite stays finite: the last
+// bit of a sum near the largest float would round to infinity.
+HWY_INLINE V whole_term(V held) {
+  const F d;
+  const V limit = hn::Set(d, kPlainTerm), largest = hn::Set(d, std::numeric_limits<float>::max());
+  const V excess = hn::Sub(held, hn::Min(limit, hn::Max(hn::Neg(limit), held)));
+  const V whole = hn::Min(largest, hn::Max(hn::Neg(largest), hn::Add(held, excess)));
+  return hn::IfThenElse(hn::Lt(hn::Abs(held), hn::Set(d, HUGE_VALF)), whole, held);
+}
+
 // Writes what the softmax leaves of a column of `rows` queries, element i·stride from `at` on of each; null:
 // not wanted. A sum of 0 says that no key was seen.
 HWY_INLINE void store_softmax_rows(V max, V sum, int64_t rows, int64_t at, int64_t stride, float* lse,
@@ -61,7 +71,7 @@ HWY_INLINE void store_softmax_rows(V max, V sum, int64_t rows, int64_t at, int64
   const auto empty = hn::Eq(sum, hn::Zero(d));
   const V none = hn::Set(d, -HUGE_VALF);
   const V log = log_of_sum(hn::IfThenElse(empty, hn::Set(d, 1.0f), sum));
-  hn::Store(hn::IfThenElse(empty, none, hn::MulAdd(max, hn::Set(d, kLn2), log)), d, natural);
+  hn::Store(hn::IfThenElse(empty, none, whole_term(hn::MulAdd(max, hn::Set(d, kLn2), log))), d, natural);
   hn::Store(hn::IfThenElse(empty, none, max), d, most);
   hn::Store(hn::Mul(log, hn::Set(d, kLog2E)), d, log_sum);
   for (int64_t i = 0; i < rows; ++i) {

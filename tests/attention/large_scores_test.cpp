@@ -93,6 +93,9 @@ TEST(LargeScores, OneLevelForAllKeysIsUniformAttention) {
         expect_uniform_insight(seen.seen, attention_rows(a.inputs, {}, std::vector<int64_t>{0, 2}), 3, keys,
                                what);
         expect_same_bits(seen.out, r.out, what);
+        const double lse = static_cast<double>(level) + std::log(static_cast<double>(keys));
+        for (const float x : r.lse.span())
+          ASSERT_NEAR(static_cast<double>(x), lse, 3e-7 * std::abs(lse) + 1e-6) << what;
       }
     }
   }

@@ -1,6 +1,7 @@
 // What the softmax of a row of scores leaves behind, from which every weight can be made again.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -31,9 +32,13 @@ inline float share_of_whole(const SoftmaxRow& part, const SoftmaxRow& whole) {
   return std::exp2((part.max - whole.max) + (part.log_sum - whole.log_sum));
 }
 
+// Kernels hold terms beyond ±1e38 at half their excess: here it counts whole again, and a finite row stays
+// finite.
 inline float lse_of(const SoftmaxRow& row) {
-  return static_cast<float>((static_cast<double>(row.max) + static_cast<double>(row.log_sum)) *
-                            0.6931471805599453);
+  const double held = (static_cast<double>(row.max) + static_cast<double>(row.log_sum)) * 0.6931471805599453;
+  if (!(std::abs(held) > 1e38) || std::isinf(held)) return static_cast<float>(held);
+  constexpr double largest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(2 * held - std::copysign(1e38, held), -largest, largest));
 }
 
 }  // namespace fovea
