@@ -11,6 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/attention_backward_rows-inl.hpp"
 #include "kernels/attention_bias_gradient-inl.hpp"
 #include "kernels/attention_differences-inl.hpp"
 #include "kernels/attention_gradient_columns-inl.hpp"
@@ -22,53 +23,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
-
-constexpr int64_t kPanels = 2;                // of a query block: the depth of the products for dV and dK
-constexpr int64_t kBlock = kPanels * kPanel;  // queries of a block
-constexpr int64_t kColumns = kBlock / kLanes;
-
-struct Workspace {
-  float *k, *v;                  // [keys][padded width], [keys][value_width]: rows brought together
-  float *dk, *dv;                // [keys][padded width]
-  float *qt, *dot, *dqt;         // per panel [width][kPanel]
-  float *q, *d_o;                // [kBlock][padded width]
-  float *p, *ds, *factor;        // [kKeyBlock][kBlock]
-  float *max, *log_sum, *delta;  // [kBlock]
-  Spoilt queries, keys;          // [kBlock], [keys]
-  float* spoilt;                 // [kKeyBlock][kBlock]: what weigh_seen adds to dS
-};
-
-int64_t lay_out(int64_t width, int64_t value_width, int64_t keys, float* base, Workspace* w) {
-  const int64_t padded = round_up(width, kLanes), padded_value = round_up(value_width, kLanes);
-  int64_t used = 0;
-  const auto take = [&](float*& pointer, int64_t floats) {
-    pointer = base == nullptr ? nullptr : base + used;
-    used += round_up(floats, 16);
-  };
-  Workspace unused;
-  if (w == nullptr) w = &unused;
-  take(w->k, keys * padded);
-  take(w->v, keys * value_width);
-  take(w->dk, keys * padded);
-  take(w->dv, keys * padded_value);
-  take(w->qt, kBlock * width);
-  take(w->dot, kBlock * value_width);
-  take(w->dqt, kBlock * width);
-  take(w->q, kBlock * padded);
-  take(w->d_o, kBlock * padded_value);
-  take(w->p, kKeyBlock * kBlock);
-  take(w->ds, kKeyBlock * kBlock);
-  take(w->factor, kKeyBlock * kBlock);
-  take(w->max, kBlock);
-  take(w->log_sum, kBlock);
-  take(w->delta, kBlock);
-  take(w->queries.weight, kBlock);
-  take(w->queries.score, kBlock);
-  take(w->keys.weight, keys);
-  take(w->keys.score, keys);
-  take(w->spoilt, kKeyBlock * kBlock);
-  return used;
-}
 
 // One query head and one block of its queries.
 struct QueryBlock {
@@ -101,7 +55,7 @@ void place_block(const AttentionHead& h, int64_t row, QueryBlock& block) {
 // Packs the block's queries and output gradients both ways, and fetches what the softmax left and δ. `hides`:
 // some key is out of some query's sight.
 void begin_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, int64_t row,
-                 bool hides, const Workspace& w, QueryBlock& block) {
+                 bool hides, const BackwardWorkspace& w, QueryBlock& block) {
   const float* out = task.out + head * task.out_head_stride + row * task.out_stride;
   const float* dout = task.dout + head * task.dout_head_stride + row * task.dout_stride;
   for (int64_t c = 0; c < block.columns; ++c) {
@@ -192,16 +146,6 @@ void add_by_key(const QueryBlock& block, const KeyRun* run, int64_t keys, const 
   });
 }
 
-struct KeyRows {
-  const float *k, *v;  // of the key block's first row
-  int64_t ldk, ldv;
-  float *dk, *dv;
-  int64_t ld_dk, ld_dv;
-  Spoilt spoilt;
-  bool finite;  // no key is known to be spoilt
-  bool direct;  // dk and dv are the results themselves, and each key is written once
-};
-
 // dk[key][width] += Σ_i dS[key][i]·(q_i − k[key]), likewise.
 void add_differences(const QueryBlock& block, const KeyRun* run, int64_t count, const float* ds,
                      const KeyRows& keys, int64_t width) {
@@ -214,7 +158,7 @@ void add_differences(const QueryBlock& block, const KeyRun* run, int64_t count, 
 }
 
 void block_pair(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
-                int64_t first, int64_t end, const KeyRows& keys, const Workspace& w, Ahead& ahead) {
+                int64_t first, int64_t end, const KeyRows& keys, const BackwardWorkspace& w, Ahead& ahead) {
   const int64_t padded = round_up(h.width, kLanes), padded_value = round_up(h.value_width, kLanes);
   const bool careful = block.spoilt || !keys.finite;
   KeyRun run[kColumns] = {};
@@ -368,7 +312,7 @@ void look_ahead(const AttentionBackwardTask& task, int64_t head, int64_t row, co
 }
 
 void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_t head, QueryBlock& block,
-               const Workspace& w) {
+               const BackwardWorkspace& w) {
   if (task.dq == nullptr) return;
   const F d;
   const V one = hn::Set(d, 1.0f);
@@ -384,74 +328,18 @@ void end_block(const AttentionBackwardTask& task, const AttentionHead& h, int64_
   }
 }
 
-// Keys and values side by side, where they are not; keys readable in whole vectors where differences are
-// taken from them.
-void copy_keys(const AttentionHead& h, int64_t keys, bool differences, const Workspace& w, KeyRows& rows) {
-  const int64_t ldk = differences ? round_up(h.width, kLanes) : h.width;
-  if (rows.ldk != ldk || differences) {
-    copy_rows(rows.k, rows.ldk, keys, h.width, w.k, ldk);
-    rows.k = w.k;
-  }
-  if (rows.ldv != h.value_width) {
-    copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
-    rows.v = w.v;
-  }
-  rows.ldk = ldk;
-  rows.ldv = h.value_width;
-}
-
-// Looks for keys, and values if wanted, that are not finite; they become 0, in a copy.
-void check_keys(const AttentionHead& h, int64_t keys, bool values, const Workspace& w, KeyRows& rows) {
-  zero_floats(w.keys.weight, keys);
-  zero_floats(w.keys.score, keys);
-  rows.finite = finite_rows(rows.k, rows.ldk, keys, h.width) &&
-                (!values || finite_rows(rows.v, rows.ldv, keys, h.value_width));
-  if (rows.finite) return;
-  if (rows.k != w.k) {
-    copy_rows(rows.k, rows.ldk, keys, h.width, w.k, h.width);
-    rows.ldk = h.width;
-  }
-  if (rows.v != w.v) copy_rows(rows.v, rows.ldv, keys, h.value_width, w.v, h.value_width);
-  rows.k = w.k;
-  rows.v = w.v;
-  rows.ldv = h.value_width;
-  mark_keys(w.k, rows.ldk, h.width, w.v, rows.ldv, h.value_width, keys, w.keys);
-}
-
-template <bool kAdd>
-void write_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float* to, int64_t stride) {
-  const F d;
-  for (int64_t i = 0; i < rows; ++i) {
-    float* row = to + i * stride;
-    int64_t c = 0;
-    for (; c + kLanes <= width; c += kLanes) {
-      const V x = hn::Load(d, from + i * ld + c);
-      hn::StoreU(kAdd ? hn::Add(hn::LoadU(d, row + c), x) : x, d, row + c);
-    }
-    for (; c < width; ++c) row[c] = kAdd ? row[c] + from[i * ld + c] : from[i * ld + c];
-  }
-}
-
-void write_rows(const AttentionBackwardTask& task, const float* from, int64_t ld, int64_t width, float* to,
-                int64_t stride) {
-  if (to == nullptr) return;
-  const int64_t keys = task.k_end - task.k_begin;
-  if (task.add_keys) return write_rows<true>(from, ld, keys, width, to, stride);
-  write_rows<false>(from, ld, keys, width, to, stride);
-}
-
 }  // namespace
 
 int64_t backward_workspace(int64_t width, int64_t value_width, int64_t keys) {
-  return lay_out(width, value_width, keys, nullptr, nullptr);
+  return lay_out_backward(width, value_width, keys, nullptr, nullptr);
 }
 
 void backward(const AttentionBackwardTask& task, float* workspace) {
   const AttentionHead& all = task.heads[0];
   const int64_t keys = task.k_end - task.k_begin;
   const int64_t padded = round_up(all.width, kLanes), padded_value = round_up(all.value_width, kLanes);
-  Workspace w;
-  lay_out(all.width, all.value_width, keys, workspace, &w);
+  BackwardWorkspace w;
+  lay_out_backward(all.width, all.value_width, keys, workspace, &w);
   // One block of queries, as in small problems, reads each key once or twice and writes it once: nothing is
   // copied.
   const bool differences =

@@ -72,6 +72,9 @@ RelativeBias relative_of(const Arrays& arrays);
 // Sizes and options drawn from `number`, in any combination.
 Problem random_problem(int number);
 
+// The rows of sequence n in float64, contiguous.
+std::vector<double> rows_of(const HeadsView<const float>& x, const Offsets& offsets, int64_t n);
+
 Arrays make_arrays(const Problem& problem);
 Results run_engine(const Arrays& arrays, bool backward = true);
 // Compares with the float64 reference; gtest failures name the index and both values.
