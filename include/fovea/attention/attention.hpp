@@ -16,6 +16,7 @@
 
 namespace fovea {
 
+// What a call on tensors gives, of its own memory; lse and seen are float32 whatever the inputs are.
 struct AttentionResult {
   Tensor out;    // [T, H, Dv]
   Tensor lse;    // [T, H]
@@ -24,7 +25,7 @@ struct AttentionResult {
 
 // out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j for each sequence and head. A query without keys gives out 0
 // and lse −inf (with a sink: the sink's logit). q [Tq, H, D], k [Tk, Hkv, D], v [Tk, Hkv, Dv], float32.
-// Throws ArgumentError for shapes that do not fit, D or Dv outside 1…1024, and options outside their range.
+// Throws ArgumentError for shapes that do not fit, D or Dv outside 0…1024, and options outside their range.
 AttentionResult attention(const AttentionInputs& inputs, const AttentionSpec& spec = {},
                           const Observers& observers = {});
 // The same for tensors, float32 or all of one 16-bit type (then out is of that type), with offsets (packed) …
@@ -69,13 +70,15 @@ void attention_backward(const AttentionInputs& inputs, const AttentionSpec& spec
 Ragged attention_rows(const AttentionInputs& inputs, const AttentionSpec& spec,
                       std::span<const int64_t> queries, const float* shares = nullptr);
 
-// An estimate of Insight::key_mass from the exact rows of `samples` queries of each sequence (all, where it
-// has fewer), drawn without replacement: mass = Lq·mean of the weights, with the standard error of that.
-// Costs samples / Lq of a pass over the scores, in float64. `shares` as in attention_rows. ArgumentError for
-// fewer than 2 samples, and with top_k.
+// An estimate of Insight::key_mass and how far it may be off.
 struct SampledKeyMass {
+  // Lq·(mean of the sampled queries' weights on the key), and the standard error of that; the error is 0
+  // where all queries were taken.
   Tensor mass, standard_error;  // [Tk, H]
 };
+// Estimates the key mass from the exact rows of `samples` queries of each sequence (all, where it has fewer),
+// drawn without replacement: the same key draws the same queries. Costs samples / Lq of a pass over the
+// scores, in float64. `shares` as in attention_rows. ArgumentError for fewer than 2 samples, and with top_k.
 SampledKeyMass sampled_key_mass(const AttentionInputs& inputs, const AttentionSpec& spec, int64_t samples,
                                 RandomKey key, const float* shares = nullptr);
 

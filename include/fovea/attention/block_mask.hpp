@@ -16,6 +16,9 @@
 
 namespace fovea {
 
+// A pattern of one sequence's queries and keys. ArgumentError from the builders for a length outside [0,
+// 2^31), a block, stride or dilation below 1, a window below −1 or a negative count, and from | and & for
+// masks of different lengths.
 class BlockMask {
  public:
   BlockMask();  // of no query and no key
@@ -28,6 +31,7 @@ class BlockMask {
   // From a function of query i and key j, called once for each pair.
   static BlockMask from_function(int64_t lq, int64_t lk, FunctionRef<bool(int64_t i, int64_t j)> sees);
 
+  // Every query sees every key: full tiles only.
   static BlockMask all(int64_t lq, int64_t lk);
   static BlockMask causal(int64_t lq, int64_t lk);  // j <= i'
   // i' − left <= j <= i' + right; −1: unbounded.
@@ -50,13 +54,17 @@ class BlockMask {
 
   int64_t queries() const;  // Lq
   int64_t keys() const;     // Lk
+
+  // Whether query i may attend to key j. ArgumentError outside [0, Lq) and [0, Lk).
   bool sees(int64_t i, int64_t j) const;
+
   int64_t pairs() const;          // how many (query, key) pairs see each other
   int64_t live_tiles() const;     // tiles of 64 × 64 that are not skipped …
   int64_t partial_tiles() const;  // … and of them those with bits
   int64_t bytes() const;          // held
 
   struct Data;
+  // The tiles, for the kernels; declared in src/attention/block_mask_data.hpp and not promised.
   const Data& data() const { return *data_; }
 
  private:
@@ -74,6 +82,7 @@ BlockMask longformer(int64_t length, int64_t window, int64_t global);
 BlockMask big_bird(int64_t length, int64_t block, int64_t global, int64_t window, int64_t random,
                    RandomKey key);
 
+// How a Sparse Transformer's heads look back; sparse_transformer says what each one sees.
 enum class SparsePattern : uint8_t { kStrided, kFixed };
 // Sparse Transformer (Child et al., 2019, section 4.3), both factors of a pattern in one head, causal.
 // kStrided: the last `stride` keys, and those whose distance is a multiple of stride. kFixed: the keys of the

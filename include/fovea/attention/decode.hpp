@@ -17,14 +17,15 @@
 
 namespace fovea {
 
+// The arrays of a decoding call: borrowed, float32. The caches are of equal heads and widths; at least one.
 struct DecodeInputs {
   HeadsView<const float> q{};  // [Tq, H, D], Hkv divides H
   Offsets q_offsets{};         // N sequences, usually of 1 to 8 queries …
   std::span<const KvCache* const>
       caches{};  // … and the cache of each, which holds the queries' own tokens too
   std::span<const float> alibi_slopes{};  // [H] or empty
-  RelativeBias relative{};
-  std::span<const float> sinks{};  // [H] or empty
+  RelativeBias relative{};                // a table by distance, as in AttentionInputs
+  std::span<const float> sinks{};         // [H] or empty
 };
 
 // out[i] = Σ_j softmax_j(scale·q_i·k_j + …)·v_j over the cache of query i's sequence, the last query standing
@@ -39,6 +40,7 @@ struct DecodeInputs {
 void attention_decode(const DecodeInputs& inputs, const AttentionSpec& spec, HeadsView<float> out,
                       SoftmaxOutput softmax, const Observers& observers = {}, Insight* seen = nullptr);
 
+// The arrays of a decoding call whose queries are BFloat16 or Float16; everything else stays float32.
 template <class T>
 struct HalfDecodeInputs {
   HeadsView<const T> q{};  // [Tq, H, D]

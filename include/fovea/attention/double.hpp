@@ -12,6 +12,7 @@
 
 namespace fovea {
 
+// The arrays of a float64 call: borrowed, packed as in AttentionInputs.
 struct DoubleAttentionInputs {
   HeadsView<const double> q{};  // [Tq, H, D]
   HeadsView<const double> k{};  // [Tk, Hkv, D]

@@ -25,6 +25,7 @@ struct HalfAttentionInputs {
   AttentionInputs rest{};  // offsets, biases and sinks, in float32; its own q, k and v are not looked at
 };
 
+// Where the gradients of a 16-bit call go: those of q, k and v in T, rounded once, the others in float32.
 template <class T>
 struct HalfAttentionGradients {
   HeadsView<T> dq{}, dk{}, dv{};  // overwritten; a view without data is not written

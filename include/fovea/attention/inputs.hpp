@@ -10,6 +10,7 @@
 
 namespace fovea {
 
+// Which row of a relative bias's table a distance reads.
 enum class RelativeKind : uint8_t {
   // T5 (Raffel et al., 2020, section 2.1): a row is a bucket of distances, exact when near, logarithmic up to
   // max_distance.
@@ -24,9 +25,11 @@ enum class RelativeKind : uint8_t {
 struct RelativeBias {
   const float* table = nullptr;  // [buckets, H]; null: none
   int64_t buckets = 32;          // rows of the table; kDistances: 2·max_distance + 1, or max_distance + 1
+  // Distances from here on share the last row; 128 and 32 buckets are T5's. kBuckets wants max_distance >
+  // buckets, and at least 4 buckets, or 2 for one side.
   int64_t max_distance = 128;
-  bool bidirectional = true;  // false (decoders): all keys after the query share row 0
-  RelativeKind kind = RelativeKind::kBuckets;
+  bool bidirectional = true;                   // false (decoders): all keys after the query share row 0
+  RelativeKind kind = RelativeKind::kBuckets;  // how a distance becomes a row
 };
 
 // The bucket of distance = j − i' (key minus query position) as T5 counts them.
@@ -45,6 +48,7 @@ enum class HeadOverride : uint8_t {
   kOff,       // knocked out: out 0, lse −∞, no gradient
 };
 
+// Which heads are overridden, and with what.
 struct AttentionOverride {
   std::span<const HeadOverride> heads{};  // [H], or empty: no override
   // kPermuted: key j of a sequence stands for key permutation[k_offsets.begin(n) + j], counted within the
@@ -53,6 +57,8 @@ struct AttentionOverride {
   ScoresView<const float> log_weights{};  // kFrozen: [N, H, Lq, Lk] as a bias, natural logarithms; −∞ is 0
 };
 
+// One call's arrays. Nothing is owned: they must outlive the call. 0 sequences, heads, queries or keys are
+// fine.
 struct AttentionInputs {
   HeadsView<const float> q{};  // [Tq, H, D]
   HeadsView<const float> k{};  // [Tk, Hkv, D], Hkv divides H: query head h reads key head h / (H / Hkv)
@@ -60,8 +66,8 @@ struct AttentionInputs {
   Offsets q_offsets{};         // N sequences of queries …
   Offsets k_offsets{};         // … and the N of keys that they read
   std::span<const float> alibi_slopes{};  // [H] or empty: adds −slope·|i' − j|
-  RelativeBias relative{};
-  std::span<const float> scales{};  // [H] or empty: a scale a head, in place of AttentionSpec::scale
+  RelativeBias relative{};                // a trainable table by distance, shared by all sequences
+  std::span<const float> scales{};        // [H] or empty: a scale a head, in place of AttentionSpec::scale
   // Added to the score after softcap, trainable; −∞ hides a key. dims [N, H, Lq, Lk], any strides, 0
   // broadcasts; element (n, h, i, j) is of query i and key j of sequence n. Where sequences differ in length,
   // Lq and Lk are at least the longest.

@@ -14,25 +14,30 @@
 
 namespace fovea {
 
+// The numbers that a cache holds: rounded once, when they are appended.
 enum class CacheType : uint8_t {
   kF32,
   kBF16,
   kF16,
   kInt8,  // symmetric, with a scale for each token and head: |error| <= max|x| / 254
 };
+// "float32", "bfloat16", "float16" or "int8".
 const char* to_string(CacheType type);
 
+// What a cache holds; fixed for its life.
 struct KvCacheOptions {
   int64_t kv_heads = 1, width = 64, value_width = 64;  // Hkv, D, Dv
+  // float32 by default: what was appended comes back to the bit.
   CacheType type = CacheType::kF32;
   int64_t block =
       128;  // tokens of a block; 128 wastes at most 127 tokens and still reads 8 KB or more in a run
   int64_t window = 0;  // keep the last `window` tokens only (whole blocks are freed); 0: all
 };
 
+// The past of one sequence. A copy is a fork: cheap, and its own from then on.
 class KvCache {
  public:
-  // ArgumentError unless heads, block >= 1, widths in 1…1024 and window >= 0.
+  // ArgumentError unless heads >= 1, widths in 1…1024, block in 1…2^24 and window >= 0.
   explicit KvCache(const KvCacheOptions& options);
 
   // Appends tokens: k [n, Hkv, D], v [n, Hkv, Dv], rounded to the cache's type, then drops those beyond the
@@ -43,9 +48,11 @@ class KvCache {
   // A cache of the same tokens; nothing is copied until one of them is appended to.
   KvCache fork() const { return *this; }
 
+  // As it was made.
   const KvCacheOptions& options() const { return options_; }
   int64_t length() const { return length_; }      // tokens kept
   int64_t position() const { return position_; }  // of the first kept token: how many were evicted
+  // Blocks that this cache refers to, shared ones too.
   int64_t blocks() const { return static_cast<int64_t>(blocks_.size()); }
   int64_t bytes() const;  // of all blocks that this cache refers to, shared ones too
 

@@ -10,13 +10,19 @@
 
 namespace fovea {
 
-// A set of wishes; combine with |.
+// A set of wishes; combine with |. The fields say what is computed while the weights pass by; Insight says
+// what each of them gives, docs/attention.md what it costs. By default nothing is seen.
 struct Observers {
+  // Of the weights, the sink as one outcome, in nats.
   bool entropy = false;
+  // The strongest key and its weight.
   bool max = false;
   bool key_mass = false;  // costs a second pass over the scores, about half of a forward
+  // So many of the strongest keys and their weights; 0: not wanted.
   int64_t top_k = 0;
+  // (Σp)² / Σp²: among how many keys a query shares its attention.
   bool effective_keys = false;
+  // Σ p·|i' − j|, in tokens.
   bool distance = false;
   bool first_key = false;   // mass on the sequence's first key, where causal models park attention
   bool block_mass = false;  // a coarse attention map
@@ -24,13 +30,16 @@ struct Observers {
   int64_t near_left = -1, near_right = -1;
   // Mass on named sets of keys: the set of each key of the packed batch, in [0, key_set_count), or −1.
   std::span<const int32_t> key_sets{};
+  // How many sets there are; 0: not wanted.
   int64_t key_set_count = 0;
 
+  // Whether a window is wanted: both its sides are given.
   constexpr bool near() const { return near_left >= 0 && near_right >= 0; }
   // What is summed from the weights themselves.
   constexpr bool weights() const {
     return effective_keys || distance || first_key || block_mass || near() || key_set_count > 0;
   }
+  // Whether anything is wanted, so that a call needs an Insight to fill.
   constexpr bool any() const { return entropy || max || key_mass || top_k > 0 || weights(); }
   // Of two windows or families of sets, the second stands.
   friend constexpr Observers operator|(const Observers& a, const Observers& b) {
@@ -56,18 +65,22 @@ struct Observers {
 };
 
 namespace observe {
+// The wishes by name, for `entropy | top_k(8)`: each sets the field of Observers that bears its name.
 inline constexpr Observers none{};
 inline constexpr Observers entropy{.entropy = true};
 inline constexpr Observers max{.max = true};
 inline constexpr Observers key_mass{.key_mass = true};
+
 // The k strongest keys of each query, 1 <= k <= 64.
 constexpr Observers top_k(int64_t k) {
   return {.top_k = k};
 }
+// Sums of the weights, likewise by the names of the fields.
 inline constexpr Observers effective_keys{.effective_keys = true};
 inline constexpr Observers distance{.distance = true};
 inline constexpr Observers first_key{.first_key = true};
 inline constexpr Observers block_mass{.block_mass = true};
+
 // Mass on the keys i' − left … i' + right of query i, both >= 0.
 constexpr Observers near(int64_t left, int64_t right) {
   return {.near_left = left, .near_right = right};
@@ -98,6 +111,7 @@ struct Insight {
   // Σ over 64 queries (rows) of the weights on 64 keys (columns): element (row·⌈Lk / 64⌉ + column, h) of
   // sequence n from block_offsets.begin(n) on.
   Tensor block_mass;  // [Σ ⌈Lq / 64⌉·⌈Lk / 64⌉, H]
+  // Of the N sequences, in rows of block_mass.
   Offsets block_offsets;
 };
 

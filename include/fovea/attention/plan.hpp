@@ -24,10 +24,11 @@ struct AttentionShape {
   bool head_scales = false;   // a scale a head
 };
 
+// One line of a plan.
 struct PlannedKernel {
-  std::string name;  // as FOVEA_ATTENTION_KERNEL takes it
-  bool serves = false;
-  std::string reason;  // why it declines, or what it does
+  std::string name;     // as FOVEA_ATTENTION_KERNEL takes it
+  bool serves = false;  // would run if no kernel before it did
+  std::string reason;   // why it declines, or what it does
 };
 
 // The kernels in order of preference; the first that serves is used, and the last always serves.
@@ -44,6 +45,8 @@ std::vector<PlannedKernel> attention_plan(const AttentionShape& shape, const Att
 // where the named one cannot. For tests and comparisons; not while calls run. The start value is the
 // environment variable FOVEA_ATTENTION_KERNEL. ArgumentError for an unknown name.
 void set_attention_kernel(std::string_view name);
+
+// The name asked for; empty: the usual order.
 std::string_view current_attention_kernel();
 
 }  // namespace fovea

@@ -10,6 +10,7 @@
 
 namespace fovea {
 
+// Which two numbers of a head are turned together; weights trained with one layout are wrong with the other.
 enum class RotaryLayout : uint8_t {
   kHalf,         // pairs (p, p + width/2): Llama, GPT-NeoX
   kInterleaved,  // pairs (2p, 2p + 1): RoFormer, GPT-J
@@ -25,15 +26,16 @@ enum class RotaryScaling : uint8_t {
   kYarn,
 };
 
+// How positions turn a head. The defaults are RoFormer's angles over the whole width, unstretched.
 struct RotarySpec {
-  RotaryLayout layout = RotaryLayout::kHalf;
+  RotaryLayout layout = RotaryLayout::kHalf;  // of the pairs: that of Llama
   int64_t width = 0;           // how many leading elements of each head are turned (even); 0: all of D
   float base = 10000.0f;       // the paper's
   int64_t first_position = 0;  // of each sequence's first token (the length of a cache, when decoding)
-  RotaryScaling scaling = RotaryScaling::kNone;
-  float factor = 1.0f;                        // how much further than trained, >= 1
-  int64_t original_length = 2048;             // trained on, of kYarn
-  float beta_fast = 32.0f, beta_slow = 1.0f;  // the paper's, of kYarn
+  RotaryScaling scaling = RotaryScaling::kNone;  // kNone does without factor and all that follows
+  float factor = 1.0f;                           // how much further than trained, >= 1
+  int64_t original_length = 2048;                // trained on, of kYarn
+  float beta_fast = 32.0f, beta_slow = 1.0f;     // the paper's, of kYarn
 };
 
 // Turns x [T, H, D] in place; a token's position is its index within its sequence + first_position.

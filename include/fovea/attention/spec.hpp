@@ -11,10 +11,11 @@
 
 namespace fovea {
 
+// What makes a number of a query and a key, before the scale.
 enum class Score : uint8_t {
   kScaledDot,  // q·k, scale 1/√D by default
   kDot,        // q·k, scale 1 by default
-  kCosine,     // q·k / (|q| |k|), scale 1 by default; a zero vector scores 0
+  kCosine,     // q·k / (|q| |k|), scale 1 by default; a vector shorter than 1e-12 scores 0
   // −|q − k|², scale 1 by default. Computed from differences, as are its gradients: with u = 2^-24 it is off
   // by at most (D + 2)·u·|q − k|², wherever q and k lie
   kNegSquaredL2,
@@ -25,17 +26,19 @@ enum class Score : uint8_t {
   kNegSquaredLorentz,
 };
 
-// Every score, by the name it has on the command line and in Python.
+// A score and the name that it has in Python's `score=` and in `fovea info --attention`.
 struct ScoreName {
-  Score score;
-  std::string_view name;
+  Score score;            // as AttentionSpec holds it
+  std::string_view name;  // as people type it
 };
+// All of them, in the order of Score; command line, Python and tests read the list.
 inline constexpr ScoreName kScoreNames[] = {{Score::kScaledDot, "scaled_dot"},
                                             {Score::kDot, "dot"},
                                             {Score::kCosine, "cosine"},
                                             {Score::kNegSquaredL2, "neg_sq_l2"},
                                             {Score::kNegSquaredLorentz, "neg_sq_lorentz"}};
 
+// What makes weights of a row's scores.
 enum class Normalizer : uint8_t {
   kSoftmax,
   // e^s / (1 + Σ e^s) (Miller, "Attention is off by one", 2023): a sink of logit 0, so that a head may attend
@@ -52,10 +55,14 @@ enum class Precision : uint8_t {
             // strict
 };
 
+// The options of a call that are not arrays (those are in AttentionInputs). The defaults are plain softmax
+// attention over all keys. The calls throw ArgumentError for a value outside the range that a field names.
 struct AttentionSpec {
+  // Scaled dot products, so that scores keep their size as D grows (Vaswani et al., 2017).
   Score score = Score::kScaledDot;
   std::optional<float> scale{};  // unset: 1/√D for kScaledDot, else 1
 
+  // Weights of each row sum to one unless a sink or kSoftmaxOne takes a share.
   Normalizer normalizer = Normalizer::kSoftmax;
 
   // Position i of a query is aligned to the end: the last query stands at the last key, i' = i + Lk − Lq.
@@ -78,8 +85,10 @@ struct AttentionSpec {
   // for any number of threads, but (alone among the options) not the same for a sequence moved within a
   // batch.
   float dropout = 0.0f;
+  // What the choice is drawn from; give each layer and step one of its own.
   RandomKey dropout_key{};
 
+  // Strict, because float32 inputs are taken to want float32 results.
   Precision precision = Precision::kStrict;
 };
 
