@@ -10,9 +10,11 @@ namespace fovea {
 template <class Signature>
 class FunctionRef;
 
+// For parameters: a lambda written at the call lives until the call returns. std::function where it is kept.
 template <class R, class... Args>
 class FunctionRef<R(Args...)> {
  public:
+  // From anything that can be called so; it is not copied.
   template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef> && std::is_invocable_r_v<R, F&, Args...>)
   FunctionRef(F&& f) noexcept  // NOLINT(google-explicit-constructor): meant to be made at the call

@@ -11,6 +11,7 @@ namespace fovea {
 
 inline constexpr size_t kAlignment = 64;  // one cache line, one 512-bit register
 
+// The pool's accounts, in bytes; of this process, all threads together.
 struct MemoryStats {
   int64_t system_allocations = 0;  // how often the pool asked the system for memory, since the program began
   int64_t bytes_in_use = 0;        // handed out and not yet freed, in rounded sizes
@@ -24,19 +25,24 @@ void* pool_allocate(size_t bytes);
 // `bytes` as given to pool_allocate. Null is allowed.
 void pool_free(void* pointer, size_t bytes) noexcept;
 
+// As of now.
 MemoryStats memory_stats();
+// The peak becomes what is in use now, so that the next stretch of work shows its own.
 void reset_peak_memory();
 // Gives back what is cached; of large blocks those no part of which is in use.
 void release_cached_memory();
 
-// A typed block from the pool, for workspaces. Uninitialised; T must be trivial.
+// A typed block from the pool, for workspaces. Uninitialised; T must be trivial. Movable, not
+// copyable; freed with its owner.
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
+  // Of `count` elements. std::bad_alloc when the system refuses.
   explicit Buffer(size_t count)
       : data_(static_cast<T*>(pool_allocate(count * sizeof(T))), Free{count * sizeof(T)}), count_(count) {}
 
+  // The first of the elements, 64-byte aligned; null in a default-made Buffer. Indices are not checked.
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
   size_t size() const { return count_; }
@@ -55,11 +61,15 @@ class Buffer {
 // A standard allocator over the pool, for the small objects of a training step (tape nodes, lists of inputs).
 template <class T>
 struct PoolAllocator {
+  // As the standard asks of an allocator; std::bad_alloc when the system refuses.
   using value_type = T;
+
   PoolAllocator() = default;
   template <class U>
   PoolAllocator(const PoolAllocator<U>&) noexcept {
   }  // NOLINT(google-explicit-constructor): as the standard asks
+
+  // Room for n elements, 64-byte aligned, from the pool and back to it.
   T* allocate(size_t n) { return static_cast<T*>(pool_allocate(n * sizeof(T))); }
   void deallocate(T* p, size_t n) noexcept { pool_free(p, n * sizeof(T)); }
   template <class U>

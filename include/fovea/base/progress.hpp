@@ -8,12 +8,14 @@
 
 namespace fovea {
 
+// How much a message matters, from what only developers read up to what nobody should miss.
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 // Receives messages; called from the thread that does the work. The default sink drops everything.
 class LogSink {
  public:
   virtual ~LogSink() = default;
+  // One message, a line or more, without a line feed at its end. The view is valid during the call only.
   virtual void log(LogLevel level, std::string_view message) = 0;
 };
 
@@ -27,9 +29,11 @@ struct ProgressEvent {
   std::string_view message = {};  // "validation: accuracy 0.79", may be empty
 };
 
+// Receives progress, and hands the wish to stop to the work. Called from the thread that does the work.
 class ProgressSink {
  public:
   virtual ~ProgressSink() = default;
+  // A moment; the views in it are valid during the call only.
   virtual void progress(const ProgressEvent& event) = 0;
   // Polled between steps; true asks the work to save and unwind with Interrupted.
   virtual bool stop_requested() { return false; }
@@ -41,6 +45,7 @@ class ProgressSink {
 // Tells a sink (null: none) so for as long as it lives.
 class PollsForStop {
  public:
+  // `sink` must outlive this.
   explicit PollsForStop(ProgressSink* sink) : sink_(sink) {
     if (sink_ != nullptr) sink_->polls_for_stop(true);
   }

@@ -25,8 +25,8 @@ constexpr std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::arr
 
 // What a random operation (dropout, sampling) is given: two calls with equal keys see equal numbers.
 struct RandomKey {
-  uint64_t seed = 0;
-  uint64_t stream = 0;
+  uint64_t seed = 0;    // of the whole run
+  uint64_t stream = 0;  // which sequence of numbers under that seed: a layer and step, an epoch, a worker
 
   // Words 4·block … 4·block + 3 of this stream. Word i of the stream is block(i / 4)[i % 4].
   constexpr std::array<uint32_t, 4> block(uint64_t index) const {
@@ -36,18 +36,22 @@ struct RandomKey {
   }
 };
 
-// A sequence of numbers for code that runs on one thread (initialisation, shuffling, sampling). Its whole
-// state is {key, position}, which a checkpoint saves.
+// What Random::below multiplies in; GCC and Clang have it on every 64-bit machine.
 __extension__ typedef unsigned __int128 uint128;
 
+// A sequence of numbers for code that runs on one thread (initialisation, shuffling, sampling). Its whole
+// state is {key, position}, which a checkpoint saves.
 class Random {
  public:
+  // The stream of a key, from word `position` on; a seed alone means its stream 0.
   explicit Random(RandomKey key, uint64_t position = 0) : key_(key), position_(position) {}
   explicit Random(uint64_t seed) : Random(RandomKey{seed, 0}) {}
 
+  // Where it stands: position counts the 32-bit words taken so far.
   RandomKey key() const { return key_; }
   uint64_t position() const { return position_; }
 
+  // The next word of the stream: 32 even bits.
   uint32_t next_u32() {
     const uint64_t word = position_++;
     if (word / 4 != cached_index_) {
@@ -56,6 +60,7 @@ class Random {
     }
     return cached_[word % 4];
   }
+  // Two words, the first of them the upper half.
   uint64_t next_u64() {
     const uint64_t high = next_u32();
     return high << 32 | next_u32();

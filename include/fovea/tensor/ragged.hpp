@@ -19,16 +19,22 @@ class Offsets {
   Offsets();  // no sequence, no token
   // ArgumentError unless the numbers begin with 0 and never descend.
   explicit Offsets(std::vector<int64_t> offsets);
+  // {3, 5} gives 0, 3, 8. ArgumentError for a negative length.
   static Offsets from_lengths(std::span<const int64_t> lengths);
   static Offsets single(int64_t length);                  // one sequence
   static Offsets uniform(int64_t count, int64_t length);  // count sequences of one length
 
   int64_t count() const { return static_cast<int64_t>(values_->size()) - 1; }  // N
   int64_t total() const { return values_->back(); }                            // T
+
+  // Sequence n of [0, N), not checked: its first token, the one behind its last, and how many there are.
   int64_t begin(int64_t n) const { return (*values_)[static_cast<size_t>(n)]; }
   int64_t end(int64_t n) const { return (*values_)[static_cast<size_t>(n) + 1]; }
   int64_t length(int64_t n) const { return end(n) - begin(n); }
+
+  // Of the longest sequence, 0 where there is none; counted anew at each call.
   int64_t max_length() const;
+  // The N + 1 numbers.
   std::span<const int64_t> values() const { return *values_; }
 
   friend bool operator==(const Offsets& a, const Offsets& b) {
@@ -45,6 +51,7 @@ struct BasicRagged {
   T tokens;         // [T, …]
   Offsets offsets;  // N + 1
 };
+// Packed rows, such as attention_rows gives.
 using Ragged = BasicRagged<Tensor>;
 
 }  // namespace fovea

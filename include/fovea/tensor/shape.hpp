@@ -9,20 +9,22 @@
 
 namespace fovea {
 
+// The dimensions of a tensor, outermost first; a dimension of 0 is fine.
 class Shape {
  public:
-  static constexpr int kMaxRank = 6;
+  static constexpr int kMaxRank = 6;  // dimensions held in place
 
   Shape() = default;  // rank 0: one element
-  // ArgumentError for more than six dimensions, a negative one, or a product beyond 2^62.
+  // ArgumentError for more than six dimensions, a negative one, or 2^62 elements and more.
   Shape(std::initializer_list<int64_t> dims);
   explicit Shape(std::span<const int64_t> dims);
 
-  int rank() const { return rank_; }
+  int rank() const { return rank_; }  // how many dimensions
   // i in [-rank, rank); negative counts from the end. ArgumentError outside.
   int64_t dim(int i) const;
   int64_t operator[](int i) const { return dims_[static_cast<size_t>(i)]; }  // unchecked, i >= 0
-  int64_t numel() const { return numel_; }
+  int64_t numel() const { return numel_; }                                   // their product; 1 for rank 0
+  // Outermost first, in this object's own memory.
   std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
 
   friend bool operator==(const Shape& a, const Shape& b) { return a.rank_ == b.rank_ && a.dims_ == b.dims_; }

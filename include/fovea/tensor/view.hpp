@@ -9,14 +9,18 @@
 
 namespace fovea {
 
+// Element (i, j, …) lies at data + i·strides[0] + j·strides[1] + …; a stride may be 0. Without data: none.
 template <class T, int Rank>
 struct View {
-  T* data = nullptr;
-  std::array<int64_t, Rank> dims{};
-  std::array<int64_t, Rank> strides{};
+  T* data = nullptr;                    // the element of index 0 everywhere
+  std::array<int64_t, Rank> dims{};     // outermost first
+  std::array<int64_t, Rank> strides{};  // in elements
 
+  // Of axis i, not checked: 0 is the outermost, negative ones do not count from the end.
   int64_t dim(int i) const { return dims[static_cast<size_t>(i)]; }
   int64_t stride(int i) const { return strides[static_cast<size_t>(i)]; }
+
+  // The product of the dimensions, elements that a stride of 0 repeats counted each time.
   int64_t numel() const {
     int64_t n = 1;
     for (const int64_t d : dims) n *= d;
@@ -39,12 +43,14 @@ using MatrixView = View<T, 2>;  // [rows, columns]
 // heads_of_batch).
 template <class T>
 struct HeadsView : View<T, 3> {
-  int64_t sequence_stride = 0;
+  int64_t sequence_stride = 0;  // in elements; 0: packed
 
   HeadsView() = default;
+  // Of dimensions [T, H, D] and the steps from one token, head and element to the next, in elements.
   HeadsView(T* first, const std::array<int64_t, 3>& dimensions, const std::array<int64_t, 3>& steps,
             int64_t step_of_sequences = 0)
       : View<T, 3>{first, dimensions, steps}, sequence_stride(step_of_sequences) {}
+  // Packed heads, or a view of writable ones, where readable ones are asked for.
   template <class U>
     requires(std::is_convertible_v<U*, T*>)
   HeadsView(const View<U, 3>& x)  // NOLINT(google-explicit-constructor)
@@ -55,7 +61,7 @@ struct HeadsView : View<T, 3> {
       : View<T, 3>{x.data, x.dims, x.strides}, sequence_stride(x.sequence_stride) {}
 };
 
-// Contiguous views of a tensor under the given dimensions, whose product must be the tensor's size.
+// Contiguous elements (row-major) under the given dimensions; the caller answers for there being as many.
 template <class T, int Rank>
 View<T, Rank> contiguous_view(T* data, const std::array<int64_t, Rank>& dims) {
   View<T, Rank> v{data, dims, {}};
