@@ -33,6 +33,7 @@ namespace fovea::autograd {
 
 class Tape;
 
+// Derive from it for an operation of your own; its tape owns it from record() on.
 class Function {
  public:
   Function() = default;
@@ -40,6 +41,7 @@ class Function {
   Function& operator=(const Function&) = delete;
   virtual ~Function();
 
+  // For profiles and messages: the operation's own, of static storage.
   virtual const char* name() const = 0;
   // Adds this operation's contribution to each input that needs(i), given d loss / d output. Called once; the
   // function and what it saved are freed right after. dy may be shared: write to it only if dy.unique().
@@ -47,6 +49,7 @@ class Function {
   // Whether output() gives the output's value anew, to the bit, from what this function keeps anyway, for
   // about the cost of reading it. Functions that read that value later then need not keep it.
   virtual bool remakes() const { return false; }
+  // That value; asked only where remakes() is true, and only during the walk back.
   virtual Tensor output() { return {}; }
 
   // Functions live in the pool: a steady step allocates nothing from the system.
@@ -54,12 +57,14 @@ class Function {
   static void operator delete(void* p, size_t bytes) noexcept { pool_free(p, bytes); }
 
  protected:
+  // Whether input i (in the order of record's list) wants a gradient. Ask before anything below.
   bool needs(int i) const { return static_cast<bool>(inputs_[static_cast<size_t>(i)]); }
   // Whether nothing has arrived at input i yet and a tensor given to it would be adopted: then a gradient
   // made in place of a unique dy costs neither memory nor a pass.
   bool fresh(int i) const { return inputs_[static_cast<size_t>(i)]->fresh(); }
   // See Node::target and Node::give. Like fresh, only for inputs that needs(i).
   Node::Target target(int i) { return inputs_[static_cast<size_t>(i)]->target(); }
+  // Hands over a whole contribution; std::move it, so that it can be adopted without a copy.
   void give(int i, Tensor contribution) { inputs_[static_cast<size_t>(i)]->give(std::move(contribution)); }
 
   // For an input's value that backward reads. Asked before the function is recorded: `value` itself, or

@@ -13,6 +13,7 @@
 
 namespace fovea::autograd {
 
+// What the operands of matrix products are rounded to; everything else is float32 under both.
 enum class Precision : uint8_t {
   kFloat32,   // the default
   kBFloat16,  // fast where kernels::matmul_bf16_is_native(); right, but slower than float32, elsewhere
@@ -22,6 +23,7 @@ enum class Precision : uint8_t {
 // forward did.
 class PrecisionScope {
  public:
+  // Of this thread; the precision before resumes when the scope ends.
   explicit PrecisionScope(Precision precision);
   PrecisionScope(const PrecisionScope&) = delete;
   PrecisionScope& operator=(const PrecisionScope&) = delete;
@@ -31,6 +33,7 @@ class PrecisionScope {
   Precision before_;
 };
 
+// Of this thread: that of the innermost PrecisionScope, or kFloat32.
 Precision current_precision();
 
 // What products round their operands to at present: the type to ask of a function whose result only products

@@ -21,10 +21,13 @@ namespace fovea::autograd {
 class TapeObserver {
  public:
   virtual ~TapeObserver() = default;
+
+  // Around the backward() of one function, by its name(), on the thread that walks.
   virtual void before_backward(const char* function) = 0;
   virtual void after_backward(const char* function) = 0;
 };
 
+// One thread records on a tape and walks it at a time.
 class Tape {
  public:
   // d loss / d x for every recorded x, accumulated into the parameters. `seed` is d / d loss (for gradient
@@ -35,13 +38,17 @@ class Tape {
   // The vector-Jacobian product of any output; `dy` has its shape.
   void backward_from(const Var& output, Tensor dy);
 
+  // Forgets what was recorded, and frees what it kept: a forward pass that will not be differentiated after
+  // all.
   void clear() { functions_.clear(); }
+  // Operations recorded and not yet walked or forgotten.
   size_t size() const { return functions_.size(); }
   // Null (the default) measures nothing. The observer must outlive its use.
   void set_observer(TapeObserver* observer) { observer_ = observer; }
 
   // For record() below.
   Var add(std::unique_ptr<Function> function, Tensor output, std::span<const Var> inputs);
+  // The tape that records on this thread; null without a TapeScope.
   static Tape* current();
 
  private:
@@ -55,6 +62,7 @@ class Tape {
 // Makes a tape the recording one of this thread; the one before resumes afterwards.
 class TapeScope {
  public:
+  // `tape` must outlive the scope.
   explicit TapeScope(Tape& tape);
   TapeScope(const TapeScope&) = delete;
   TapeScope& operator=(const TapeScope&) = delete;

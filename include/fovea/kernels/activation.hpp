@@ -6,6 +6,7 @@
 
 namespace fovea::kernels {
 
+// A function of one number, and the derivative that the calls below take of it.
 enum class Activation {
   kRelu,      // max(x, 0)
   kGelu,      // x·Φ(x), the exact form with erf (Hendrycks and Gimpel 2016)

@@ -8,11 +8,11 @@ namespace fovea::kernels {
 
 // Windows over one sequence of packed tokens. Positions outside of the sequence read as zero.
 struct Window {
-  int64_t width = 1;
-  int64_t stride = 1;
-  int64_t dilation = 1;
-  int64_t pad_left = 0;  // causal: (width - 1)·dilation, "same": half of that
-  int64_t pad_right = 0;
+  int64_t width = 1;      // tokens that a window reads
+  int64_t stride = 1;     // tokens from one window to the next
+  int64_t dilation = 1;   // tokens from one that it reads to the next
+  int64_t pad_left = 0;   // zeros in front; causal: (width - 1)·dilation, "same": half of that
+  int64_t pad_right = 0;  // zeros behind
 };
 
 // How many windows a sequence of `length` tokens gives: ⌊(length + pads - dilation·(width-1) - 1)/stride⌋ +
@@ -27,19 +27,27 @@ void unfold(const Window& window, int64_t count, const int64_t* in_offsets, cons
 void fold(const Window& window, int64_t count, const int64_t* in_offsets, const int64_t* out_offsets,
           int64_t channels, const float* dout, float* dx, bool accumulate = false);
 
-// Images [batch, height, width, channels].
+// Images [batch, height, width, channels] and the windows over them, in pixels. Sizes, kernels and strides >=
+// 1, pads >= 0, and a window fits into the padded image: the caller checks.
 struct Convolution2d {
+  // Of the images.
   int64_t batch = 0;
   int64_t height = 0;
   int64_t width = 0;
   int64_t in_channels = 0;
-  int64_t out_channels = 0;
+
+  int64_t out_channels = 0;  // filters; not read by the maximum
+
+  // Of a window, and how far it moves.
   int64_t kernel_h = 1;
   int64_t kernel_w = 1;
   int64_t stride_h = 1;
   int64_t stride_w = 1;
-  int64_t pad_h = 0;  // zeros on both sides
-  int64_t pad_w = 0;
+
+  int64_t pad_h = 0;  // zeros above and below
+  int64_t pad_w = 0;  // zeros on the left and on the right
+
+  // How many windows fit, down and across: ⌊(size + 2·pad − kernel) / stride⌋ + 1.
   int64_t out_height() const { return (height + 2 * pad_h - kernel_h) / stride_h + 1; }
   int64_t out_width() const { return (width + 2 * pad_w - kernel_w) / stride_w + 1; }
 };

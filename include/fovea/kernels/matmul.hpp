@@ -12,15 +12,19 @@ namespace fovea::kernels {
 
 // What product: C[m, n] = op(A)[m, k] · op(B)[k, n] (+ bias) (+ C).
 struct Matmul {
+  // Rows of C, columns of C, and what is summed over; 0 is fine.
   int64_t m = 0;
   int64_t n = 0;
   int64_t k = 0;
+
   bool transpose_a = false;  // A is stored as [k, m]
   bool transpose_b = false;  // B is stored as [n, k]
+
   // Row strides of the stored matrices, in elements; 0 means dense.
   int64_t lda = 0;
   int64_t ldb = 0;
   int64_t ldc = 0;
+
   const float* bias = nullptr;  // [n], added to every row
   bool accumulate = false;      // adds to what C holds instead of replacing it
 };
@@ -34,6 +38,7 @@ void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, float
 // Rounded to bf16 once, after the bias: half the memory and traffic of C where only products read it. Nothing
 // can be accumulated in it: spec.accumulate must be false.
 void matmul_bf16(const Matmul& spec, const BFloat16* a, const BFloat16* b, BFloat16* c);
+// Whether matmul_bf16 multiplies bf16 as it is: AVX-512-BF16, unless ONEDNN_MAX_CPU_ISA forbids it.
 bool matmul_bf16_is_native();
 
 }  // namespace fovea::kernels

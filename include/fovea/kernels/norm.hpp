@@ -32,9 +32,11 @@ void layer_norm_backward(int64_t rows, int64_t cols, const float* x, const float
 void rms_norm_forward(int64_t rows, int64_t cols, const float* x, const float* gamma, float eps, float* y,
                       float* rstd);
 
+// sum_out = x + residual, y = rms_norm(sum_out), as add_layer_norm_forward.
 void add_rms_norm_forward(int64_t rows, int64_t cols, const float* x, const float* residual,
                           const float* gamma, float eps, float* sum_out, float* y, float* rstd);
 
+// As layer_norm_backward, without mean and beta.
 void rms_norm_backward(int64_t rows, int64_t cols, const float* x, const float* gamma, const float* rstd,
                        const float* dy, float* dx, float* dgamma, bool accumulate_dx = false);
 

@@ -8,11 +8,14 @@
 
 namespace fovea::kernels {
 
+// Σ x, Σ a·b and Σ x² of n numbers, 0 for none: chunks of 4,096 in float32, added up in float64.
 double sum(int64_t n, const float* x);
 double dot(int64_t n, const float* a, const float* b);
 double squared_norm(int64_t n, const float* x);
+
 // Largest |x|, NaN if any is NaN, 0 for n = 0.
 float max_abs(int64_t n, const float* x);
+// Whether none of them is ∞ or NaN.
 bool all_finite(int64_t n, const float* x);
 
 // out[c] = Σ_r x[r, c] (+ out[c] if accumulate); x [rows, cols] with a row stride of `stride` elements (0:

@@ -7,14 +7,17 @@
 
 namespace fovea::kernels {
 
+// out[s] = Σ_r x[r] over the rows of sequence s, or their mean. Backward: dx[r] = dy[s], or dy[s] / length;
+// written, or added when accumulate.
 void segment_sum_forward(int64_t count, int64_t cols, const int64_t* offsets, const float* x, float* out);
 void segment_sum_backward(int64_t count, int64_t cols, const int64_t* offsets, const float* dy, float* dx,
                           bool accumulate = false);
 void segment_mean_forward(int64_t count, int64_t cols, const int64_t* offsets, const float* x, float* out);
 void segment_mean_backward(int64_t count, int64_t cols, const int64_t* offsets, const float* dy, float* dx,
                            bool accumulate = false);
+
 // argmax [count, cols]: the row of x (counted over the whole batch) that gave the maximum, the first among
-// equals.
+// equals. A NaN wins.
 void segment_max_forward(int64_t count, int64_t cols, const int64_t* offsets, const float* x, float* out,
                          int64_t* argmax);
 // Adds nothing to rows that were not the maximum: dx is zeroed first unless accumulate.
@@ -28,6 +31,7 @@ void segment_weighted_sum_backward(int64_t count, int64_t cols, const int64_t* o
                                    const float* x, const float* dy, float* dx, float* dweights);
 // Softmax over the rows of each sequence: x, y [T].
 void segment_softmax_forward(int64_t count, const int64_t* offsets, const float* x, float* y);
+// dx = y·(dy − Σ_r y·dy), the sum over the rows of the sequence; y as forward gave it.
 void segment_softmax_backward(int64_t count, const int64_t* offsets, const float* y, const float* dy,
                               float* dx);
 

@@ -23,11 +23,11 @@ void log_sum_exp(int64_t rows, int64_t cols, const float* x, float* lse);
 // otherwise (the caller checks). These are sums per row: divide by cross_entropy_weight for PyTorch's
 // weighted mean.
 struct CrossEntropy {
-  int64_t rows = 0;
-  int64_t classes = 0;
-  float label_smoothing = 0.0f;
+  int64_t rows = 0;                      // of logits; may be 0
+  int64_t classes = 0;                   // columns of logits
+  float label_smoothing = 0.0f;          // in [0, 1)
   const float* class_weights = nullptr;  // [classes], null for all 1
-  int64_t ignore_index = -100;
+  int64_t ignore_index = -100;           // PyTorch's
 };
 
 // Σ over counted rows of w[target].

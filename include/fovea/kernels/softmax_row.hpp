@@ -15,6 +15,8 @@ namespace fovea {
 struct SoftmaxRow {
   float max = -std::numeric_limits<float>::infinity();  // −∞: the row has no key and no sink
   float log_sum = 0.0f;                                 // log2 Σ 2^(s − max), the sink counted
+
+  // Whether nothing was there to weigh: neither a key nor a sink.
   bool empty() const { return max == -std::numeric_limits<float>::infinity(); }
 };
 
@@ -32,8 +34,8 @@ inline float share_of_whole(const SoftmaxRow& part, const SoftmaxRow& whole) {
   return std::exp2((part.max - whole.max) + (part.log_sum - whole.log_sum));
 }
 
-// Kernels hold terms beyond ±1e38 at half their excess: here it counts whole again, and a finite row stays
-// finite.
+// The row's log-sum-exp, natural; −∞ of an empty row. Kernels hold terms beyond ±1e38 at half their excess:
+// here it counts whole again, and a finite row stays finite.
 inline float lse_of(const SoftmaxRow& row) {
   const double held = (static_cast<double>(row.max) + static_cast<double>(row.log_sum)) * 0.6931471805599453;
   if (!(std::abs(held) > 1e38) || std::isinf(held)) return static_cast<float>(held);

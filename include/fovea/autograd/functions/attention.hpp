@@ -17,35 +17,37 @@ namespace fovea::autograd {
 // What a call of attention read: enough for exact rows afterwards (fovea::attention_rows(call.inputs,
 // call.spec, …)). Keeps the tensors alive.
 struct AttentionCall {
-  AttentionInputs inputs;  // q and k after rotary positions
-  AttentionSpec spec{};
-  Tensor softmax_rows;                                   // [Tq, H, 2]: a SoftmaxRow each
-  std::array<Tensor, 9> tensors;                         // what `inputs` points into …
+  AttentionInputs inputs;         // q and k after rotary positions
+  AttentionSpec spec{};           // the options that it ran with
+  Tensor softmax_rows;            // [Tq, H, 2]: a SoftmaxRow each; undefined where no gradient was wanted
+  std::array<Tensor, 9> tensors;  // what `inputs` points into …
   std::shared_ptr<const std::vector<BlockMask>> blocks;  // … and its block masks
 };
 
+// How the functions below attend. ArgumentError from them unless key_heads divides heads, and as from
+// fovea::attention.
 struct AttentionOptions {
-  AttentionSpec spec{};
-  int64_t heads = 1;
-  int64_t key_heads = 0;               // Hkv, divides heads; 0: as many as heads
+  AttentionSpec spec{};   // score, masks by position, dropout, …; plain softmax attention by default
+  int64_t heads = 1;      // H
+  int64_t key_heads = 0;  // Hkv, divides heads; 0: as many as heads
   std::optional<RotarySpec> rotary{};  // turns q and k by their position first (not v)
   // Trainable extras, undefined where not wanted.
-  Var relative_table{};  // [buckets, H], T5's relative bias
-  int64_t relative_max_distance = 128;
-  bool relative_bidirectional = true;
-  RelativeKind relative_kind = RelativeKind::kBuckets;
-  Var alibi_slopes{};  // [H]
-  Var sinks{};         // [H]
-  Var scales{};        // [H], in place of spec.scale
+  Var relative_table{};                                 // [buckets, H], T5's relative bias
+  int64_t relative_max_distance = 128;                  // these three as in RelativeBias, …
+  bool relative_bidirectional = true;                   // … read only with a table;
+  RelativeKind relative_kind = RelativeKind::kBuckets;  // T5's by default
+  Var alibi_slopes{};                                   // [H]
+  Var sinks{};                                          // [H]
+  Var scales{};                                         // [H], in place of spec.scale
   // [N, H, Lq, Lk] or 1 where it is broadcast, Lq and Lk those of the longest sequences; added to the scores.
   Var bias{};
-  // What may be seen, not trainable: bools of such a shape, true = may attend; and block masks as in
-  // AttentionInputs.
+  // What may be seen, not trainable: bools of such a shape, true = may attend …
   Tensor mask{};
+  // … and block masks, as many as AttentionInputs takes.
   std::vector<BlockMask> blocks{};
-  // What to see, and where it goes; nothing by default.
+  // What to see; nothing by default.
   Observers observers{};
-  Insight* seen = nullptr;
+  Insight* seen = nullptr;        // where it goes; null only where nothing is asked for
   AttentionCall* call = nullptr;  // a recorded call is computed in float32
   // Of the result: bf16 only under bf16 precision, where products read it.
   DType result = DType::kF32;

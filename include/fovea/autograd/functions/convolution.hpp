@@ -5,9 +5,10 @@
 
 namespace fovea::autograd {
 
+// How a window moves along the tokens of a sequence. By default it visits every place that it fits in.
 struct Conv1dOptions {
-  int64_t stride = 1;
-  int64_t dilation = 1;
+  int64_t stride = 1;     // tokens from one window to the next
+  int64_t dilation = 1;   // tokens from one of its elements to the next; 1: neighbours
   int64_t pad_left = 0;   // zeros in front of each sequence; causal: (width − 1)·dilation
   int64_t pad_right = 0;  // and behind it
 
@@ -25,11 +26,12 @@ struct Conv1dOptions {
 Var conv1d(const Var& x, const Var& weight, const Var& b, const Offsets& offsets, const Offsets& out_offsets,
            const Conv1dOptions& options = {});
 
+// How a window moves over an image, in pixels.
 struct Conv2dOptions {
-  int64_t stride_h = 1;
-  int64_t stride_w = 1;
-  int64_t pad_h = 0;  // zeros on both sides
-  int64_t pad_w = 0;
+  int64_t stride_h = 1;  // from one window to the one below
+  int64_t stride_w = 1;  // … and to the one beside
+  int64_t pad_h = 0;     // zeros above and below
+  int64_t pad_w = 0;     // zeros on the left and on the right
 };
 
 // Images with channels last: x [batch, h, w, in], weight [out, in, kh, kw] (PyTorch's), b [out] or undefined

@@ -9,16 +9,18 @@ namespace fovea::autograd {
 
 using kernels::Activation;
 
+// With h = x·upᵀ + up_bias, what goes through `down`.
 enum class FeedForwardForm {
   kPlain,  // act(h); up [F, C]
   kGated,  // act(gate)∘up with h = gate | up (SwiGLU, GEGLU); up [2·F, C]
 };
 
+// The block's kind. ArgumentError from feed_forward for a dropout outside [0, 1).
 struct FeedForwardOptions {
-  Activation activation = Activation::kGelu;
-  FeedForwardForm form = FeedForwardForm::kPlain;
-  float dropout = 0.0f;  // of the activations, with the key below
-  RandomKey dropout_key{};
+  Activation activation = Activation::kGelu;       // of h, or of its gate
+  FeedForwardForm form = FeedForwardForm::kPlain;  // decides the shape of `up`
+  float dropout = 0.0f;                            // of what goes through `down`; 0: none
+  RandomKey dropout_key{};                         // unread without dropout
 };
 
 // y = act(x·upᵀ + up_bias)·downᵀ + down_bias.  x [T, C], up [F, C] (or [2·F, C]), down [C', F], biases [F]

@@ -5,17 +5,19 @@
 
 namespace fovea::autograd {
 
+// What becomes of the values of rows or elements.
 enum class Reduction {
   kMean,  // over what counts (not ignored); 0 where nothing counts
-  kSum,
-  kNone,
+  kSum,   // over what counts
+  kNone,  // each by itself; 0 for what is ignored
 };
 
+// The defaults are PyTorch's. ArgumentError from the losses for values outside the ranges below.
 struct CrossEntropyOptions {
   float label_smoothing = 0.0f;  // in [0, 1): 0 trains towards the class alone
   Tensor class_weights{};        // [V] float32 or undefined (all 1); the mean is then weighted, as in PyTorch
   int64_t ignore_index = -100;   // rows with this target count for nothing
-  Reduction reduction = Reduction::kMean;
+  Reduction reduction = Reduction::kMean;  // so that the loss does not grow with the batch
 };
 
 // loss[t] = (1−s)·w[y]·(−log p[y]) + s/V·Σ_c w[c]·(−log p[c]), p = softmax(logits[t]), y = targets[t].
@@ -30,9 +32,10 @@ Var cross_entropy(Var logits, const Tensor& targets, const CrossEntropyOptions& 
 Var linear_cross_entropy(const Var& hidden, const Var& weight, const Var& bias, const Tensor& targets,
                          const CrossEntropyOptions& options = {});
 
+// How yes-or-no losses are weighed and summed.
 struct BinaryOptions {
   Tensor positive_weights{};  // [C] float32 or undefined (1): the factor of the positive term of each column
-  Reduction reduction = Reduction::kMean;
+  Reduction reduction = Reduction::kMean;  // over the targets that are there
 };
 
 // Binary or multi-label: loss = −w·t·log σ(x) − (1 − t)·log(1 − σ(x)). logits and targets [T, C] or [T],

@@ -10,6 +10,7 @@
 
 namespace fovea::autograd {
 
+// The order in which a sequence's tokens are read. A bidirectional layer is one of each, side by side.
 enum class Direction {
   kForward,   // token 0 first
   kBackward,  // each sequence's last token first; output t has seen tokens t … end
@@ -22,10 +23,11 @@ struct RecurrentState {
   Tensor c;  // [N, hidden], LSTM only
 };
 
+// How a recurrent layer walks, and where its state comes from and goes.
 struct RecurrentOptions {
-  Direction direction = Direction::kForward;
-  const RecurrentState* initial = nullptr;  // zeros
-  RecurrentState* final = nullptr;          // receives the last states; may be `initial`
+  Direction direction = Direction::kForward;  // outputs stay in the order of x
+  const RecurrentState* initial = nullptr;    // zeros
+  RecurrentState* final = nullptr;            // receives the last states; may be `initial`
 };
 
 // Long short-term memory (Hochreiter and Schmidhuber 1997, with Gers' forget gate), PyTorch's gate order i |
