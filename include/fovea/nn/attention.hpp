@@ -19,31 +19,36 @@
 
 namespace fovea::nn {
 
-struct RelativeOptions {  // T5's defaults
-  int64_t buckets = 32;
-  int64_t max_distance = 128;
+// The trainable bias by distance of a layer, as T5 has it (RelativeBias of attention/inputs.hpp, kBuckets).
+// It begins at 0.
+struct RelativeOptions {
+  int64_t buckets = 32;        // T5's, …
+  int64_t max_distance = 128;  // … as is this: from here on distances share a bucket
 };
 
+// Of one layer. By default plain self-attention, every token to every other.
 struct MultiHeadAttentionOptions {
-  int64_t width = 0;  // of the tokens that ask, and of the output
-  int64_t heads = 1;
+  int64_t width = 0;         // of the tokens that ask, and of the output
+  int64_t heads = 1;         // H
   int64_t key_heads = 0;     // Hkv, divides heads (grouped queries; Ainslie et al. 2023); 0: heads
   int64_t head_width = 0;    // D; 0: width / heads
   int64_t value_width = 0;   // Dv; 0: D
   int64_t memory_width = 0;  // cross-attention: the width of the tokens attended to; 0: self-attention
-  bool bias = true;
+  bool bias = true;          // of all projections
   AttentionSpec spec{};  // score, scale, causal, window, soft cap; its dropout and key are set by the layer
   float dropout = 0.0F;  // of attention weights, while training
-  std::optional<RotarySpec> rotary{};
-  bool alibi = false;
+  std::optional<RotarySpec> rotary{};  // self-attention only
+  bool alibi = false;  // fixed slopes, alibi_slopes(heads) of positions.hpp; not with `relative`
   std::optional<RelativeOptions> relative{};  // both sides of the query, or before it only if spec.causal
   bool sinks = false;                         // one trainable logit a head in the denominator
   std::optional<NormKind>
       query_key_norm{};  // each head's q and k normalised before the score (Henry et al. 2020)
-  Initialization initialization = Initialization::kXavierUniform;
+  Initialization initialization = Initialization::kXavierUniform;  // of all projections; biases begin at 0
   double output_gain = 1.0;  // of the initial output projection, see LinearOptions
 };
 
+// Heads that attend, between a projection in and a projection out. The options decide whether it is a
+// self-attention or a cross-attention; the forward of the other form throws ArgumentError.
 class MultiHeadAttention final : public Module {
  public:
   MultiHeadAttention() = default;
@@ -62,6 +67,7 @@ class MultiHeadAttention final : public Module {
   autograd::Var forward(Context& context, const autograd::Var& x, const Offsets& offsets,
                         const autograd::RaggedVar& memory, autograd::Var* projected = nullptr) const;
 
+  // As it was made, with every 0 that stands for "as the others" replaced.
   const MultiHeadAttentionOptions& options() const { return options_; }
   // T5 shares one table between the layers of a stack.
   void share_relative(const MultiHeadAttention& other) { relative_ = other.relative_; }

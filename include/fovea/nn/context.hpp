@@ -13,9 +13,11 @@
 
 namespace fovea::nn {
 
+// Made for one forward pass and given down to every layer.
 class Context {
  public:
   Context() = default;  // inference: no dropout
+  // Inference that is watched; null: by nobody.
   explicit Context(AttentionSink* sink) : sink_(sink) {}
 
   // Pass number `pass` (a micro-batch, counted over the whole training run). Passes have disjoint random
@@ -27,6 +29,7 @@ class Context {
     return context;
   }
 
+  // Whether layers drop.
   bool training() const { return training_; }
   // A fresh key for one random operation. Operations ask in the order of the forward pass, so that a key
   // depends on the seed, the pass and the model alone.
@@ -34,6 +37,7 @@ class Context {
   // p while training, 0 otherwise: what to give a dropout.
   float rate(float p) const { return training_ ? p : 0.0F; }
 
+  // Who is told of every attention call; null: nobody. It must outlive its use.
   AttentionSink* sink() const { return sink_; }
   void set_sink(AttentionSink* sink) { sink_ = sink; }
 

@@ -32,6 +32,8 @@ enum class Initialization {
   kTruncatedNormal,  // deviation 0.02: BERT
   kNormal,           // deviation 0.02: GPT-2
 };
+// A tensor that begins so; a deviation of 0.02 where the name leaves it open. ArgumentError for fewer than
+// two dimensions with the first two.
 Tensor initialized(const Shape& shape, Initialization how, Random& random);
 
 // While alive on this thread, all of the above leave their tensors unset: for a model whose every parameter

@@ -7,12 +7,14 @@
 
 namespace fovea::nn {
 
+// How a linear layer begins.
 struct LinearOptions {
-  bool bias = true;  // begins at 0
-  Initialization initialization = Initialization::kXavierUniform;
+  bool bias = true;                                                // begins at 0
+  Initialization initialization = Initialization::kXavierUniform;  // of the weight
   double gain = 1.0;  // times the initial weight: 1/√(2·layers) on what ends on a residual stream (GPT-2)
 };
 
+// One matrix and its bias. Default-made it has neither, and lists no parameter.
 class Linear final : public Module {
  public:
   Linear() = default;
@@ -23,6 +25,7 @@ class Linear final : public Module {
   // `result`: the type of y, as autograd::linear takes it.
   autograd::Var forward(const autograd::Var& x, DType result = DType::kF32) const;
 
+  // Columns taken and given; of a layer that has a weight.
   int64_t in() const { return weight.dim(1); }
   int64_t out() const { return weight.dim(0); }
 

@@ -24,6 +24,7 @@ class ModuleVisitor {
   virtual ~ModuleVisitor() = default;
   // What a module's visit() calls. An undefined parameter (a bias that is switched off) is skipped.
   void parameter(std::string_view name, autograd::Var& var, Decay decay = Decay::kYes);
+  // A part, whose parameters are met as "name.theirs".
   void child(std::string_view name, Module& module);
   // A part of a list: "layers.3".
   void child(std::string_view name, size_t index, Module& module);
@@ -36,11 +37,15 @@ class ModuleVisitor {
   std::string prefix_;
 };
 
+// A parameter's full name, such as "layers.0.attention.qkv.weight", and its value; as model.safetensors holds
+// them.
 struct NamedTensor {
+  // Of the parameter, and its elements.
   std::string name;
   Tensor tensor;
 };
 
+// Derive from it, list the parts in visit(), and give it a forward of any shape: it is not virtual.
 class Module {
  public:
   Module() = default;

@@ -2,8 +2,8 @@
 // reported never changes a bit of the result.
 //
 // Replacing what a layer attends with (a head switched off, weights fixed by hand) is not an option of the
-// sink, which only sees: it will be a policy of the attention call itself, so that no layer has a second
-// path.
+// sink, which only sees: it is a policy of the attention call itself (AttentionInputs::override_heads), so
+// that no layer has a second path.
 #pragma once
 
 #include <string>
@@ -17,23 +17,26 @@ namespace fovea::nn {
 struct AttentionRecord {
   std::string name;  // of the layer: "layers.0.attention"
   const autograd::AttentionCall&
-      call;             // inputs, spec, lse: fovea::attention_rows() gives exact rows from these
+      call;             // inputs and spec: fovea::attention_rows() gives exact rows from these
   const Insight& seen;  // what wishes() asked for
 };
 
 // What attention pooling chose: [T] weights, one softmax a sequence.
 struct PoolingRecord {
-  std::string name;
-  const Tensor& weights;
-  const Offsets& offsets;
+  std::string name;        // of the layer: "pooling"
+  const Tensor& weights;   // [T], float32
+  const Offsets& offsets;  // the N sequences that the rows are cut into
 };
 
+// Who watches. Derive from it, and give it to a Context. Called on the thread of the forward pass.
 class AttentionSink {
  public:
   virtual ~AttentionSink() = default;
   // What every attention call is to observe.
   virtual Observers wishes() const = 0;
+  // One call, as soon as it is computed; layers that read a KeyValueCache tell of none.
   virtual void attention(const AttentionRecord& record) = 0;
+  // One pooling by attention; other kinds of pooling tell of none.
   virtual void pooling(const PoolingRecord& /*record*/) {}
 };
 

@@ -13,12 +13,14 @@ namespace fovea::nn {
 // with).
 enum class Decay { kYes, kNo };
 
+// One trainable tensor, as Module::parameters() lists it.
 struct Parameter {
-  std::string name;  // "layers.0.attention.qkv.weight"
-  autograd::Var var;
-  Decay decay = Decay::kYes;
+  std::string name;           // "layers.0.attention.qkv.weight"
+  autograd::Var var;          // value and gradient, shared with the module
+  Decay decay = Decay::kYes;  // what optim::decay_groups goes by
 };
 
+// Those of a module, in the order of its visit().
 using Parameters = std::vector<Parameter>;
 
 }  // namespace fovea::nn

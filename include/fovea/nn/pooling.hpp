@@ -9,6 +9,7 @@
 
 namespace fovea::nn {
 
+// Which row speaks for a sequence.
 enum class PoolingKind {
   kFirst,  // BERT's class token
   kLast,   // a causal stack's summary
@@ -26,8 +27,11 @@ PoolingKind pooling_kind(std::string_view name);
 class Pooling final : public Module {
  public:
   Pooling() = default;  // mean
+  // `width`, C, and the numbers are of use to kAttention only.
   Pooling(PoolingKind kind, int64_t width, Random& random);
   void visit(ModuleVisitor& visitor) override;
+
+  // As it was made.
   PoolingKind kind() const { return kind_; }
 
   // An empty sequence gives zeros.

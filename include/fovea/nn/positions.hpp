@@ -10,6 +10,8 @@
 
 namespace fovea::nn {
 
+// How a model knows the order of its tokens. Learned and sinusoidal ones belong to the TokenEmbedding, the
+// others to attention.
 enum class Positions {
   kNone,
   kLearned,     // one trainable row a position, added to the token (BERT, GPT-2)
@@ -33,31 +35,35 @@ Tensor positions_of(const Offsets& offsets, std::span<const int64_t> first = {})
 class Embedding final : public Module {
  public:
   Embedding() = default;
+  // V rows of C columns. ArgumentError unless both >= 1.
   Embedding(int64_t count, int64_t width, Random& random, double deviation = 0.02);
   void visit(ModuleVisitor& visitor) override;
 
   // ids [T] int32 or int64 in [−1, V), −1 gives zeros -> [T, C].
   autograd::Var forward(const Tensor& ids) const;
 
+  // Assign another layer's to tie the two: a language model's output layer, say.
   autograd::Var weight;
 };
 
+// How a model's first layer is made. Dropouts act while training only.
 struct TokenEmbeddingOptions {
-  int64_t vocabulary = 0;
-  int64_t width = 0;
+  int64_t vocabulary = 0;                     // V: ids lie in [−1, V)
+  int64_t width = 0;                          // C
   Positions positions = Positions::kLearned;  // only learned and sinusoidal ones act here
   int64_t max_length = 512;                   // of learned and sinusoidal positions
   float scale = 1.0F;                         // of the token's row: √width in Vaswani et al.
   bool norm = false;                          // LayerNorm on the sum (BERT)
-  float token_dropout = 0.0F;
-  float dropout = 0.0F;
-  double deviation = 0.02;
+  float token_dropout = 0.0F;                 // of whole tokens, before their position is added
+  float dropout = 0.0F;                       // of the result's elements
+  double deviation = 0.02;                    // of the tables' initial normal numbers: BERT's and GPT-2's
 };
 
 // Tokens and their positions: "tokens.weight", "positions.weight", "norm.weight".
 class TokenEmbedding final : public Module {
  public:
   TokenEmbedding() = default;
+  // ArgumentError unless vocabulary and width >= 1.
   TokenEmbedding(const TokenEmbeddingOptions& options, Random& random);
   void visit(ModuleVisitor& visitor) override;
 
@@ -66,6 +72,7 @@ class TokenEmbedding final : public Module {
   autograd::Var forward(Context& context, const Tensor& ids, const Offsets& offsets,
                         std::span<const int64_t> first = {}) const;
 
+  // The rows of the tokens, without positions.
   Embedding tokens;
 
  private:

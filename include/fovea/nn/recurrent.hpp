@@ -11,37 +11,45 @@
 
 namespace fovea::nn {
 
+// Which cell; formulas and papers in autograd/functions/recurrent.hpp.
 enum class RecurrentKind { kLstm, kGru };
 
+// Of a stack; ArgumentError from it unless widths and layers >= 1.
 struct RecurrentStackOptions {
-  RecurrentKind kind = RecurrentKind::kLstm;
-  int64_t in = 0;
-  int64_t hidden = 0;
-  int64_t layers = 1;
-  bool bidirectional = false;  // outputs [T, 2·hidden], forward | backward
-  float dropout = 0.0F;        // between layers (Zaremba et al. 2014)
+  RecurrentKind kind = RecurrentKind::kLstm;  // of every layer
+  int64_t in = 0;                             // columns of x
+  int64_t hidden = 0;                         // of each layer and direction
+  int64_t layers = 1;                         // each reads what the one below gave
+  bool bidirectional = false;                 // outputs [T, 2·hidden], forward | backward
+  float dropout = 0.0F;                       // between layers (Zaremba et al. 2014)
 };
 
-// Input weights begin Xavier-uniform, recurrent ones uniform within 1/√hidden, biases 0 but for the LSTM's
-// forget gate, which begins at 1 so that memory is kept from the start (Gers et al. 2000, Jozefowicz et al.
-// 2015).
+// One layer in one direction. Input weights begin Xavier-uniform, recurrent ones uniform within 1/√hidden,
+// biases 0 but for the LSTM's forget gate, which begins at 1 so that memory is kept from the start (Gers et
+// al. 2000, Jozefowicz et al. 2015).
 class RecurrentCell final : public Module {
  public:
   RecurrentCell() = default;
+  // ArgumentError unless in and hidden >= 1.
   RecurrentCell(RecurrentKind kind, int64_t in, int64_t hidden, Random& random);
   void visit(ModuleVisitor& visitor) override;
+
+  // [T, in] -> [T, hidden], in the order of x whatever the direction.
   autograd::Var forward(const autograd::Var& x, const Offsets& offsets,
                         const autograd::RecurrentOptions& options) const;
 
+  // Shapes as above; recurrent_bias is undefined in an LSTM.
   autograd::Var input_weight, recurrent_weight, bias, recurrent_bias;
 
  private:
   RecurrentKind kind_ = RecurrentKind::kLstm;
 };
 
+// Layers upon one another, each of a cell or, in both directions, of two.
 class RecurrentStack final : public Module {
  public:
   RecurrentStack() = default;
+  // Draws the cells in order, forward before backward.
   RecurrentStack(const RecurrentStackOptions& options, Random& random);
   void visit(ModuleVisitor& visitor) override;
 
@@ -51,6 +59,7 @@ class RecurrentStack final : public Module {
   autograd::Var forward(Context& context, const autograd::Var& x, const Offsets& offsets,
                         std::vector<autograd::RecurrentState>* states = nullptr) const;
 
+  // Columns of the result: hidden, or 2·hidden.
   int64_t out() const { return options_.hidden * (options_.bidirectional ? 2 : 1); }
 
  private:

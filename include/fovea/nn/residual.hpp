@@ -9,13 +9,16 @@
 
 namespace fovea::nn {
 
+// What a branch loses while training, before it is added.
 struct ResidualOptions {
   float dropout = 0.0F;           // of a branch's elements
   float stochastic_depth = 0.0F;  // of a branch as a whole, for some sequences
 };
 
+// Of one forward pass.
 class ResidualStream {
  public:
+  // Begins with the tokens [T, C], and nothing to add.
   explicit ResidualStream(autograd::Var value) : value_(std::move(value)) {}
 
   // value + branch, brought about.

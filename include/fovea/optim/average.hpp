@@ -17,8 +17,9 @@ class MovingAverage {
   // Begins with the parameters' present values. ArgumentError unless 0 <= decay < 1.
   MovingAverage(nn::Parameters parameters, double decay);
 
+  // To be called after each of the optimiser's steps.
   void update();
-  int64_t updates() const { return updates_; }
+  int64_t updates() const { return updates_; }  // t: how often that was done
   // Exchanges parameters and averages: once before evaluating or saving, once after. Twice gives the same
   // bits.
   void swap();
@@ -37,6 +38,7 @@ class MovingAverage {
 // Evaluates with the averaged weights while alive.
 class AveragedScope {
  public:
+  // Null does nothing, so that a caller need not ask whether it averages. `average` must outlive the scope.
   explicit AveragedScope(MovingAverage* average) : average_(average) {
     if (average_ != nullptr) average_->swap();
   }

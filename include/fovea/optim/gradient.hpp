@@ -20,12 +20,13 @@ double clip_gradient_norm(std::span<const nn::Parameter> parameters, double max_
 // Scales every gradient present (e.g. 1 / accumulated micro-batches).
 void scale_gradients(std::span<const nn::Parameter> parameters, double factor);
 
-// The parameter with the largest |g|, for the message about a loss that is not finite. A gradient that is not
-// finite counts as largest. Empty name when there is no gradient.
+// Where a gradient is largest.
 struct LargestGradient {
-  std::string name;
-  double magnitude = 0.0;
+  std::string name;        // of the parameter; empty when there is no gradient
+  double magnitude = 0.0;  // its largest |g|, NaN if any is
 };
+// The parameter with the largest |g|, for the message about a loss that is not finite. A gradient that is not
+// finite counts as largest; the first with a NaN is named.
 LargestGradient largest_gradient(std::span<const nn::Parameter> parameters);
 
 }  // namespace fovea::optim

@@ -6,6 +6,7 @@
 
 namespace fovea::optim {
 
+// The course of the rate after the warm-up.
 enum class ScheduleKind {
   kConstant,           // peak
   kLinear,             // from peak down to final · peak at total_steps
@@ -14,9 +15,10 @@ enum class ScheduleKind {
   kOneCycle,  // cosine up from peak / 25 over warm_up, cosine down to final · peak (Smith and Topin 2018)
 };
 
+// A learning rate for every step; by default always the same.
 struct Schedule {
-  ScheduleKind kind = ScheduleKind::kConstant;
-  double peak = 1e-3;  // the learning rate at the end of the warm-up
+  ScheduleKind kind = ScheduleKind::kConstant;  // needs no number of steps
+  double peak = 1e-3;                           // the learning rate at the end of the warm-up
   // Steps of linear warm-up from peak / warm_up_steps to peak (one-cycle: of the cosine rise). 0 = none,
   // except that one-cycle then rises over 30 % of the steps, as its paper does.
   int64_t warm_up_steps = 0;
