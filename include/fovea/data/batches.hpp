@@ -9,19 +9,21 @@
 
 namespace fovea::data {
 
+// In which order an epoch gives the sequences.
 enum class BatchOrder {
   kSequential,      // as given: evaluation
   kShuffled,        // every sequence in a random place
   kSimilarLengths,  // random, but a batch's sequences are of similar length, batches in random order
 };
 
+// How large a batch is, and in which order.
 struct PackingOptions {
   int64_t max_tokens = 4096;  // of a batch: fills two cores' matrix products at the widths trained here
   int64_t max_sequences = 0;  // of a batch; 0: no bound
   // Nothing is padded, so similar lengths save no work; they help only where a cost grows with the longest
   // sequence.
   BatchOrder order = BatchOrder::kShuffled;
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // of the order; not read by kSequential
 };
 
 // Not for use by two threads at once.
@@ -31,8 +33,9 @@ class PackingLoader {
   // ArgumentError: no sequence, a negative length, max_tokens < 1, max_sequences < 0.
   PackingLoader(std::span<const int64_t> lengths, const PackingOptions& options);
 
+  // A place in the endless course of batches.
   struct Position {
-    int64_t epoch = 0;
+    int64_t epoch = 0;  // counted from 0
     int64_t batch = 0;  // of the epoch, the next one to be given
     friend bool operator==(const Position&, const Position&) = default;
   };

@@ -15,38 +15,41 @@
 
 namespace fovea::data {
 
+// What one column of a table holds.
 struct ColumnReport {
-  std::string name;
-  ColumnType type = ColumnType::kText;
-  int64_t missing = 0;   // empty cells
-  int64_t distinct = 0;  // different values, counted up to 10,000
+  std::string name;                     // as Table::names() has it
+  ColumnType type = ColumnType::kText;  // set by ReadOptions::types, else found by the values
+  int64_t missing = 0;                  // empty cells
+  int64_t distinct = 0;                 // different values, counted up to 10,000
 };
 
 // What was found, for people to see before they train on it.
 struct ReadReport {
-  std::string source;
-  FileFormat format = FileFormat::kCsv;
-  char delimiter = ',';  // kCsv only
-  Header header = Header::kPresent;
-  TextEncoding encoding = TextEncoding::kUtf8;
-  bool byte_order_mark = false;
-  int64_t rows = 0;
+  std::string source;                           // the file, as it was named
+  FileFormat format = FileFormat::kCsv;         // what it was read as
+  char delimiter = ',';                         // kCsv only
+  Header header = Header::kPresent;             // kCsv only
+  TextEncoding encoding = TextEncoding::kUtf8;  // never kUtf16, which is a wish
+  bool byte_order_mark = false;                 // whether the file began with one
+  int64_t rows = 0;                             // of the table, without the header
   // Skipped, except that in plain text a line is a row, and a blank one an empty text.
   int64_t blank_lines = 0;
   int64_t replaced = 0;       // bytes that mean nothing in the encoding and became U+FFFD
   int64_t replaced_line = 0;  // where the first of them stands
   // What a person should know of the header: an index column, names that were made up or repeated.
   std::vector<std::string> notes;
-  std::vector<ColumnReport> columns;
+  std::vector<ColumnReport> columns;  // in the order of the table; of running text and of records none
 
   // Lines such as "reviews.csv: 5,000 rows, csv with ',', header, utf-8".
   std::string to_text() const;
+  // The same as one object, with the names of the fields above.
   std::string to_json() const;
 };
 
+// A table and how it was read.
 struct ReadResult {
-  Table table;
-  ReadReport report;
+  Table table;        // the rows, their cells valid UTF-8
+  ReadReport report;  // what was found out on the way
 };
 
 // Gives bytes in order: at most out.size() of them into `out`, and how many; 0 at the end. May wait, may
@@ -64,11 +67,13 @@ ReadResult read_table(const ByteSource& source, std::string_view name, const Rea
 // The same from memory.
 ReadResult parse_table(std::string bytes, std::string_view name, const ReadOptions& options = {});
 
-// Running text: the whole file as one text of valid UTF-8, decoded as a table's is. May be empty.
+// Running text: the whole file as one text of valid UTF-8, decoded as a table's is.
 struct ReadText {
-  std::string text;
-  ReadReport report;
+  std::string text;   // may be empty
+  ReadReport report;  // of format kDocument, without rows and columns
 };
+// Reads a file, or bytes as they come (`name` stands in messages), whole. DataError: missing, a directory,
+// unreadable, no text, or beyond the bound of options.
 ReadText read_text(const std::filesystem::path& path, const ReadOptions& options = {});
 ReadText read_text(const ByteSource& source, std::string_view name, const ReadOptions& options = {});
 

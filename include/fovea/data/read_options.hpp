@@ -14,16 +14,19 @@
 
 namespace fovea::data {
 
+// How a file holds rows.
 enum class FileFormat {
-  kCsv,
-  kJsonLines,
-  kLines,
-  kDocument
-};  // kLines: an example a line; kDocument: one example
+  kCsv,        // cells between delimiters, whichever they are
+  kJsonLines,  // an object a line
+  kLines,      // plain text, an example a line
+  kDocument    // plain text, the whole file one example
+};
 // kUtf16 is a wish only, for either byte order: the mark decides, else the text itself.
 enum class TextEncoding { kUtf8, kUtf16Little, kUtf16Big, kLatin1, kWindows1252, kUtf16 };
+// Whether the first row names the columns (CSV).
 enum class Header { kPresent, kAbsent };
-enum class Quoting { kRfc4180, kNone };  // kNone: a quote is a character like any other
+// kRfc4180: "a ""b"", c" is one cell. kNone: a quote is a character like any other.
+enum class Quoting { kRfc4180, kNone };
 // What the rows are for. kTable: rows and columns, for training. kTexts: texts to be read by a model, so that
 // a file that does not show itself to be a table is plain text, a text a line.
 enum class Purpose { kTable, kTexts };
@@ -33,6 +36,7 @@ const char* to_string(TextEncoding encoding);       // "utf-8", "utf-16le", …,
 FileFormat file_format(std::string_view name);      // ArgumentError names them
 TextEncoding text_encoding(std::string_view name);  // ArgumentError names them
 
+// What is known of a file before it is read; docs/formats/tables.md says how the rest is found.
 struct ReadOptions {
   // Unset means: find out. The format by the name's ending (.csv .tsv .tab .jsonl .ndjson .json .txt); else
   // JSON Lines when the first line is a JSON object. Else, for a table, CSV; for texts, CSV when a delimiter
@@ -45,11 +49,13 @@ struct ReadOptions {
   // Else by the first row and the hundred below it (docs/formats/tables.md has the rule): present when it has
   // one of the `wanted` columns.
   std::optional<Header> header{};
+  // Never found out: quotes that are text look like quotes that are not.
   Quoting quoting = Quoting::kRfc4180;
   // Else by the byte-order mark, by the zero bytes of UTF-16, or by the share of valid sequences: UTF-8 when
   // they are at least as many as invalid ones, Windows-1252 otherwise. What has no meaning in the encoding
   // becomes U+FFFD and is counted.
   std::optional<TextEncoding> encoding{};
+  // What the rows are for, where that decides what a file is taken to be.
   Purpose purpose = Purpose::kTable;
   std::vector<std::string> wanted{};  // columns that will be asked for: a row that has one is the header
   std::map<std::string, ColumnType> types{};  // by column; else by the values (see ColumnType)

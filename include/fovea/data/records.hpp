@@ -14,12 +14,13 @@
 
 namespace fovea::data {
 
+// One row, or one line of plain text, with its cells copied.
 struct Record {
   int64_t line = 0;  // where it begins, 1-based
   bool blank =
       false;  // a line of plain text with nothing but spaces: an empty text, to be answered like others
-  std::shared_ptr<const std::vector<std::string>> names;
-  std::vector<std::string> cells;  // of names' length; valid UTF-8
+  std::shared_ptr<const std::vector<std::string>> names;  // of the columns, shared between records
+  std::vector<std::string> cells;                         // of names' length; valid UTF-8
 
   // The cell under a name; null when there is none.
   const std::string* find(std::string_view name) const;

@@ -22,6 +22,7 @@ const char* to_string(ColumnType type);
 // ArgumentError names the five.
 ColumnType column_type(std::string_view name);
 
+// Cells are valid UTF-8 when a reader made the table. Places of rows and columns count from 0.
 class Table {
  public:
   Table() = default;  // no column, no row
@@ -32,8 +33,11 @@ class Table {
                             const std::vector<std::vector<std::string>>& columns,
                             std::vector<int64_t> lines = {}, std::string source = "table");
 
+  // How many there are; a header is no row.
   int64_t rows() const { return static_cast<int64_t>(lines_.size()); }
   int64_t columns() const { return static_cast<int64_t>(names_.size()); }
+
+  // Of the columns, all different.
   const std::vector<std::string>& names() const { return names_; }
   // The file, for messages.
   const std::string& source() const { return source_; }
@@ -42,6 +46,7 @@ class Table {
   std::string_view cell(int64_t row, int64_t column) const {
     return cells_[static_cast<size_t>(column)][static_cast<size_t>(row)];
   }
+  // The cells of a column, row by row; unchecked too.
   std::span<const std::string_view> column(int64_t column) const {
     return cells_[static_cast<size_t>(column)];
   }
@@ -50,6 +55,7 @@ class Table {
     return column(require_column(name));
   }
 
+  // Where a row begins in its file, 1-based; unchecked.
   int64_t line(int64_t row) const { return lines_[static_cast<size_t>(row)]; }
   // "reviews.csv:17"
   std::string where(int64_t row) const;
@@ -59,11 +65,15 @@ class Table {
   int64_t index_column() const { return index_; }
 
   int64_t find_column(std::string_view name) const;  // -1 when there is none
+  // The same, or DataError that lists the columns there are, and the nearest.
   int64_t require_column(std::string_view name) const;
 
   // The rows in the order given; ArgumentError for one that is not there.
   Table select_rows(std::span<const int64_t> rows) const;
+  // The columns in the order given; ArgumentError for one given twice, DataError for one that is not there.
   Table select_columns(std::span<const std::string> names) const;
+  // One column more, behind the others. ArgumentError for a name that is there already, and for another
+  // number of cells than of rows (a table without a column takes any).
   Table with_column(std::string name, const std::vector<std::string>& cells) const;
 
   // How readers build one. `bytes` is what the cells point into; it lives as long as any table that shares

@@ -23,11 +23,13 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes = kMa
 // said. One thread at a time.
 class InputFile {
  public:
+  // Opens it; the file must not change while it is read.
   explicit InputFile(std::filesystem::path path);
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
 
+  // In bytes, when it was opened.
   int64_t size() const { return size_; }
   // Fills the span with the next bytes.
   void read(std::span<std::byte> out);
@@ -42,6 +44,7 @@ class InputFile {
 // read() throw DataError as read_file does. One thread at a time.
 class InputStream {
  public:
+  // Opens a path, "-" being a file of that name like any other.
   explicit InputStream(std::filesystem::path path);
   // A descriptor that stays the caller's, under a name for messages.
   InputStream(int descriptor, std::string name);
@@ -49,6 +52,7 @@ class InputStream {
   InputStream(const InputStream&) = delete;
   InputStream& operator=(const InputStream&) = delete;
 
+  // The path, or the name that was given, for messages.
   const std::string& name() const { return name_; }
   // Of a regular file, when it was opened; -1 for what has no size.
   int64_t size() const { return size_; }
@@ -71,17 +75,20 @@ uint32_t crc32c_portable(std::span<const std::byte> bytes, uint32_t previous = 0
 
 // A file that appears under its name only when commit() returns. Until then the bytes are in a temporary file
 // beside it ("name.tmp-PID-N"), which the destructor removes. commit() syncs the file, renames it and syncs
-// the folder, so after a power cut either the old or the new file is there, whole. write and commit throw
-// DataError: a full disk says so; the old file is untouched. One thread at a time.
+// the folder, so after a power cut either the old or the new file is there, whole. The constructor, write and
+// commit throw DataError: a full disk says so; the old file is untouched. One thread at a time.
 class AtomicFile {
  public:
+  // Creates the temporary file; the folder must be there.
   explicit AtomicFile(std::filesystem::path path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
+  // Appends.
   void write(std::span<const std::byte> bytes);
   void write(std::string_view bytes);
+  // Makes the file what was written; once, as the last call.
   void commit();
 
  private:

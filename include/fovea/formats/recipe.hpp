@@ -15,6 +15,7 @@
 
 namespace fovea::formats {
 
+// The values of one run. An empty one answers every question with its default.
 class Recipe {
  public:
   Recipe();
@@ -52,9 +53,10 @@ class Recipe {
   std::vector<int64_t> integers(std::string_view key, std::vector<int64_t> fallback) const;
   std::vector<double> numbers(std::string_view key, std::vector<double> fallback) const;
 
-  // As above, and DataError when the value lies outside [least, most].
+  // The value or the default, and DataError when the value lies outside [least, most].
   int64_t integer(std::string_view key, int64_t fallback, int64_t least, int64_t most) const;
   double number(std::string_view key, double fallback, double least, double most) const;
+
   // One of `choices`: DataError lists them, and the nearest.
   std::string choice(std::string_view key, std::string_view fallback,
                      std::span<const std::string> choices) const;
@@ -78,9 +80,10 @@ class Recipe {
   // DataError for the first key, in the file's order, that nobody asked for.
   void check_unread() const;
 
-  // TOML of the values that are set; with defaults, also of every default that was asked for, which makes the
-  // run repeatable under a later version whose defaults differ. Numbers read back to the same bits.
+  // Whether defaults that were asked for are written too, which makes the run repeatable under a later
+  // version whose defaults differ.
   enum class Defaults { kLeave, kWrite };
+  // TOML of the values that are set. Numbers read back to the same bits.
   std::string to_toml(Defaults defaults = Defaults::kLeave) const;
   // The same value by value: dotted key and TOML text, in the order of the keys.
   std::vector<std::pair<std::string, std::string>> values(Defaults defaults = Defaults::kLeave) const;

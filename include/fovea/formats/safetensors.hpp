@@ -15,13 +15,16 @@
 
 namespace fovea::formats {
 
+// One entry of a file.
 struct NamedTensor {
-  std::string name;
-  Tensor tensor;
+  std::string name;  // UTF-8, unique within the file
+  Tensor tensor;     // of any dtype
 };
 
+// The file's "__metadata__": text under names, in alphabetical order.
 using Metadata = std::map<std::string, std::string>;
 
+// A whole file in memory of its own.
 struct SafeTensors {
   std::vector<NamedTensor> tensors;  // in the order of their data
   Metadata metadata;                 // without "fovea.crc32c"

@@ -15,6 +15,9 @@
 
 namespace fovea::formats {
 
+// What a token is: a byte, a Unicode character, a word by the Unicode rules (words.hpp), or a piece of a
+// vocabulary that was learnt, by unigram probabilities (Kudo 2018) or byte-pair merges (Sennrich et al.
+// 2016).
 enum class TokenizerKind { kBytes, kCharacters, kWords, kUnigram, kBpe };
 
 // "bytes", "characters", "words", "unigram", "bpe".
@@ -26,14 +29,15 @@ TokenizerKind tokenizer_kind(std::string_view name);
 // token that stands for no byte: SentencePiece's first "▁", and all but the last of the tokens that
 // normalising makes of one character ("ﬁ" read as "f" and "i").
 struct Span {
-  int64_t begin = 0;
-  int64_t end = 0;
+  int64_t begin = 0;  // the first byte
+  int64_t end = 0;    // the one behind the last
   friend bool operator==(const Span&, const Span&) = default;
 };
 
+// A text as tokens.
 struct Encoding {
-  std::vector<int32_t> ids;
-  std::vector<Span> spans;  // one a token, in order, never overlapping
+  std::vector<int32_t> ids;  // in [0, vocab_size())
+  std::vector<Span> spans;   // one a token, in order, never overlapping
 };
 
 // Sub-word regularisation (Kudo 2018; Provilkov et al., BPE-dropout, 2020): another segmentation of the same
@@ -42,19 +46,24 @@ struct Sampling {
   // Unigram: a segmentation is drawn with probability ∝ P(segmentation)^strength; 0.2 is customary, 0 draws
   // uniformly. BPE: each merge is skipped with this probability; 0.1 is customary. Others: no effect.
   double strength = 0.2;
-  RandomKey key{};
+
+  RandomKey key{};  // one of its own for each text and epoch
 };
 
+// Made by train_tokenizer or load(); a subclass is one of the five kinds.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
+  // Which of the five.
   virtual TokenizerKind kind() const = 0;
+  // How many ids there are, special tokens included: what an embedding needs rows for.
   virtual int64_t vocab_size() const = 0;
 
   // No special token is added. Bytes that are not UTF-8 are read as U+FFFD, their spans being those bytes.
   // The empty text gives no token.
   virtual Encoding encode(std::string_view text) const = 0;
+  // The same, drawn anew for another key; kinds other than unigram and BPE encode as ever.
   virtual Encoding encode(std::string_view text, const Sampling& sampling) const;
   // The ids alone, for training.
   virtual std::vector<int32_t> encode_ids(std::string_view text) const;
@@ -91,7 +100,7 @@ class Tokenizer {
 
 // How a vocabulary is made from texts. The defaults suit text of any language and 10^4 to 10^6 sentences.
 struct TokenizerOptions {
-  TokenizerKind kind = TokenizerKind::kUnigram;
+  TokenizerKind kind = TokenizerKind::kUnigram;  // needs no word boundaries: any language
   // Upper bound on the vocabulary, special tokens included; small texts give fewer. Unigram and BPE: 8,000,
   // the usual choice for models of this size. Characters and words: 0 means no bound.
   int64_t vocab_size = 8000;

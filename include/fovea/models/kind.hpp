@@ -6,6 +6,7 @@
 
 namespace fovea::models {
 
+// What a model is made of. Language models are kAttention or kLstm, classifiers any of the five.
 enum class ModelKind {
   kAttention,  // transformer
   kLstm,       // recurrent network of comparable size

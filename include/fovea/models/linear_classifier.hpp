@@ -13,18 +13,19 @@ namespace fovea::models {
 
 // Immutable use from many threads.
 struct LinearClassifier {
-  Tensor weight;  // [F, C]
-  Tensor bias;    // [C]
-  int64_t classes() const { return bias.numel(); }
+  Tensor weight;                                    // [F, C]
+  Tensor bias;                                      // [C]
+  int64_t classes() const { return bias.numel(); }  // C
   // logits[C] = x[row] W + b, summed in the order of the columns.
   void logits(const SparseRows& rows, int64_t row, std::span<float> out) const;
 };
 
+// How it is trained.
 struct LinearTrainOptions {
   double learning_rate = 0.1;  // AdaGrad's; tf-idf rows have length one, so it needs no tuning by data set
   double l2 = 1e-4;  // a row's share of the penalty l2/2 |W|^2, applied to the columns that the row touches
-  double label_smoothing = 0;
-  uint64_t seed = 1;  // order of the rows
+  double label_smoothing = 0;  // s: the target is 1 − s + s/C for the label, s/C for the others
+  uint64_t seed = 1;           // order of the rows
 };
 
 // AdaGrad (Duchi et al., 2011), one row at a time: the rows are so sparse that a dense mini-batch step would
@@ -39,6 +40,9 @@ class LinearTrainer {
 
   // One pass in the order drawn from (seed, epoch); returns the mean loss seen on the way.
   double run_epoch();
+
+  // How many passes were made, and what has come of them; the model is the trainer's own and changes with the
+  // next pass.
   int64_t epoch() const { return epoch_; }
   const LinearClassifier& model() const { return model_; }
 

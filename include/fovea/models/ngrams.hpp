@@ -16,6 +16,7 @@
 
 namespace fovea::models {
 
+// Which features a text has.
 struct NgramOptions {
   int words = 2;  // longest word n-gram; 0 = none. Pairs are worth about one point on short texts
   int chars_min = 2, chars_max = 5;  // character n-grams, in bytes; chars_max 0 = none
@@ -25,10 +26,10 @@ struct NgramOptions {
 
 // Sparse rows packed as everything else is: row n holds entries [offsets[n], offsets[n + 1]).
 struct SparseRows {
-  std::vector<int64_t> offsets{0};
-  std::vector<int32_t> columns;
-  std::vector<float> values;
-  int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  std::vector<int64_t> offsets{0};  // [N + 1], the first 0
+  std::vector<int32_t> columns;     // of each entry, ascending within a row
+  std::vector<float> values;        // of each entry
+  int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }  // N
 };
 
 // Immutable once fitted; transform() may be called from many threads.
@@ -41,10 +42,10 @@ class Ngrams {
   // From what hashes() and idf() gave. DataError named by `where` unless both are [F] and the hashes ascend.
   static Ngrams restore(const NgramOptions& options, Tensor hashes, Tensor idf, std::string_view where);
 
-  const NgramOptions& options() const { return options_; }
-  int64_t size() const { return hashes_.numel(); }  // F
-  const Tensor& hashes() const { return hashes_; }  // [F] int64, ascending
-  const Tensor& idf() const { return idf_; }        // [F] f32
+  const NgramOptions& options() const { return options_; }  // as it was fitted
+  int64_t size() const { return hashes_.numel(); }          // F
+  const Tensor& hashes() const { return hashes_; }          // [F] int64, ascending
+  const Tensor& idf() const { return idf_; }                // [F] f32
 
   // Appends the row of a text: (1 + ln count) * idf, the word part and the character part each scaled to
   // Euclidean length 1/sqrt(parts), so that neither drowns the other. Unknown features are skipped; columns

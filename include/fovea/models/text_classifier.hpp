@@ -19,12 +19,13 @@
 
 namespace fovea::models {
 
+// The shape of a classifier; config.json of its folder. Defaults suit thousands to millions of short texts.
 struct TextClassifierConfig {
   ModelKind kind = ModelKind::kAttention;  // kAttention, kLstm or kCnn
-  int64_t vocab_size = 0;
-  int64_t classes = 0;
-  int64_t layers = 2;
-  int64_t width = 128;
+  int64_t vocab_size = 0;                  // V, the tokenizer's
+  int64_t classes = 0;                     // C, columns of the logits
+  int64_t layers = 2;                      // attention, LSTM
+  int64_t width = 128;         // of a token's row; even for an LSTM, which has half in each direction
   int64_t heads = 4;           // attention
   int64_t feed_forward = 512;  // attention; 4 x width, as in every paper since the first
   int64_t members =
@@ -38,19 +39,20 @@ struct TextClassifierConfig {
   // token's: a text of seven words is told by its pairs, which two layers of attention would have to learn
   // first. 1: none.
   int64_t ngrams = 1;
-  int64_t ngram_buckets = 1 << 14;
+  int64_t ngram_buckets = 1 << 14;  // rows that token n-grams share by their hash
   // Character n-grams of 3 up to this many bytes of each token have hashed embeddings, whose mean joins the
   // token's: a rare or unseen word is known by its parts (fastText; Bojanowski et al. 2017). 0: none.
   int64_t char_ngrams = 0;
-  int64_t char_buckets = 1 << 15;
+  int64_t char_buckets = 1 << 15;  // rows that character n-grams share by their hash
+
   // Probabilities of being dropped while training.
   float token_dropout = 0.1F;      // whole tokens: the strongest regulariser of bag-like tasks
   float word_dropout = 0.0F;       // the token's own row, leaving its n-grams: teaches to read unknown words
   float ngram_dropout = 0.3F;      // whole n-gram embeddings, of tokens and of characters
   float embedding_dropout = 0.1F;  // elements of the embeddings
   float dropout = 0.1F;            // elements of each branch before it joins the residual
-  float attention_dropout = 0.0F;
-  float pooled_dropout = 0.3F;  // elements of the pooled features
+  float attention_dropout = 0.0F;  // weights of attention
+  float pooled_dropout = 0.3F;     // elements of the pooled features
 
   // One line of JSON, Hugging Face's names where it has them. parse: DataError named by `where`.
   std::string to_json() const;
@@ -70,11 +72,15 @@ struct TextBatch {
 std::vector<nn::PoolingKind> poolings(std::span<const std::string> names);
 std::vector<std::string> pooling_names(std::span<const nn::PoolingKind> kinds);
 
+// Parameters "tokens.…", "encoder.…" (or "lstm.…", "convolutions.…") and "classifier.…". Forward passes may
+// run side by side.
 class TextClassifier : public nn::Module {
  public:
-  // Parameters drawn from `seed`. ArgumentError for sizes below one or heads that do not divide the width.
+  // Parameters drawn from `seed`. ArgumentError for sizes below one, heads that do not divide the width,
+  // an odd width of an LSTM, or another kind.
   TextClassifier(const TextClassifierConfig& config, uint64_t seed);
 
+  // As it was made.
   const TextClassifierConfig& config() const { return config_; }
   void visit(nn::ModuleVisitor& visitor) override;
 
@@ -86,9 +92,11 @@ class TextClassifier : public nn::Module {
   autograd::Var logits(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
     return logits(TextBatch{ids, offsets, {}, {}}, context);
   }
+  // Likewise, the first half of it.
   autograd::Var embed(const Tensor& ids, const Offsets& offsets, nn::Context& context) const {
     return embed(TextBatch{ids, offsets, {}, {}}, context);
   }
+
   // The two halves, for looking inside: [T, width] embeddings (retain_grad() them), and the rest.
   autograd::Var embed(const TextBatch& batch, nn::Context& context) const;
   autograd::Var classify(autograd::Var x, const Offsets& offsets, nn::Context& context) const;
@@ -105,7 +113,7 @@ class TextClassifier : public nn::Module {
 
 // A text as the classifier reads it.
 struct EncodedText {
-  std::vector<int32_t> ids;
+  std::vector<int32_t> ids;          // of its tokens, in [0, vocab_size)
   std::vector<int32_t> chars;        // buckets of all tokens' character n-grams
   std::vector<int32_t> char_counts;  // how many each token has; empty without
 };
