@@ -15,7 +15,7 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 class LogSink {
  public:
   virtual ~LogSink() = default;
-  // One message, a line or more, without a line feed at its end. The view is valid during the call only.
+  // One message, of a line or more. The view is valid during the call only.
   virtual void log(LogLevel level, std::string_view message) = 0;
 };
 

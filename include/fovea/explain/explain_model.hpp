@@ -14,9 +14,10 @@
 
 namespace fovea::explain {
 
+// A text to explain.
 struct ModelExample {
-  std::string text;
-  std::string truth{};  // empty when unknown
+  std::string text;     // as it was written
+  std::string truth{};  // its label; empty when unknown
 };
 
 // Explains one text. Networks as explain_text says; the linear and the majority model by occlusion of words

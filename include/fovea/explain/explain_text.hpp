@@ -15,6 +15,7 @@
 
 namespace fovea::explain {
 
+// What to compute, and what is known of the text.
 struct ExplainOptions {
   std::string truth;        // the true label, where it is known
   int64_t candidates = 20;  // classes or next tokens to list

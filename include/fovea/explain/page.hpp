@@ -13,29 +13,32 @@ namespace fovea::explain {
 
 // The model and the run that made the page.
 struct PageModel {
-  std::string name;    // folder or file
-  std::string kind;    // "attention", "lstm", …
-  std::string task;    // "text-classification", "language-model"
-  std::string hash;    // of the weights, hexadecimal
-  std::string kernel;  // which attention implementation served the call
-  std::string isa;     // instruction set it ran on
-  uint64_t seed = 0;
-  int64_t parameters = 0;
+  std::string name;        // folder or file
+  std::string kind;        // "attention", "lstm", …
+  std::string task;        // "text-classification", "language-model"
+  std::string hash;        // of the weights, hexadecimal
+  std::string kernel;      // which attention implementation served the call
+  std::string isa;         // instruction set it ran on
+  uint64_t seed = 0;       // of the training run
+  int64_t parameters = 0;  // trained numbers
 };
 
+// One token of an example.
 struct PageToken {
   // As the reader should see it: the token's own part of the input, blanks and all. Empty for a token that is
   // shown as one with those before it, for they stand for the same character.
   std::string text;
   int64_t word = -1;  // tokens of one word share a number; -1: a special token, a word by itself
-  int64_t begin = 0;  // bytes [begin, end) of the input text
+
+  // Bytes [begin, end) of the input text.
+  int64_t begin = 0;
   int64_t end = 0;
 };
 
 // One candidate of a prediction: a class, or a next token.
 struct PageCandidate {
-  std::string name;
-  double probability = 0;
+  std::string name;        // as the reader should see it
+  double probability = 0;  // in [0, 1]
 };
 
 // A language model's view of one position: what it expected to follow, and how likely it held what did
@@ -47,15 +50,15 @@ struct PageNextToken {
 
 // What each token had to do with the prediction, one number a token; `values` may be signed.
 struct PageRelevance {
-  std::string name;         // "rollout", "gradient × input", "occlusion"
-  std::string description;  // one sentence for the reader: how it is computed and what the sign means
-  std::vector<float> values;
+  std::string name;           // "rollout", "gradient × input", "occlusion"
+  std::string description;    // one sentence for the reader: how it is computed and what the sign means
+  std::vector<float> values;  // [tokens]
 };
 
 // All attention weights of one example, asked for a few rows at a time so that they need never be held at
 // once.
 struct PageAttention {
-  int64_t layers = 0, heads = 0;
+  int64_t layers = 0, heads = 0;  // of maps: there are layers · heads
   int64_t members = 1;  // models that decide together, the layers of each after those of the one before
   bool causal = false;  // no weight above the diagonal: half of each map need not be stored
   // Writes the exact weights of queries [begin, end) of one head over all N keys to out [end − begin, N].
@@ -63,59 +66,65 @@ struct PageAttention {
   std::function<void(int64_t layer, int64_t head, int64_t begin, int64_t end, float* out)> rows;
 };
 
+// One text: what it says, what the model made of it, and why.
 struct PageExample {
-  std::string title;  // for the list of examples; empty: the beginning of the text
-  std::string text;
-  std::vector<PageToken> tokens;
+  std::string title;                      // for the list of examples; empty: the beginning of the text
+  std::string text;                       // as it was written
+  std::vector<PageToken> tokens;          // as the model read it, N of them
   std::vector<PageCandidate> prediction;  // strongest first; the classes, or the token after the last
   std::string truth;                      // the true label; empty when unknown
   std::vector<PageNextToken> next;        // language models: one for each token, or empty
-  std::vector<PageRelevance> relevance;
-  PageAttention attention;
+  std::vector<PageRelevance> relevance;   // any number of methods, side by side
+  PageAttention attention;                // without `rows`: no maps are shown
 };
 
+// One row of the table of classes; what the scores are says metrics/precision_recall.hpp.
 struct PageClassScore {
-  std::string name;
-  double precision = 0, recall = 0, f1 = 0;
-  int64_t support = 0;
+  std::string name;                          // of the class
+  double precision = 0, recall = 0, f1 = 0;  // in [0, 1]
+  int64_t support = 0;                       // rows whose true class this is
 };
 
+// A line of a chart.
 struct PageCurve {
-  std::string name;   // "loss", "accuracy": one chart each
-  std::string split;  // "train", "validation": one line each
-  std::vector<double> step, value;
+  std::string name;                 // "loss", "accuracy": one chart each
+  std::string split;                // "train", "validation": one line each
+  std::vector<double> step, value;  // its points, as many of one as of the other; steps ascend
 };
 
 // A bin of the reliability diagram: `count` predictions of mean confidence `confidence`, right in `accuracy`
 // of them.
 struct PageCalibrationBin {
-  double confidence = 0, accuracy = 0;
-  int64_t count = 0;
+  double confidence = 0, accuracy = 0;  // in [0, 1]
+  int64_t count = 0;                    // 0: the bin is empty
 };
 
+// One figure of the model's quality.
 struct PageMetric {
-  std::string name;
-  double value = 0;
-  double low = 0, high = 0;  // interval; none when low == high
+  std::string name;          // "accuracy", as the reader should see it
+  double value = 0;          // in the metric's own unit
+  double low = 0, high = 0;  // its interval; none when low == high
 };
 
 // How good the model is, on data held back from training.
 struct PageQuality {
-  std::string split;  // which rows: "test", "validation"
-  std::vector<PageMetric> metrics;
-  std::vector<PageClassScore> classes;
-  std::vector<int64_t> confusion;  // [classes, classes], row = truth, column = prediction
-  std::vector<PageCurve> curves;
-  std::vector<PageCalibrationBin> calibration;
+  std::string split;                            // which rows: "test", "validation"
+  std::vector<PageMetric> metrics;              // in the order they are shown
+  std::vector<PageClassScore> classes;          // by class number
+  std::vector<int64_t> confusion;               // [classes, classes], row = truth, column = prediction
+  std::vector<PageCurve> curves;                // of the training
+  std::vector<PageCalibrationBin> calibration;  // by rising confidence
 };
 
+// All that a page shows.
 struct PageData {
-  std::string title;
-  PageModel model;
-  std::vector<PageExample> examples;
-  PageQuality quality;
+  std::string title;                  // of the page, and of the browser's tab
+  PageModel model;                    // what made it
+  std::vector<PageExample> examples;  // one is shown at a time
+  PageQuality quality;                // the panels that do not depend on the example
 };
 
+// How large the page may grow.
 struct PageOptions {
   // Bytes that the attention maps of one example may take in the file. Maps are stored with the finest
   // precision that fits, and as the strongest keys of each row when none does; the page says which, and how

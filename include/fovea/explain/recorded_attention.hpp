@@ -17,9 +17,10 @@ class RecordedAttention {
  public:
   // q, k, biases and sinks of one call.
   // Dropout is left out: the weights before it are the ones to explain. ArgumentError if a rank or size does
-  // not fit.
+  // not fit, and for a call with a bias, a mask, a block mask or overridden heads, which are not copied.
   RecordedAttention(const AttentionInputs& inputs, const AttentionSpec& spec);
 
+  // H, the call's sequences of queries and of keys, and its options but for dropout.
   int64_t heads() const { return q_.dim(0); }
   const Offsets& query_offsets() const { return q_offsets_; }
   const Offsets& key_offsets() const { return k_offsets_; }

@@ -17,6 +17,7 @@ namespace fovea::explain {
 //   may not see get 0. A query without any key leaves a row of zeros.
 using HeadMeanRow = FunctionRef<void(int64_t layer, int64_t query, std::span<float> row)>;
 
+// How a layer is read.
 struct RolloutOptions {
   // Share of the residual connection in Â = (1 − residual)·A + residual·I; 0.5 is the paper's "A + I,
   // row-normalised".

@@ -9,15 +9,18 @@
 
 namespace fovea::metrics {
 
+// Where a metric may lie; lower <= upper.
 struct Interval {
+  // In the metric's own unit.
   double lower = 0;
   double upper = 0;
 };
 
+// How often is drawn, and how much of it the interval holds.
 struct BootstrapOptions {
   int64_t resamples = 1000;  // the interval's ends then move by about 0.03 of its width between seeds
-  double confidence = 0.95;
-  uint64_t seed = 0;
+  double confidence = 0.95;  // the share of samples within the interval
+  uint64_t seed = 0;         // of the draws
 };
 
 // The metric on `resamples` samples of n rows drawn with replacement from [0, n), and the (1 ± confidence)/2

@@ -11,17 +11,18 @@ namespace fovea::metrics {
 // Examples whose confidence (largest probability) lies in (lower, upper]; the first bin includes its lower
 // edge.
 struct CalibrationBin {
-  double lower = 0;
-  double upper = 0;
-  int64_t count = 0;
+  double lower = 0;       // in [0, 1), …
+  double upper = 0;       // … and 1/bins above it
+  int64_t count = 0;      // examples in it
   double confidence = 0;  // mean confidence, 0 in an empty bin
   double accuracy = 0;    // share of right predictions, 0 in an empty bin
 };
 
+// How far confidence and accuracy lie apart.
 struct Calibration {
-  std::vector<CalibrationBin> bins;
-  double expected_error = 0;  // ECE = Σ_b (count_b / N) |accuracy_b − confidence_b|
-  double maximum_error = 0;   // MCE = max_b |accuracy_b − confidence_b| over bins with examples
+  std::vector<CalibrationBin> bins;  // ascending, empty ones too
+  double expected_error = 0;         // ECE = Σ_b (count_b / N) |accuracy_b − confidence_b|
+  double maximum_error = 0;          // MCE = max_b |accuracy_b − confidence_b| over bins with examples
 };
 
 // truth [N], probabilities [N, classes]; the prediction is the largest probability, ties to the lower class.

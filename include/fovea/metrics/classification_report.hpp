@@ -12,18 +12,19 @@
 
 namespace fovea::metrics {
 
+// Each as the header of its name defines it. Intervals are bootstrap intervals over the examples.
 struct ClassificationReport {
-  int64_t examples = 0;
-  double accuracy = 0;
-  Interval accuracy_interval;
-  PrecisionRecall micro;
-  PrecisionRecall macro;
-  Interval macro_f1_interval;
-  PrecisionRecall weighted;
-  std::vector<PrecisionRecall> classes;
-  ConfusionMatrix confusion;
-  double log_loss = 0;
-  Calibration calibration;
+  int64_t examples = 0;                  // N
+  double accuracy = 0;                   // in [0, 1]
+  Interval accuracy_interval;            // of the accuracy
+  PrecisionRecall micro;                 // equal to the accuracy, all three
+  PrecisionRecall macro;                 // the mean over the classes that occur
+  Interval macro_f1_interval;            // of macro.f1
+  PrecisionRecall weighted;              // the mean by support
+  std::vector<PrecisionRecall> classes;  // one entry a class
+  ConfusionMatrix confusion;             // rows are true classes
+  double log_loss = 0;                   // nats
+  Calibration calibration;               // in 15 bins
 };
 
 // truth [N], probabilities [N, classes]; the prediction is the largest probability, ties to the lower class.

@@ -9,6 +9,7 @@
 
 namespace fovea::metrics {
 
+// With tp, fp and fn the true positives, false positives and false negatives of a class.
 struct PrecisionRecall {
   double precision = 0;  // tp / (tp + fp)
   double recall = 0;     // tp / (tp + fn)
@@ -16,6 +17,7 @@ struct PrecisionRecall {
   int64_t support = 0;   // tp + fn; for an average, all examples
 };
 
+// How the scores of classes become one.
 enum class Average {
   kMicro,     // from the summed counts; for one label an example, all three equal accuracy
   kMacro,     // mean over the classes that occur, as truth or as prediction

@@ -18,24 +18,31 @@
 
 namespace fovea::tasks {
 
+// Model::predict is the short way; here are the parts.
 struct Classifier {
-  models::ModelKind kind = models::ModelKind::kAttention;
-  std::vector<std::string> classes;
-  std::string text_column = "text";  // what the training table called them, so that other tables can be read
+  models::ModelKind kind = models::ModelKind::kAttention;  // which of the parts below are there
+  std::vector<std::string> classes;                        // their names, by number
+
+  // What the training table called its columns, so that other tables can be read.
+  std::string text_column = "text";
   std::string target_column = "label";
 
-  // attention, lstm, cnn
+  // attention, lstm, cnn; else null
   std::shared_ptr<const formats::Tokenizer> tokenizer;
   std::shared_ptr<models::TextEnsemble> network;
-  // linear
+
+  // linear; else empty
   models::Ngrams ngrams;
   models::LinearClassifier linear;
+
   // majority: the classes' shares of the training rows [classes]
   Tensor shares;
   std::filesystem::path loaded_from;  // the folder that load read, for errors; empty for a model in training
 
+  // Trained numbers: of the network, of the linear weights, or the shares.
   int64_t parameter_count() const;
   // Token ids as the network gets them: the text cut to the model's max_tokens.
+  // ArgumentError for a kind without a tokenizer.
   formats::Encoding encode(std::string_view text) const;
   // Probabilities [N, classes], rows summing to one. Texts are worked on in packed batches of about 4,096
   // tokens; the result of a text does not depend on the others, but for the rounding of products of another
@@ -47,6 +54,7 @@ struct Classifier {
   // config.json (and tokenizer.json), model.safetensors. Atomic; DataError on a full disk.
   void save_description(const std::filesystem::path& folder) const;
   void save_weights(const std::filesystem::path& folder) const;
+
   // DataError: a file that is missing, damaged or does not fit the others, each named; weights that are not
   // finite.
   static Classifier load(const std::filesystem::path& folder);

@@ -15,6 +15,7 @@
 
 namespace fovea::tasks {
 
+// How much of the model's distribution is left to chance; by default all of it.
 struct Sampler {
   double temperature = 1.0;  // logits are divided by it; 0: always the most likely token (greedy)
   int64_t top_k = 0;         // only the k most likely tokens; 0: all (Fan et al. 2018)
@@ -27,19 +28,21 @@ struct Sampler {
 // temperature >= 0, top_k >= 0, 0 < top_p <= 1, and the logits are below +∞, no NaN, and not all −∞.
 int32_t sample(std::span<const float> logits, const Sampler& sampler, double u);
 
-enum class Caching { kKeysAndValues, kRecompute };  // equal texts; recomputing is for tests and doubts
+// Whether what earlier tokens gave is kept. The texts are equal; recomputing is for tests and doubts.
+enum class Caching { kKeysAndValues, kRecompute };
 
+// How a text is continued.
 struct GenerateOptions {
-  int64_t max_tokens = 256;
-  Sampler sampler{};
-  uint64_t seed = 1;  // the same seed, prompt and model give the same text
-  Caching caching = Caching::kKeysAndValues;
+  int64_t max_tokens = 256;                   // of the continuation; the end's token may come before
+  Sampler sampler{};                          // draws from the whole distribution
+  uint64_t seed = 1;                          // the same seed, prompt and model give the same text
+  Caching caching = Caching::kKeysAndValues;  // a token then costs one token's work
 };
 
 // Tokenizer and network of a trained language model, and their folder. Many threads may use one.
 struct TextGenerator {
-  std::shared_ptr<const formats::Tokenizer> tokenizer;
-  std::shared_ptr<models::LanguageModel> network;
+  std::shared_ptr<const formats::Tokenizer> tokenizer;  // of the network's vocab_size
+  std::shared_ptr<models::LanguageModel> network;       // shared with whoever trains or explains it
   std::filesystem::path loaded_from;  // the folder that load read, for errors; empty for a model in training
 
   // The continuation, without the prompt. An empty prompt begins with a line feed where the vocabulary has
@@ -55,14 +58,16 @@ struct TextGenerator {
   // The sum of −ln P over ids[1 …], read in windows of the context, and how many were predicted: every token
   // but the first of each window.
   struct Likelihood {
-    double nats = 0.0;
-    int64_t tokens = 0;
+    double nats = 0.0;   // the sum, natural logarithms
+    int64_t tokens = 0;  // how many were predicted
   };
   // DataError names the folder when the loss of a loaded model is not finite.
   Likelihood likelihood(std::span<const int32_t> ids) const;
 
+  // config.json and tokenizer.json, and model.safetensors. Atomic; DataError on a full disk.
   void save_description(const std::filesystem::path& folder) const;
   void save_weights(const std::filesystem::path& folder) const;
+
   // DataError: a file that is missing, damaged or does not fit the others, or weights that are not finite.
   static TextGenerator load(const std::filesystem::path& folder);
 };

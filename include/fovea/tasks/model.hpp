@@ -21,6 +21,7 @@
 
 namespace fovea {
 
+// What a classifier says of one text.
 struct Prediction {
   int32_t index = 0;                 // of the most likely class, ties to the lower
   std::string label;                 // its name
@@ -28,23 +29,32 @@ struct Prediction {
   std::vector<float> probabilities;  // [classes], summing to one
 };
 
+// What `fovea predict`, `evaluate`, `generate` and `explain` work with.
 class Model {
  public:
   // DataError: no model there, or one that is damaged (every file is held against the folder's manifest); the
   // message names the file and what to do. While a run replaces the model, the old or the new one, whole.
   static Model load(const std::filesystem::path& folder);
 
+  // As it was given to load().
   const std::filesystem::path& folder() const { return folder_; }
   // False: an earlier version wrote the folder, without a manifest, so that damage may go unseen.
   bool verified() const { return verified_; }
   const std::string& task() const { return task_; }  // "text-classification", …
+
+  // What the model is made of, and how many trained numbers it has.
   models::ModelKind kind() const;
   int64_t parameter_count() const;
 
-  // Classification; ArgumentError on a model of another task.
+  // Classification; ArgumentError on a model of another task. The classes, in the order of
+  // Prediction::probabilities.
   const std::vector<std::string>& labels() const { return classifier().classes; }
+
+  // The classes' probabilities of a text, or of several in packed batches, in their order. Longer texts are
+  // cut at the model's max_tokens. DataError when the scores are not finite.
   Prediction predict(std::string_view text) const;
   std::vector<Prediction> predict(std::span<const std::string_view> texts) const;
+
   // Scores on a table with the training table's columns (other names may be given). DataError for a class
   // that the model does not know, with its line.
   tasks::Evaluation evaluate(const data::Table& table, std::string_view text_column = {},

@@ -19,29 +19,33 @@
 
 namespace fovea::tasks {
 
+// Which rows: those that are learnt from, those that stop the training and choose its best weights, and those
+// that nothing was chosen by.
 enum class Split { kTrain, kValid, kTest };
 const char* to_string(Split split);  // "train", "valid", "test"
 
 // A named number of an evaluation, in the order they should be printed.
 struct Figure {
-  std::string name;
-  double value = 0.0;
+  std::string name;    // "accuracy", "perplexity"
+  double value = 0.0;  // losses in nats, shares in [0, 1]
 };
 
+// How good a model is on some rows; metrics.json holds the figures.
 struct Evaluation {
-  std::vector<Figure> figures;
+  std::vector<Figure> figures;  // empty for a split without rows
   // What early stopping and the choice of the best weights go by; larger is better.
   double score = 0.0;
-  int64_t examples = 0;
+  int64_t examples = 0;  // rows; of a language model, tokens that were predicted
   // Classification: what each row was and how likely each class was, for intervals and tables. Else empty.
   std::vector<int32_t> truth;        // [N]
   std::vector<float> probabilities;  // [N, classes]
-  std::vector<std::string> classes;
+  std::vector<std::string> classes;  // names, by number
 
   // ArgumentError names the figures there are.
   double figure(std::string_view name) const;
 };
 
+// What a task is opened with, beside its recipe.
 struct TaskOptions {
   LogSink* log = nullptr;            // what was found in the data
   ProgressSink* progress = nullptr;  // polled by kinds that fit themselves
@@ -49,11 +53,13 @@ struct TaskOptions {
   std::filesystem::path resume_from;
 };
 
+// Derive from it for a job of your own; the loop calls start_epoch and loss, evaluate, then the savers.
 class Task {
  public:
   virtual ~Task() = default;
 
   virtual std::string name() const = 0;  // "text-classification"
+  // What the model is made of.
   virtual models::ModelKind kind() const = 0;
   // What the optimiser trains; empty for kinds that fit themselves (linear, majority).
   virtual nn::Parameters parameters() = 0;
@@ -92,6 +98,7 @@ class Task {
 class TaskReader {
  public:
   virtual ~TaskReader() = default;
+  // Reads the data, and makes tokenizer and model. DataError for data that cannot be used.
   virtual std::unique_ptr<Task> open(const TaskOptions& options) = 0;
 };
 // DataError for an unknown task or a value out of range.

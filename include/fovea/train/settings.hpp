@@ -9,21 +9,24 @@
 
 namespace fovea::train {
 
+// Which of optim/optimizer.hpp updates the weights.
 enum class OptimizerKind { kAdamW, kAdam, kSgd };
 
+// Times are in steps, which are updates. The defaults suit networks of up to some millions of numbers on two
+// cores.
 struct Settings {
   uint64_t seed = 1;       // top-level `seed`: data order, initialisation, dropout
   int64_t steps = 0;       // updates; 0: as many as `epochs` give
   int64_t epochs = 10;     // passes over the training rows, when `steps` is not set
   int64_t accumulate = 1;  // batches an update: larger effective batches without more memory
-  OptimizerKind optimizer = OptimizerKind::kAdamW;
-  double learning_rate = 1e-3;       // right for widths of 64 to 512 with AdamW
-  double weight_decay = 0.01;        // AdamW's paper; embeddings, norms and biases never decay
+  OptimizerKind optimizer = OptimizerKind::kAdamW;  // the one that needs least tuning
+  double learning_rate = 1e-3;                      // right for widths of 64 to 512 with AdamW
+  double weight_decay = 0.01;                       // AdamW's paper; embeddings, norms and biases never decay
   double beta1 = 0.9, beta2 = 0.98;  // second moment over 50 steps: short runs must not wait for 1,000
-  double epsilon = 1e-8;
-  double momentum = 0.9;  // SGD
-  double clip = 1.0;      // largest norm of the gradient; 0: none. One bad batch cannot undo an epoch
-  optim::ScheduleKind schedule = optim::ScheduleKind::kCosine;
+  double epsilon = 1e-8;             // Adam's paper
+  double momentum = 0.9;             // SGD
+  double clip = 1.0;  // largest norm of the gradient; 0: none. One bad batch cannot undo an epoch
+  optim::ScheduleKind schedule = optim::ScheduleKind::kCosine;  // ends at final_fraction, whatever the length
   double warm_up = 0.05;        // of the steps when below 1, else steps: Adam's moments are noise at first
   double final_fraction = 0.0;  // of the learning rate, reached at the last step
   double average = 0.0;  // decay of the moving average of the weights that is validated and saved; 0: none

@@ -14,6 +14,7 @@
 
 namespace fovea::train {
 
+// Where a run works, and how it begins.
 struct TrainOptions {
   // The model folder; made if it is not there. One run at a time writes to it: a second one is a DataError.
   std::filesystem::path out;
@@ -25,20 +26,21 @@ struct TrainOptions {
   // stays as it is, whatever happens, until the new model is whole: the run works in out/next until then.
   bool overwrite = false;
   ProgressSink* progress = nullptr;  // an event a step, and polled for stopping
-  LogSink* log = nullptr;
+  LogSink* log = nullptr;            // what was found in the data, and what a resumed run does otherwise
 };
 
+// What came of a run; metrics.json holds most of it.
 struct TrainResult {
-  std::filesystem::path folder;
-  std::string task;
-  models::ModelKind kind = models::ModelKind::kAttention;
-  int64_t steps = 0;
-  int64_t best_step = 0;  // whose weights were kept
-  int64_t parameters = 0;
+  std::filesystem::path folder;                            // TrainOptions::out
+  std::string task;                                        // "text-classification", "language-model"
+  models::ModelKind kind = models::ModelKind::kAttention;  // what the model is made of
+  int64_t steps = 0;                                       // updates made; 0 for kinds that fit themselves
+  int64_t best_step = 0;                                   // whose weights were kept
+  int64_t parameters = 0;                                  // trained numbers
   double seconds = 0.0;     // of training and validation, over all starts, without reading the data
   int64_t peak_memory = 0;  // bytes of tensors at the fullest moment of a step
-  tasks::Evaluation valid;
-  tasks::Evaluation test;  // no figures when the recipe has no test rows
+  tasks::Evaluation valid;  // no figures when the recipe has no validation rows
+  tasks::Evaluation test;   // no figures when the recipe has no test rows
 };
 
 // Trains what the recipe says and leaves in `out`: config.json, model.safetensors, tokenizer.json,
