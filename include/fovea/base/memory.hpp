@@ -42,7 +42,8 @@ class Buffer {
   explicit Buffer(size_t count)
       : data_(static_cast<T*>(pool_allocate(count * sizeof(T))), Free{count * sizeof(T)}), count_(count) {}
 
-  // The first of the elements, 64-byte aligned; null in a default-made Buffer. Indices are not checked.
+  // The elements, 64-byte aligned, and how many there are: none, and null, in a default-made Buffer. Indices
+  // are not checked.
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
   size_t size() const { return count_; }
