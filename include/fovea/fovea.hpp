@@ -1,7 +1,8 @@
 // Everything that a program which uses Fovea needs, floor by floor: attention and what it lets see, packed
 // tensors, differentiable functions, layers, optimisers, files of weights, tables and their checks, tasks,
-// models, metrics, training and explanation. It leaves out the kernels, which are for code inside the
-// library, and what only the models are made of. Single headers compile faster: each stands alone.
+// models, metrics, training and explanation. It leaves out the kernels and the handling of files and their
+// text (formats), which are for code inside the library, and what only the models are made of. Single headers
+// compile faster: each stands alone.
 #pragma once
 
 #include "fovea/attention/attention.hpp"
@@ -11,6 +12,7 @@
 #include "fovea/attention/half.hpp"
 #include "fovea/attention/kv_cache.hpp"
 #include "fovea/attention/merge.hpp"
+#include "fovea/attention/plan.hpp"
 #include "fovea/attention/rotary.hpp"
 #include "fovea/autograd/function.hpp"
 #include "fovea/autograd/functions/activation.hpp"
@@ -39,7 +41,9 @@
 #include "fovea/base/version.hpp"
 #include "fovea/data/batches.hpp"
 #include "fovea/data/check.hpp"
+#include "fovea/data/parts.hpp"
 #include "fovea/data/read.hpp"
+#include "fovea/data/records.hpp"
 #include "fovea/data/split.hpp"
 #include "fovea/data/stats.hpp"
 #include "fovea/data/table.hpp"
