@@ -57,5 +57,21 @@ struct Numbers {
   }
 }
 
+// <unk> would be HTML to it, \t a command.
+TEST(Reference, CommentsReachDoxygenAsWords) {
+  const TemporaryFolder folder;
+  const std::string header = folder.write("words.hpp", R"(// A header.
+#pragma once
+
+// Reads out/<kind>; '\t' and "\n" too.
+int read();  // the <unk> token
+)");
+  const CommandResult result =
+      run_command("python3 " FOVEA_SOURCE_DIR "/tools/docs/doxygen_filter.py " + header);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::HasSubstr(R"(/// Reads out/\<kind>; '\\t' and "\n" too.)"));
+  EXPECT_THAT(result.out, testing::HasSubstr(R"(int read();  ///< the \<unk> token)"));
+}
+
 }  // namespace
 }  // namespace fovea::house

@@ -25,8 +25,20 @@ def is_behind(line: str) -> bool:
     return len(line) - len(line.lstrip()) >= 12
 
 
+def plain(text: str) -> str:
+    """Words in which Doxygen finds neither HTML nor commands of its own; what is quoted it leaves alone."""
+    parts = re.split(r'("[^"]*"|`[^`]*`)', text)
+    return "".join(part if part[:1] in ('"', "`") else re.sub(r"[\\<@]", r"\\\g<0>", part) for part in parts)
+
+
+def documented(line: str, mark: str) -> str:
+    """A line of nothing but comment, as documentation."""
+    margin, _, text = line.partition("//")
+    return margin + mark + plain(text)
+
+
 def words(block: list[str]) -> str:
-    return " ".join(line.strip().lstrip("/< ") for line in block)
+    return plain(" ".join(line.strip().lstrip("/< ") for line in block))
 
 
 def comment_of(lines: list[str], index: int) -> str:
@@ -80,20 +92,18 @@ def convert(lines: list[str], covered: set[int]) -> list[str]:
         if text.startswith("//"):
             head = head or index == 0
             if index == 0:
-                line = "/** @file */ /// " + text.lstrip("/ ")
-            elif head:
-                line = line.replace("//", "///", 1)
+                line = "/** @file */ " + documented(text, "///")
             elif behind and is_behind(line):
-                line = line.replace("//", "///<", 1)
+                line = documented(line, "///<")
             else:
-                line = line.replace("//", "///", 1)
+                line = documented(line, "///")
                 behind = False
         else:
             head = False
             match = TRAILING.match(line)
             behind = bool(match) and "NOLINT" not in match["text"]
             if match and behind:
-                line = f"{match['code']}  ///< {match['text']}"
+                line = f"{match['code']}  ///< {plain(match['text'])}"
             if index + 1 in covered:
                 below_comment = index > 0 and lines[index - 1].strip().startswith("//")
                 line = spoken_for(line, comment_of(lines, index), below_comment)

@@ -34,7 +34,8 @@ struct FeedForwardOptions {
   double output_gain = 1.0;                                        // see LinearOptions
 };
 
-// Each token by itself; keeps only what stands before the activation for backward (autograd::feed_forward).
+// Each token by itself. For backward it keeps its input and what stands before the activation
+// (autograd::feed_forward).
 class FeedForward final : public Module {
  public:
   FeedForward() = default;
