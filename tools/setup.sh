@@ -53,9 +53,10 @@ apt_get() {
   return "$status"
 }
 
+# Of sources that it cannot reach, apt only warns; what they lack then is said by who needs it.
 update_lists() {
   say "apt-get update"
-  apt_get update -qq
+  apt_get update -qq || say "apt could not renew its lists (its words stand above); going on with those that are there"
 }
 
 install_packages() {
@@ -66,8 +67,14 @@ install_packages() {
   [ ${#missing[@]} -eq 0 ] && return 0
   say "installing ${missing[*]}"
   update_lists
-  apt_get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}"
+  if ! apt_get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}"; then
+    say "expected the packages ${missing[*]}, found that apt cannot install them (its words stand above); with a network" \
+      "and Debian 12's main archive in apt's sources, run this again"
+    exit 1
+  fi
 }
+
+has_package_index() { [ "$( (apt-cache dumpavail 2>/dev/null || true) | head -c 20000000 | wc -c)" -ge 20000000 ]; }
 
 # make_venv DIRECTORY REQUIREMENT...: creates it and installs only what it lacks.
 make_venv() {
@@ -75,7 +82,11 @@ make_venv() {
   shift
   if [ ! -x "$directory/bin/python" ]; then
     say "creating $directory"
-    python3 -m venv "$directory"
+    if ! python3 -m venv "$directory" >&2; then
+      rm -rf "$directory"
+      say "expected an environment in $directory, found that python3 -m venv cannot make one (its words stand above)"
+      return 1
+    fi
   fi
   for requirement in "$@"; do
     "$directory/bin/python" - "$requirement" <<'PY' || missing+=("$requirement")
@@ -91,7 +102,8 @@ PY
   [ ${#missing[@]} -eq 0 ] && return 0
   say "installing into $directory: ${missing[*]}"
   if ! "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "${missing[@]}" </dev/null >&2; then
-    say "pip could not install ${missing[*]} into $directory (its words stand above); with a network, run this again"
+    say "expected ${missing[*]} in $directory, found that pip cannot install them (its words stand above); with a network," \
+      "run this again"
     return 1
   fi
 }
@@ -104,7 +116,12 @@ for group in "$@"; do
     docs) install_packages "${docs[@]}" ;;
     lint) install_packages "${lint[@]}" ;;
     demo)  # the demo's data is apt's own package index; awk reads it
-      [ "$( (apt-cache dumpavail 2>/dev/null || true) | head -c 20000000 | wc -c)" -ge 20000000 ] || update_lists ;;
+      has_package_index || update_lists
+      if ! has_package_index; then
+        say "expected apt's index of Debian's main archive, the demo's data, found less than 20 MB of it; with a network," \
+          "run this again, or give texts of your own: make demo DATA=file.csv TARGET=column"
+        exit 1
+      fi ;;
     python)
       install_packages "${python[@]}"
       make_venv .venv numpy nanobind scikit-build-core pytest matplotlib ;;
