@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <system_error>
 
@@ -20,11 +21,24 @@ namespace {
 
 constexpr const char* kEverywhere =
     "Everywhere:\n"
-    "  --json        the result as JSON on standard output\n"
+    "  --json        the result as JSON on standard output: one object, or one a line for streams\n"
     "  --quiet       no progress, no log\n"
     "  --threads N   use at most N threads (default: every core)\n"
     "  --seed N      seed of everything random (default: 0, or the recipe's)\n"
     "  --help, --version\n";
+
+// Says what a value is in the option's own words, not how the parser holds it.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = option->get_option_text();
+    if (!text.empty()) text.insert(0, 1, ' ');
+    if (option->get_required()) text += " (required)";
+    for (const CLI::Option* other : option->get_needs()) text += " (with " + other->get_name() + ")";
+    for (const CLI::Option* other : option->get_excludes()) text += " (not with " + other->get_name() + ")";
+    return text;
+  }
+};
 
 int fail(Console& console, int code, std::string_view message) {
   console.clear_line();
@@ -134,10 +148,14 @@ int fail_call(std::string_view message) {
 }
 
 void add_common(CLI::App& app, CommonOptions& common) {
-  app.add_flag("--json", common.json, "The result as JSON on standard output");
+  app.add_flag("--json", common.json,
+               "The result as JSON on standard output: one object, or one a line for streams");
   app.add_flag("--quiet", common.quiet, "No progress, no log");
-  app.add_option("--threads", common.threads, "Use at most this many threads")->check(CLI::Range(1, 1024));
-  app.add_option("--seed", common.seed, "Seed of everything random")
+  app.add_option("--threads", common.threads, "Use at most N threads, 1 to 1024 (default: every core)")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--seed", common.seed, "Seed of everything random, from 0 (default: 0, or the recipe's)")
+      ->option_text("N")
       ->check(CLI::Range(int64_t{0}, INT64_MAX));
   app.set_version_flag("--version", std::string("fovea ") + version());
 }
@@ -190,8 +208,12 @@ void flush_results() {
 int run(int argc, const char* const* argv) {
   catch_interrupts();
   CLI::App app("Fovea: attention models that one can look inside", "fovea");
-  app.require_subcommand(0, 1);  // none is reported below, in our own words
+  app.require_subcommand(0, 1);                      // none is reported below, in our own words
+  app.formatter(std::make_shared<HelpFormatter>());  // the commands inherit it
   app.footer(
+      "Results go to standard output, progress and log to standard error. The exit code is 0 when the work "
+      "is\n"
+      "done, 1 when it failed, 2 when the call was wrong, and 130 when Ctrl-C or SIGTERM stopped it.\n\n"
       "Examples:\n  fovea train --task text-classification --data reviews.csv --target label\n"
       "  fovea COMMAND --help");
   Invocation invocation;

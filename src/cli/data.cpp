@@ -62,11 +62,15 @@ void add_check(CLI::App& parent, Invocation& invocation) {
           "FILE", arguments->files,
           "CSV, TSV, JSON Lines or text, - for standard input; several are parts, the first trained on")
       ->required();
-  command->add_option("--target", arguments->options.target, "Column to be predicted (default: none)");
-  command->add_option("--input", arguments->options.inputs,
-                      "Columns that the model sees (default: all but the target)");
+  command->add_option("--target", arguments->options.target, "Column to be predicted (default: none)")
+      ->option_text("COLUMN");
+  command
+      ->add_option("--input", arguments->options.inputs,
+                   "Columns that the model sees, one or more (default: all but the target)")
+      ->option_text("COLUMN...");
   command
       ->add_option("--examples", arguments->options.examples, "Examples shown of each finding (default: 5)")
+      ->option_text("N")
       ->check(CLI::Range(int64_t{0}, INT64_MAX));
   command->add_flag("--strict", arguments->strict, "Exit with 1 when anything was found");
   arguments->read.add_to(*command);
@@ -134,22 +138,32 @@ int split_file(const SplitArguments& arguments, const CommonOptions& common, Con
 }
 
 void add_split(CLI::App& parent, Invocation& invocation) {
-  CLI::App* command = add_command(parent, "split", "Cut the rows into train, valid and test files",
-                                  {"fovea data split reviews.csv --stratify label",
-                                   "fovea data split notes.csv --group patient --fractions 0.7 0.3"});
+  CLI::App* command =
+      add_command(parent, "split", "Cut the rows, drawn by --seed, into train.csv, valid.csv and test.csv",
+                  {"fovea data split reviews.csv --stratify label",
+                   "fovea data split notes.csv --group patient --fractions 0.7 0.3"});
   auto arguments = std::make_shared<SplitArguments>();
   command->add_option("FILE", arguments->file, "CSV, TSV, JSON Lines or text; - for standard input")
       ->required();
   CLI::Option* group =
-      command->add_option("--group", arguments->group, "Keep rows that agree in this column together");
+      command
+          ->add_option("--group", arguments->group,
+                       "Keep rows that agree in this column in one part (default: each row by itself)")
+          ->option_text("COLUMN");
   command
-      ->add_option("--stratify", arguments->stratify, "Cut each value of this column in the same proportion")
+      ->add_option("--stratify", arguments->stratify,
+                   "Cut each value of this column in the same proportion (default: draw from all rows)")
+      ->option_text("COLUMN")
       ->excludes(group);
   command
-      ->add_option("--fractions", arguments->fractions,
-                   "Shares of the parts, summing to 1 (default: 0.8 0.1 0.1)")
+      ->add_option(
+          "--fractions", arguments->fractions,
+          "Shares of the parts, 1 to 16 numbers that sum to 1; two are train and test (default: 0.8 0.1 "
+          "0.1: train, valid, test)")
+      ->option_text("X...")
       ->expected(1, 16);
-  command->add_option("--out", arguments->out, "Folder to write to (default: FILE without its ending)");
+  command->add_option("--out", arguments->out, "Folder to write to (default: FILE without its ending)")
+      ->option_text("FOLDER");
   command->add_flag(
       "--overwrite", arguments->overwrite,
       "Replace the parts of an earlier split, all of them at once when the new ones are written");

@@ -91,14 +91,20 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
                   {"fovea evaluate out/packages", "fovea evaluate out/packages --data new.csv --json"});
   auto arguments = std::make_shared<EvaluateArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
-  command->add_option(
-      "--data", arguments->data,
-      "Labelled table, or a text for a language model (default: the test rows of the recipe)");
-  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
-  command->add_option("--target", arguments->target, "Column with the labels (default: as in training)");
+  command
+      ->add_option(
+          "--data", arguments->data,
+          "Labelled table, or a text for a language model, - for standard input (default: the test rows of "
+          "the recipe)")
+      ->option_text("FILE");
+  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)")
+      ->option_text("COLUMN");
+  command->add_option("--target", arguments->target, "Column with the labels (default: as in training)")
+      ->option_text("COLUMN");
   command
       ->add_option("--missing-target", arguments->missing_target,
                    "Rows without a label: error, or skip to leave them out (default: error)")
+      ->option_text("WHAT")
       ->check(CLI::IsMember({"error", "skip"}));
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {

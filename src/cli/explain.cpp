@@ -182,27 +182,33 @@ int explain_texts(const ExplainArguments& arguments, const CommonOptions& common
 }  // namespace
 
 void add_explain(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(
-      app, "explain",
-      "Which words mattered, a line for each text (--json: JSON Lines), and one offline page that shows "
-      "the attention",
-      {"fovea explain out/packages new.csv --report page.html",
-       "echo 'a chess engine' | fovea explain out/packages",
-       "fovea explain out/packages --test --limit 20 --json"});
+  CLI::App* command = add_command(app, "explain",
+                                  "Which words raised (+) or lowered (-) the prediction, a line for each "
+                                  "text (--json: JSON Lines), and one "
+                                  "offline page that shows the attention",
+                                  {"fovea explain out/packages new.csv --report page.html",
+                                   "echo 'a chess engine' | fovea explain out/packages",
+                                   "fovea explain out/packages --test --limit 20 --json"});
   auto arguments = std::make_shared<ExplainArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
   command->add_option("FILE", arguments->file,
                       "Texts: a table, a line each, or - for standard input (default: -)");
   command->add_flag("--test", arguments->test,
                     "Explain test rows of the model's recipe, drawn by --seed, instead of FILE");
-  command->add_option("--report", arguments->report, "Write the page here (HTML, one file, no network)");
+  command
+      ->add_option("--report", arguments->report,
+                   "Write the page here: HTML, one file, no network (default: no page)")
+      ->option_text("FILE");
   command
       ->add_option("--limit", arguments->limit,
-                   "Texts to explain (default: 10; all of standard input without --report)")
+                   "Texts to explain, 1 to 1000 (default: 10; all of standard input without --report)")
+      ->option_text("N")
       ->check(CLI::Range(1, 1000));
-  command->add_option("--words", arguments->words, "Words to name for each text (default: 5)")
+  command->add_option("--words", arguments->words, "Words to name for each text, 0 to 1000 (default: 5)")
+      ->option_text("N")
       ->check(CLI::Range(0, 1000));
-  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
+  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)")
+      ->option_text("COLUMN");
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
     invocation.command = [arguments](const CommonOptions& common, Console& console) {

@@ -63,16 +63,31 @@ void add_generate(CLI::App& app, Invocation& invocation) {
                                    "fovea generate out/shakespeare --temperature 0.8 --top-k 20 --seed 7"});
   auto arguments = std::make_shared<GenerateArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
-  command->add_option("--prompt", arguments->prompt,
-                      "Text to continue, or - for standard input (default: none)");
-  command->add_option("--tokens", arguments->options.max_tokens, "Tokens to write (default: 256)")
+  command
+      ->add_option("--prompt", arguments->prompt,
+                   "Text to continue, or - for standard input (default: none, a new text)")
+      ->option_text("TEXT");
+  command
+      ->add_option(
+          "--tokens", arguments->options.max_tokens,
+          "Write at most N tokens, the characters or pieces of words of the model's vocabulary, up to "
+          "1,000,000 (default: 256)")
+      ->option_text("N")
       ->check(CLI::Range(0, 1'000'000));
-  command->add_option("--temperature", arguments->options.sampler.temperature,
-                      "Below 1 surer, above 1 wilder, 0 always the likeliest token (default: 1)");
-  command->add_option("--top-k", arguments->options.sampler.top_k,
-                      "Only the K likeliest tokens (default: all)");
-  command->add_option("--top-p", arguments->options.sampler.top_p,
-                      "Only the likeliest tokens that together reach this probability (default: 1)");
+  command
+      ->add_option("--temperature", arguments->options.sampler.temperature,
+                   "Below 1 surer, above 1 wilder, 0 always the likeliest token (default: 1)")
+      ->option_text("X");
+  command
+      ->add_option("--top-k", arguments->options.sampler.top_k,
+                   "Draw from the K likeliest tokens, 0 from all (default: 0)")
+      ->option_text("K");
+  command
+      ->add_option(
+          "--top-p", arguments->options.sampler.top_p,
+          "Draw from the likeliest tokens that together reach the probability P, above 0 and up to 1 "
+          "(default: 1, all)")
+      ->option_text("P");
   command->callback([arguments, &invocation] {
     invocation.command = [arguments](const CommonOptions& common, Console& console) {
       return generate(*arguments, common, console);

@@ -152,11 +152,15 @@ void add_info(CLI::App& app, Invocation& invocation) {
       ->needs(folder);
   auto call = std::make_shared<std::string>();
   command
-      ->add_option(
-          "--attention", *call,
-          "Which kernel serves an attention call, and why others decline: B=, H=, L=, Lq=, Lk=, D=, Dv=, "
-          "window=LEFT,RIGHT, softcap=, dropout=, top_k=, causal, alibi, bias, mask, blocks, " +
-              score_names("|") + ", f32|bf16|f16, strict|high|fast (FOVEA_ATTENTION_KERNEL chooses)")
+      ->add_option("--attention", *call,
+                   "Which kernel serves an attention call, and why others decline. CALL is words in one "
+                   "argument: B=, H=, "
+                   "L=, Lq=, Lk=, D=, Dv= (numbers), "
+                   "window=LEFT,RIGHT, softcap=, dropout=, top_k=, causal, alibi, bias, mask, blocks, " +
+                       score_names("|") +
+                       ", f32|bf16|f16, strict|high|fast; the environment's FOVEA_ATTENTION_KERNEL asks for "
+                       "one by name (default: none, the machine is described)")
+      ->option_text("CALL")
       ->excludes("MODEL");
   command->callback([model, accept, call, &invocation] {
     invocation.command = [model, accept, call](const CommonOptions& common, Console&) {

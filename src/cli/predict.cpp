@@ -76,14 +76,16 @@ int predict(const PredictArguments& arguments, const CommonOptions& common, Cons
 void add_predict(CLI::App& app, Invocation& invocation) {
   CLI::App* command = add_command(
       app, "predict",
-      "The classes of texts, with the model's confidence, a line for each; --json gives JSON Lines",
+      "The likeliest class of each text, its probability in percent, and the text, a line for each; --json "
+      "gives JSON Lines with the probability of every class, from 0 to 1",
       {"fovea predict out/packages new.csv", "echo 'a chess engine' | fovea predict out/packages -",
        "fovea predict out/packages new.csv --json"});
   auto arguments = std::make_shared<PredictArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
   command->add_option("FILE", arguments->file,
                       "Texts: a table, a line each, or - for standard input (default: -)");
-  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)");
+  command->add_option("--column", arguments->column, "Column with the texts (default: as in training)")
+      ->option_text("COLUMN");
   arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
     invocation.command = [arguments](const CommonOptions& common, Console& console) {

@@ -21,6 +21,7 @@ void ReadArguments::add_to(CLI::App& command) {
         .add_option(fmt::format("--{}", option.name), values_[option.name],
                     fmt::format("{}: {} (default: {})", option.description, option.values,
                                 std::string_view(option.values).starts_with("auto") ? "auto" : "rfc4180"))
+        ->option_text("WHAT")
         ->group("Reading");
   }
 }

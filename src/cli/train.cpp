@@ -133,12 +133,23 @@ void add_train(CLI::App& app, Invocation& invocation) {
                                    "fovea train recipe.toml --set model.kind=lstm --set train.epochs=3",
                                    "fovea train recipe.toml --compare attention,lstm,cnn,linear"});
   auto arguments = std::make_shared<TrainArguments>();
-  command->add_option("RECIPE", arguments->recipe, "TOML file: what to train, on what, and how");
-  command->add_option("--task", arguments->task, "text-classification or language-model");
-  command->add_option("--data", arguments->data, "CSV, TSV, JSON Lines or text");
-  command->add_option("--target", arguments->target, "Column to be predicted (default: found out)");
-  command->add_option("--out", arguments->out,
-                      "Folder for the model (default: out/ and the recipe's or file's name)");
+  command->add_option("RECIPE", arguments->recipe,
+                      "TOML file: what to train, on what, and how; or --task and --data instead");
+  command
+      ->add_option("--task", arguments->task, "text-classification or language-model (default: the recipe's)")
+      ->option_text("TASK");
+  command
+      ->add_option("--data", arguments->data,
+                   "CSV, TSV, JSON Lines or plain text, read from a file (default: the recipe's)")
+      ->option_text("FILE");
+  command
+      ->add_option("--target", arguments->target,
+                   "Column to be predicted (default: the recipe's, else label, target, class or category)")
+      ->option_text("COLUMN");
+  command
+      ->add_option("--out", arguments->out,
+                   "Folder for the model (default: out/ and the recipe's or file's name)")
+      ->option_text("FOLDER");
   CLI::Option* resume =
       command->add_flag("--resume", arguments->resume,
                         "Continue exactly where the run in --out stopped: same data and settings; "
@@ -148,10 +159,17 @@ void add_train(CLI::App& app, Invocation& invocation) {
                  "Begin anew in a folder that holds a model, which stays until the new one is whole")
       ->excludes(resume);
   command
-      ->add_option("--set", arguments->settings, "key=value: replaces a value of the recipe; may be repeated")
+      ->add_option("--set", arguments->settings,
+                   "Replaces a value of the recipe, such as train.epochs=3; may be repeated (default: none)")
+      ->option_text("KEY=VALUE")
       ->expected(1)
       ->take_all();
-  command->add_option("--compare", arguments->compare, "Train these kinds of model, and print one table")
+  command
+      ->add_option(
+          "--compare", arguments->compare,
+          "Train each of these kinds of model, out of attention, lstm, cnn, linear and majority, and print "
+          "one table (default: the recipe's kind alone)")
+      ->option_text("KIND,KIND")
       ->delimiter(',');
   command->callback([arguments, &invocation] {
     arguments->command_line = invocation.command_line;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "fovea/base/version.hpp"
 #include "tests/support/run_command.hpp"
@@ -64,6 +65,37 @@ TEST(CommandLine, EveryHelpHasTwoExamples) {
     EXPECT_GE(examples, 2) << r.out;
   }
   EXPECT_GE(commands, 1);
+}
+
+// An option that takes a value says what it is when it is left out, and no word of the parser's stands there.
+TEST(CommandLine, EveryOptionWithAValueTellsItsDefault) {
+  int options = 0;
+  for (const std::string command : {"", "train", "evaluate", "predict", "generate", "explain", "data check",
+                                    "data split", "data stats", "info"}) {
+    const CommandResult r = fovea_tool(command + " --help");
+    ASSERT_EQ(r.code, 0) << command;
+    const std::string help = r.out.substr(0, r.out.find("\nExamples:"));
+    for (const char* word : {"INT", "UINT", "FLOAT", "TEXT:", "REQUIRED", "Excludes", "Needs"}) {
+      EXPECT_THAT(help, testing::Not(HasSubstr(word))) << command;
+    }
+    std::vector<std::string> entries;
+    std::istringstream text(help);
+    for (std::string line; std::getline(text, line);) {
+      if (line.starts_with("  -")) {
+        entries.push_back(line);
+      } else if (line.starts_with("   ") && !entries.empty()) {
+        entries.back() += line;
+      } else {
+        entries.emplace_back();
+      }
+    }
+    for (const std::string& entry : entries) {
+      if (!std::regex_search(entry, std::regex("^  --[a-z-]+ [A-Z]"))) continue;  // a flag
+      ++options;
+      EXPECT_THAT(entry, HasSubstr("(default: ")) << command;
+    }
+  }
+  EXPECT_GE(options, 40);
 }
 
 TEST(Info, TellsTheMachine) {
