@@ -6,8 +6,6 @@ PREFIX ?= /usr/local
 DATA_DIR ?= ../shared/data
 DATA ?=
 TARGET ?=
-# Test programs run side by side: their waiting threads sleep, or they would take each other's cores.
-test test-sanitize: export OMP_WAIT_POLICY ?= passive
 
 .PHONY: help setup build demo test test-sanitize bench bench-peers evaluate proofs python package format lint docs install clean
 

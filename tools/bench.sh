@@ -6,6 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 for program in build/bin/*_bench; do
   [ -x "$program" ] || continue
   echo "== $(basename "$program")"
-  # Waiting threads spin here: a step of 10 ms must not pay for waking them.
+  # For oneDNN, which one of them times beside ours: its waiting threads spin, so that it is at its best.
   OMP_WAIT_POLICY=active "$program" "$@"
 done

@@ -14,8 +14,9 @@ ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1 UBSAN_OPTION
   ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -E '^Install\.' --timeout 900
 
 echo "== ThreadSanitizer: the floors that run threads"
-# clang's OpenMP runtime tells ThreadSanitizer (through archer) where its barriers are; g++'s does not, and every
-# parallel loop would be reported. Libraries that are not instrumented (oneDNN, the runtime itself) are not judged.
+# Fovea's threads are its pool's, which ThreadSanitizer follows by itself. OpenMP's, of which oneDNN starts none as it
+# is called, would be followed through archer, by which clang's runtime tells where its barriers are. Libraries that
+# are not instrumented (oneDNN, the runtime itself) are not judged.
 cmake --preset thread-sanitize >/dev/null
 floors=(base kernels attention autograd nn train)
 targets=()

@@ -13,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 
 CommandResult fovea_tool(const std::string& arguments) {
-  return run_command("OMP_WAIT_POLICY=passive " FOVEA_BINARY_DIR "/bin/fovea " + arguments);
+  return run_command(FOVEA_BINARY_DIR "/bin/fovea " + arguments);
 }
 
 int64_t lines_in(const std::string& text) {

@@ -20,7 +20,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-const std::string kTool = "OMP_WAIT_POLICY=passive " FOVEA_BINARY_DIR "/bin/fovea ";
+const std::string kTool = FOVEA_BINARY_DIR "/bin/fovea ";
 
 // A shell line with both ends of its streams in our hands.
 class Child {

@@ -13,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-const std::string kTool = "OMP_WAIT_POLICY=passive " FOVEA_BINARY_DIR "/bin/fovea ";
+const std::string kTool = FOVEA_BINARY_DIR "/bin/fovea ";
 
 // "\\x1b[2J" clears the screen, "\\u009b" begins a command of eight bits, "\\u202e" turns the direction.
 void expect_harmless(const std::string& printed, const std::string& what) {

@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "python"
 
 
 def run(name, *arguments):
-    """In a process of its own, as people run it; waiting threads sleep, since tests run side by side."""
+    """In a process of its own, as people run it; PyTorch's waiting threads sleep, since tests run side by side."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments], capture_output=True, text=True, env=environment, timeout=300

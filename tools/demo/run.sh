@@ -8,7 +8,6 @@ file=${1:-}
 target=${2:-}
 out=${OUT:-out/demo}
 fovea=build/bin/fovea
-export OMP_WAIT_POLICY=active  # the models are small: threads that sleep between two products would wake too late
 
 title() { printf '\n== %s\n' "$*"; }
 
