@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from fovea import _interpreter as _interpreter  # first: it says where nothing else can be imported
 from fovea._attention import attention, attention_vjp
 from fovea._blocks import BlockMask
 from fovea._decode import KvCache, attention_decode
