@@ -186,11 +186,11 @@ def attend(q: Any, k: Any, v: Any, keywords: dict[str, Any], observe: Any = None
     given, arrays = options.split(keywords)
     wishes = options.Observe() if observe is None else options.observe(observe)
     if kind == "torch":
-        from fovea.torch import _ops
+        from fovea.torch import _eager
 
         _watched.check_transforms(q, k, v)
         if _watched.needed(q, k, v, arrays):
-            return _ops.attention(q, k, v, given, arrays, None if observe is None else wishes)
+            return _eager.attention(q, k, v, given, arrays, None if observe is None else wishes)
     call = _call(q, k, v, given, arrays)
     out, seen = call.forward(wishes)
     result = from_numpy(out, kind, call.dtype, q)
@@ -233,11 +233,11 @@ def attention_vjp(q: A, k: A, v: A, dout: A, *, dlse: A | None = None, **keyword
         raise TypeError(f"attention_vjp() got an unexpected keyword argument {min(unknown)!r}")
     given, arrays = options.split(dict(keywords))
     if kind == "torch":
-        from fovea.torch import _ops, _watched
+        from fovea.torch import _eager, _watched
 
         _watched.check_transforms(q, k, v, dout)
         if _watched.watched(q, k, v):
-            return Gradients(**_ops.vjp(q, k, v, dout, given, arrays, dlse))
+            return Gradients(**_eager.vjp(q, k, v, dout, given, arrays, dlse))
     call = _call(q, k, v, given, arrays)
     out, seen = call.forward(options.Observe())
     rows = None if dlse is None else to_numpy(dlse, "dlse")
