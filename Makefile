@@ -66,10 +66,11 @@ lint: build/build.ninja  ## check layout, shell scripts' syntax and clang-tidy's
 	@tools/setup.sh lint
 	@tools/lint.sh
 
-docs: build/build.ninja  ## check the documentation; write book and C++ reference to out/docs
+docs: build/build.ninja  ## check the documentation; write book, C++ and Python reference to out/docs
 	@tools/setup.sh docs
 	@tools/check_docs.sh
 	@python3 tools/docs/reference.py
+	@tools/python.sh reference
 
 install: build  ## install into PREFIX (default /usr/local): the tool, libraries, headers, find_package(fovea)
 	@cmake --install build --prefix "$(PREFIX)"

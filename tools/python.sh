@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The Python package: tools/python.sh install puts it into .venv, built in build/ beside the C++ library, so that a
 # second time costs seconds; tools/python.sh test installs it and runs its tests and the examples in its docstrings;
-# tools/python.sh package makes the source archive and the wheel in out/python, as strangers would, and tests the wheel.
+# tools/python.sh reference installs it and writes its reference to out/docs/python; tools/python.sh package makes the
+# source archive and the wheel in out/python, as strangers would, and tests the wheel.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,10 +44,14 @@ case "${1:-}" in
     fi
     install
     .venv/bin/python -m pytest ;;
+  reference)
+    tools/setup.sh build python python-test docs
+    install
+    .venv/bin/python tools/docs/python_reference.py ;;
   package)
     tools/setup.sh build python
     package ;;
   *)
-    echo "python: expected install, test or package, found '${1:-}'" >&2
+    echo "python: expected install, test, reference or package, found '${1:-}'" >&2
     exit 2 ;;
 esac

@@ -12,7 +12,7 @@ build=(g++ cmake ninja-build pkg-config ccache lld
   libsentencepiece-dev libicu-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev)
 test=(chromium locales)
 lint=(clang-16 clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev libomp-16-dev)
-docs=(doxygen python3)
+docs=(doxygen python3 python3-sphinx)
 python=(python3 python3-venv python3-dev)
 
 # How long a lock of apt is waited for, in seconds: unattended upgrades take minutes.

@@ -8,7 +8,11 @@ NB_MODULE(_fovea, m) {
   // At exit, caches of other packages (torch.compile's guards) may still hold objects of ours.
   nanobind::set_leak_warnings(false);
   m.doc() = "Fovea's engine. Use the package fovea; this module is its inside.";
-  nanobind::exception<fovea::DataError>(m, "DataError", PyExc_RuntimeError);
+  nanobind::exception<fovea::DataError> data_error(m, "DataError", PyExc_RuntimeError);
+  data_error.attr("__doc__") =
+      "A file that cannot be used: a model, a recipe, a table. The message names the file, with its line\n"
+      "where there is one, what was expected, what was found, and what to do. A wrong call is a\n"
+      "ValueError instead.";
   m.def("version", [] { return fovea::version(); });
   fovea::python::bind_threads(m);
   fovea::python::bind_block_mask(m);

@@ -16,7 +16,7 @@ from fovea._attention import attention, attention_vjp
 from fovea._blocks import BlockMask
 from fovea._decode import KvCache, attention_decode
 from fovea._explanation import Explanation
-from fovea._fovea import DataError, get_num_threads, set_num_threads
+from fovea._fovea import DataError
 from fovea._fovea import version as _version
 from fovea._gradients import Gradients
 from fovea._insight import Insight, SampledMass, TopK
@@ -25,8 +25,10 @@ from fovea._models import Model, Prediction, load, train
 from fovea._override import Override
 from fovea._relative import Relative
 from fovea._rotary import Rotary
+from fovea._threads import get_num_threads, set_num_threads
 
 __version__ = _version()
+DataError.__module__ = "fovea"  # as tracebacks call it
 
 
 _LAZY = ("jax", "torch")  # imported only where they are asked for

@@ -71,11 +71,12 @@ def attention(
         q·k, q·k / (|q|·|k|), −|q − k|², or 2 + 2(q·k − √(1 + |q|²)·√(1 + |k|²)), minus the squared distance of the
         Lorentz model of hyperbolic space (Law et al., 2019).
     normalizer : ``"softmax"`` or ``"softmax1"``
-        Softmax-one has a 1 more in the denominator, so that a head may attend to nothing (Miller, 2023).
+        Softmax is the default, which trained models expect. Softmax-one has a 1 more in the denominator, so that a head
+        may attend to nothing (Miller, 2023).
     scale : float, or ``[H]``
         Default 1/√D for ``"scaled_dot"``, 1 for the others. A PyTorch tensor of either form gets its gradient.
     causal : bool
-        Query i sees the keys up to i + Lk − Lq: aligned to the last query and the last key, so that one query with a
+        Off by default, as encoders need it. Query i sees the keys up to i + Lk − Lq: aligned to the last query and the last key, so that one query with a
         cache of keys sees all of them.
     window : (left, right)
         At most so many keys before and after the query's own place, aligned in the same way; −1 is unbounded.
@@ -90,14 +91,16 @@ def attention(
     relative : :class:`fovea.Relative`
         A trainable bias by distance: T5's buckets, or a row a distance.
     softcap : float
-        c·tanh(s / c) bounds the scores; None or 0 does not.
+        c·tanh(s / c) bounds the scores (Gemma 2, 2024); None, the default, or 0 does not.
     sinks : ``[H]``
-        One more logit in the denominator of each head, without a value.
+        One more logit in the denominator of each head, without a value, so that a head may attend to nothing (Xiao et al.,
+        2023). Not together with softmax-one, which has one of 0.
     top_k : int in [1, 64]
         Each query keeps its k strongest keys, after bias and mask, ties to the lower index; None keeps all. lse and
         insights are of the kept ones, gradients flow through them alone (Gupta et al., 2021).
     dropout : float in [0, 1)
-        Probability of dropping each weight; the others are scaled by 1/(1 − dropout). A multiple of 2⁻¹⁶.
+        Probability of dropping each weight, rounded to a multiple of 2⁻¹⁶; the others are scaled by 1/(1 − dropout). 0 by
+        default: a call does not know whether it trains.
     seed : int
         Of the dropout: the same seed drops the same weights, whatever the number of threads.
     q_offsets, k_offsets : int ``[N + 1]``
@@ -110,8 +113,9 @@ def attention(
     key_sets : int ``[Lk]`` or ``[B, Lk]``, packed ``[Tk]``
         The set of each key, 0 to 63, or −1 for none, of which ``observe=["key_sets"]`` tells the mass.
     precision : ``"strict"``, ``"high"`` or ``"fast"``
-        How float32 arrays are multiplied: in float32; as three bfloat16 products, where that is faster; rounded to
-        bfloat16, where the processor multiplies those. Sums are float32. ``fovea info --attention`` tells what runs.
+        How float32 arrays are multiplied: in float32, the default, so that nobody loses digits unasked; as three bfloat16
+        products, where that is faster; rounded to bfloat16, where the processor multiplies those. Sums are float32.
+        ``fovea info --attention`` tells what runs.
     observe : list of names
         ``"entropy"``, ``"max"``, ``"key_mass"``, ``"top_k:8"``, ``"effective_keys"``, ``"distance"``,
         ``"first_key"``, ``"near:left,right"``, ``"key_sets"``, ``"block_mass"``; also an empty list gives an
@@ -200,18 +204,29 @@ def attend(q: Any, k: Any, v: Any, keywords: dict[str, Any], observe: Any = None
 def attention_vjp(q: A, k: A, v: A, dout: A, *, dlse: A | None = None, **keywords: Unpack[Keywords]) -> Gradients[A]:
     """The gradients of Σ dout∘out + Σ dlse·lse for ``out, seen = attention(q, k, v, **keywords, observe=[])``.
 
+    For arrays that are not PyTorch's, whose autograd does this by itself. The weights are computed again from q, k and
+    what the softmax left of each row, so that memory grows with the tokens (Dao et al., "FlashAttention", 2022).
+
     Parameters
     ----------
-    q, k, v, **keywords
-        As for :func:`fovea.attention`, without `observe`.
-    dout : of the output's kind, type and shape
-    dlse : of the kind and shape of ``seen.lse``
+    q, k, v : arrays
+        As for :func:`fovea.attention`.
+    dout : array of the output's kind, type and shape
+        The gradient of the output.
+    dlse : array of the kind and shape of ``seen.lse``
         The gradient of the log-sum-exp, if that enters the loss; none by default.
+    **keywords
+        As for :func:`fovea.attention`, without `observe`; the same `seed` drops the same weights.
 
     Returns
     -------
     Gradients
         dq, dk, dv and, where given, dbias, dalibi, drelative, dsinks, and dscale for a scale a head.
+
+    Raises
+    ------
+    ValueError
+        An argument does not fit; the message names it, what was expected and what was found.
 
     Examples
     --------

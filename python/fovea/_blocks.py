@@ -29,7 +29,12 @@ class BlockMask(Numbered):
         True attends. It covers ``rows·bq`` queries and ``columns·bk`` keys; the last row and column of blocks may
         overhang the call's lengths by less than a block.
     block : (bq, bk)
-        Queries and keys of one block.
+        Queries and keys of one block. Default 64 × 64, the tiles of the kernels, of which none is then partial.
+
+    Raises
+    ------
+    ValueError
+        No booleans, or another shape. What does not fit the call's lengths and heads is said by the call.
 
     Examples
     --------
@@ -88,7 +93,7 @@ class BlockMask(Numbered):
 
     @classmethod
     def window(cls, left: int, right: int) -> BlockMask:
-        """At most so many keys before and after; −1 is unbounded."""
+        """At most `left` keys before and `right` after the query's own place; −1 is unbounded."""
         left, right = _count("left", left, -1), _count("right", right, -1)
         return cls._of(lambda lq, lk: _fovea.BlockMask.window(lq, lk, left, right), "window", left, right)
 
@@ -100,7 +105,8 @@ class BlockMask(Numbered):
 
     @classmethod
     def dilated(cls, left: int, right: int, dilation: int) -> BlockMask:
-        """A window of which every `dilation`-th distance is seen (Longformer, section 3.1)."""
+        """A window of `left` keys before and `right` after, of which every `dilation`-th distance is seen (Longformer,
+        section 3.1, Beltagy et al., 2020); −1 is unbounded."""
         left, right, dilation = _count("left", left, -1), _count("right", right, -1), _count("dilation", dilation, 1)
         given = (left, right, dilation)
         return cls._of(lambda lq, lk: _fovea.BlockMask.dilated(lq, lk, *given), "dilated", *given)
@@ -113,7 +119,8 @@ class BlockMask(Numbered):
 
     @classmethod
     def random(cls, block: int, per_row: int, seed: int = 0) -> BlockMask:
-        """Each row of block × block blocks sees `per_row` blocks of keys, drawn from `seed`."""
+        """Each row of `block` × `block` tokens sees `per_row` blocks of keys, drawn from `seed`: the same seed draws the
+        same ones for the same lengths."""
         block, per_row, seed = _count("block", block, 1), _count("per_row", per_row, 0), _count("seed", seed, 0)
         return cls._of(lambda lq, lk: _fovea.BlockMask.random(lq, lk, block, per_row, seed), "random", block, per_row, seed)
 
@@ -125,7 +132,7 @@ class BlockMask(Numbered):
 
     @classmethod
     def documents(cls, q_ids: Sequence[int], k_ids: Sequence[int] | None = None) -> BlockMask:
-        """Documents packed in one row: query i sees key j if their ids are equal; k_ids default to q_ids."""
+        """Documents packed in one row: query i sees key j if ``q_ids[i] == k_ids[j]``; `k_ids` default to `q_ids`."""
         q_list = _ids("q_ids", q_ids)
         k_list = q_list if k_ids is None else _ids("k_ids", k_ids)
 
@@ -138,7 +145,8 @@ class BlockMask(Numbered):
 
     @classmethod
     def from_function(cls, sees: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> BlockMask:
-        """From a function of indices, called on NumPy arrays: i ``[n, 1]`` of queries, j ``[1, Lk]`` of keys.
+        """From a function `sees` of indices, called on NumPy arrays, i ``[n, 1]`` of queries and j ``[1, Lk]`` of keys: it
+        gives booleans that broadcast to ``[n, Lk]``, True attends. It is called once for each pair of lengths.
 
         >>> import fovea
         >>> even = fovea.BlockMask.from_function(lambda i, j: (i + j) % 2 == 0)
@@ -162,15 +170,16 @@ class BlockMask(Numbered):
 
     @classmethod
     def longformer(cls, window: int, global_: int) -> BlockMask:
-        """Longformer (Beltagy et al., 2020): `window` keys on each side, `global_` first tokens both ways."""
+        """Longformer (Beltagy et al., 2020): `window` keys on each side, `global_` first tokens both ways; as many queries
+        as keys."""
         window, global_ = _count("window", window, 0), _count("global_", global_, 0)
         given = (window, global_)
         return cls._of(_square(lambda length: _fovea.BlockMask.longformer(length, *given)), "longformer", *given)
 
     @classmethod
     def big_bird(cls, block: int, global_: int, window: int, random: int, seed: int = 0) -> BlockMask:
-        """Big Bird (Zaheer et al., 2020), in blocks: `global_` first ones both ways, a band of `window` (odd), and
-        `random` more in each row."""
+        """Big Bird (Zaheer et al., 2020), in blocks of `block` tokens: `global_` first ones both ways, a band of `window`
+        (odd), and `random` more in each row, drawn from `seed`; as many queries as keys."""
         block, global_, window = _count("block", block, 1), _count("global_", global_, 0), _count("window", window, 0)
         random, seed = _count("random", random, 0), _count("seed", seed, 0)
         given = (block, global_, window, random, seed)
@@ -178,7 +187,9 @@ class BlockMask(Numbered):
 
     @classmethod
     def sparse_transformer(cls, stride: int, pattern: str = "strided") -> BlockMask:
-        """Sparse Transformer (Child et al., 2019), causal: ``"strided"`` or ``"fixed"``."""
+        """Sparse Transformer (Child et al., 2019), causal; as many queries as keys. With the `pattern` ``"strided"`` a
+        query sees the last `stride` keys and every `stride`-th before, with ``"fixed"`` its own block of `stride` and the
+        last key of each block before."""
         stride = _count("stride", stride, 1)
         if pattern not in ("strided", "fixed"):
             fail(f"expected pattern out of 'strided', 'fixed', got {pattern!r}", CALL)
@@ -200,7 +211,7 @@ class BlockMask(Numbered):
         result = BlockMask.__new__(BlockMask)
 
         def make(lq: int, lk: int) -> list[Any]:
-            a, b = self.masks(lq, lk), other.masks(lq, lk)
+            a, b = self._masks(lq, lk), other._masks(lq, lk)
             count = max(len(a), len(b))
             a, b = (x * count if len(x) == 1 else x for x in (a, b))
             return [getattr(x, how)(y) for x, y in zip(a, b)]
@@ -210,7 +221,7 @@ class BlockMask(Numbered):
         result._shown = f"({self!r} {sign} {other!r})"
         return result
 
-    def masks(self, lq: int, lk: int) -> list[Any]:
+    def _masks(self, lq: int, lk: int) -> list[Any]:
         """The engine's masks for these lengths: one, or one a head."""
         made = self._made.get((lq, lk))
         if made is None:
@@ -220,30 +231,31 @@ class BlockMask(Numbered):
             self._made[(lq, lk)] = made
         return made
 
-    def for_call(self, lengths: list[tuple[int, int]], heads: int) -> list[Any]:
+    def _for_call(self, lengths: list[tuple[int, int]], heads: int) -> list[Any]:
         """The engine's masks of a call: one for all, one a sequence, or one a sequence and head."""
         if self._lead and self._lead[-1] != heads:
             fail(f"expected blocks for {heads} heads, got {self._lead[-1]}")
         if len(self._lead) == 2 and self._lead[0] != len(lengths):
             fail(f"expected blocks for {len(lengths)} sequences, got {self._lead[0]}")
         if not self._lead and len(set(lengths)) == 1:
-            return self.masks(*lengths[0])
+            return self._masks(*lengths[0])
         result: list[Any] = []
         for n, (lq, lk) in enumerate(lengths):
-            masks = self.masks(lq, lk)
+            masks = self._masks(lq, lk)
             result += masks[n * heads : (n + 1) * heads] if len(self._lead) == 2 else masks
         return result
 
     def dense(self, lq: int, lk: int) -> np.ndarray:
-        """Who sees whom as bool ``[Lq, Lk]`` (``[H, Lq, Lk]`` where heads differ), for looking at small cases."""
+        """Who sees whom with `lq` queries and `lk` keys, as bool ``[Lq, Lk]`` (``[H, Lq, Lk]`` where heads differ): for
+        looking at small cases."""
         lq, lk = _count("lq", lq, 0), _count("lk", lk, 0)
-        masks = self.masks(lq, lk)
+        masks = self._masks(lq, lk)
         seen = np.array([[[m.sees(i, j) for j in range(lk)] for i in range(lq)] for m in masks], bool)
         return seen.reshape(*self._lead, lq, lk)
 
     def live_tiles(self, lq: int, lk: int) -> int:
-        """Tiles of 64 × 64 pairs that are not skipped: what a call costs."""
-        return sum(m.live_tiles for m in self.masks(_count("lq", lq, 0), _count("lk", lk, 0)))
+        """How many tiles of 64 × 64 pairs are not skipped with `lq` queries and `lk` keys: what a call costs."""
+        return sum(m.live_tiles for m in self._masks(_count("lq", lq, 0), _count("lk", lk, 0)))
 
 
 def as_bitmap(bitmap: Any) -> np.ndarray:

@@ -126,10 +126,10 @@ class Call:
             bias=bias,
             bias_dims=bias_dims,
             mask=mask,
-            blocks=[] if blocks is None or not lengths else blocks.for_call(lengths, heads),
+            blocks=[] if blocks is None or not lengths else blocks._for_call(lengths, heads),
             override_heads=_fovea.Override()
             if override is None
-            else override.for_call(heads, wanted, form, [lk for _, lk in lengths]),
+            else override._for_call(heads, wanted, form, [lk for _, lk in lengths]),
         )
 
     def __reduce__(self) -> Any:
@@ -149,7 +149,7 @@ class Call:
         if self._rotary is None:
             return x
         first = [max(0, pair[1 - side] - pair[side]) for pair in self.lengths]
-        return self._rotary.turned(x, self.dtype, (self.q_offsets, self.k_offsets)[side], first, back)
+        return self._rotary._turned(x, self.dtype, (self.q_offsets, self.k_offsets)[side], first, back)
 
     def _outside(self, x: np.ndarray, place: _fovea.Layout) -> np.ndarray:
         """What the engine wrote in a layout, as [B, H, L, D]."""

@@ -24,18 +24,30 @@ TYPES = ("float32", "bfloat16", "float16", "int8")
 
 
 class KvCache:
-    """The keys and values of one sequence's past tokens, in pages.
+    """The keys and values of one sequence's past tokens, in pages. ``len(cache)`` is the number of tokens it keeps.
+
+    One thread changes a cache at a time; forks may be changed by different threads.
 
     Parameters
     ----------
-    kv_heads, width, value_width : int
-        Hkv, D and Dv (default D).
+    kv_heads : int
+        Hkv, the heads of keys and values; they divide the query's.
+    width : int in [1, 1024]
+        D, of a key.
+    value_width : int in [1, 1024]
+        Dv, of a value; default D.
     dtype : ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"int8"``
-        As what they are kept; int8 with a scale for each token and head.
+        As what they are kept. float32 loses nothing; the others take a half and a quarter of its memory, and int8, with a
+        scale for each token and head, is off by at most the greatest magnitude / 254.
     block : int
-        Tokens of a page. 128 wastes at most 127 tokens.
+        Tokens of a page. 128 wastes at most 127 tokens, and is still read in runs of 8 KB and more.
     window : int
         Keeps the last `window` tokens only; 0 keeps all.
+
+    Raises
+    ------
+    ValueError
+        An argument is outside of its range.
 
     Examples
     --------
@@ -72,7 +84,20 @@ class KvCache:
 
     @renamed("KvCache.append")
     def append(self, k: Any, v: Any) -> None:
-        """Adds tokens: k ``[n, Hkv, D]``, v ``[n, Hkv, Dv]`` (or ``[1, Hkv, n, D]``), float32 or 16-bit, of any kind."""
+        """Adds tokens, rounded to the cache's type, then drops those beyond the window.
+
+        Parameters
+        ----------
+        k : array ``[n, Hkv, D]``, or ``[1, Hkv, n, D]``
+            float32, float64 or 16-bit, of any kind, without a gradient.
+        v : array ``[n, Hkv, Dv]``, or ``[1, Hkv, n, Dv]``
+            Likewise.
+
+        Raises
+        ------
+        ValueError
+            Shapes that do not fit the cache, or a tensor that requires a gradient.
+        """
         arrays = []
         for name, x in (("k", k), ("v", v)):
             if wants_gradient(x):
@@ -87,7 +112,13 @@ class KvCache:
 
     @renamed("KvCache.evict")
     def evict(self, tokens: int) -> None:
-        """Drops the oldest tokens."""
+        """Drops the oldest tokens; whole pages give their memory back.
+
+        Parameters
+        ----------
+        tokens : int in [0, len(cache)]
+            How many; more raise ValueError.
+        """
         self._inner.evict(_count("tokens", tokens, 0))
 
     def fork(self) -> KvCache:
@@ -104,12 +135,12 @@ class KvCache:
 
     @property
     def position(self) -> int:
-        """Of the first kept token: how many were dropped."""
+        """How many tokens were dropped, which is the place of the first kept one in its sequence."""
         return self._inner.position
 
     @property
     def nbytes(self) -> int:
-        """Of all pages that this cache refers to, shared ones too."""
+        """Bytes of all pages that this cache refers to, those shared with forks too."""
         return self._inner.bytes
 
     def __repr__(self) -> str:
@@ -143,25 +174,39 @@ def attention_decode(
     precision: str = "strict",
     observe: Sequence[str] | None = None,
 ) -> Any:
-    """Attention of a few new queries on caches, which hold the queries' own tokens too.
+    """Attention of a few new queries on caches, which hold the queries' own tokens too: the formula of
+    :func:`fovea.attention`, each key and value read once for all queries and grouped heads. No gradient, no dropout.
 
     Parameters
     ----------
     q : float32, bfloat16 or float16 ``[B, H, L, D]``, or packed ``[T, H, D]`` with `q_offsets` (without: one sequence)
         The last query of a sequence stands at the last token of its cache. The result is of the same type, whatever
         the caches hold; sums are float32.
-    caches
-        One for each sequence.
+    caches : KvCache, or a list of them
+        One for each sequence, of the same heads and widths.
     causal : bool
         On by default, unlike :func:`fovea.attention`: of several new queries, the earlier do not see the later.
     precision : ``"strict"``, ``"high"`` or ``"fast"``
         ``"fast"``, or a bfloat16 q, multiplies in 16 bits where three or more queries or grouped heads meet a bfloat16
         cache (on processors with AVX-512-BF16) or an int8 one; otherwise arithmetic is float32.
 
-    The other keywords and the result are those of :func:`fovea.attention`. Caches differ in length, so that in insights
-    `key_mass` is ``[Σ cache lengths, H]``, `block_mass` a list of a map for each cache, and `rows`, for q of four
-    dimensions, a list of ``[H, len(queries), cache length]``; rows are computed from the caches as they are then, which
-    must not have changed since. `key_sets` are of the caches' tokens, one cache after the other.
+    score, normalizer, scale, window, alibi, relative, softcap, sinks, q_offsets, observe
+        As of :func:`fovea.attention`; a scale is one number here.
+    key_sets : int ``[Σ cache lengths]``
+        Of the caches' tokens, one cache after the other.
+
+    Returns
+    -------
+    array or (array, Insight)
+        ``[B, H, L, Dv]``, packed ``[T, H, Dv]``, of the kind and type of q. Caches differ in length, so that in insights
+        `key_mass` is ``[Σ cache lengths, H]``, `block_mass` a list of a map for each cache, and `rows`, for q of four
+        dimensions, a list of ``[H, len(queries), cache length]``; rows are computed from the caches as they are then,
+        which must not have changed since.
+
+    Raises
+    ------
+    ValueError
+        An argument does not fit; the message names it, what was expected and what was found.
 
     Examples
     --------

@@ -12,17 +12,32 @@ HEIGHT = 600  # pixels of a notebook's cell; the page scrolls inside
 
 
 class Explanation:
-    """One offline page: prediction, attention maps, relevance of each word. Notebooks show it in a frame of its own, so that
-    several stand side by side, exported notebooks too. It can be copied and pickled, and is then as it is now."""
+    """One offline page: prediction, attention maps, relevance of each word. Made by :meth:`Model.explain`.
+
+    Notebooks show it in a frame of its own, so that several stand side by side, in exported notebooks too. It can be
+    copied and pickled, and is then as it is now.
+    """
 
     def __init__(self, inner: Any):
         self._inner = inner
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the page; OSError-like failures are :class:`fovea.DataError`."""
+        """Writes the page as one HTML file, under a temporary name first, so that a failure leaves what was there.
+
+        Parameters
+        ----------
+        path : path
+            Where to; a file there is replaced.
+
+        Raises
+        ------
+        fovea.DataError
+            The place cannot be written to.
+        """
         self._inner.save(_path("path", path))
 
     def html(self) -> str:
+        """The page as text: one HTML document that loads nothing."""
         return self._inner.html()
 
     def _repr_html_(self) -> str:

@@ -8,9 +8,30 @@ from fovea._types import A
 
 
 class Gradients(Generic[A]):
-    """Gradients of Σ dout∘out, of the same kind and shape as what they belong to.
+    """Gradients of Σ dout∘out + Σ dlse·lse, of the same kind and shape as what they belong to. Made by
+    :func:`fovea.attention_vjp`.
 
-    Always dq, dk and dv; dalibi, dsinks, … where the option was given.
+    dq, dk and dv are always there and of the type of q; the others where their option was given as an array, float32
+    (float64 beside float64). Asking for one that is not there raises AttributeError and names those that are.
+
+    Attributes
+    ----------
+    dq : array
+        ``[B, H, Lq, D]``, packed ``[Tq, H, D]``.
+    dk : array
+        ``[B, Hkv, Lk, D]``, packed ``[Tk, Hkv, D]``: summed over the query heads that share a key head.
+    dv : array
+        ``[B, Hkv, Lk, Dv]``, packed ``[Tk, Hkv, Dv]``, likewise.
+    dbias : array
+        As `bias` was given, summed over what was broadcast.
+    dalibi : array
+        ``[H]``, of the slopes.
+    dsinks : array
+        ``[H]``.
+    dscale : array
+        ``[H]``, of a scale a head.
+    drelative : array
+        ``[rows, H]``, of the table of `relative`.
     """
 
     dq: A

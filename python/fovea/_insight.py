@@ -31,56 +31,77 @@ ROWS = ("entropy", "max", "max_key", "effective_keys", "distance", "first_key_ma
 
 
 class TopK(NamedTuple):
-    """The strongest keys of each query, strongest first."""
+    """The strongest keys of each query, strongest first, ties to the lower index. Made by ``observe=["top_k:8"]`` of
+    :func:`fovea.attention`.
 
-    #: int [B, H, L, k] (packed [T, H, k]): key within the query's sequence; -1 where there are fewer keys.
+    Attributes
+    ----------
+    indices : int ``[B, H, L, k]``, packed ``[T, H, k]``
+        Keys, counted within the query's sequence; −1 where there are fewer.
+    weights : float ``[B, H, L, k]``, packed ``[T, H, k]``
+        Their weights; 0 where there are fewer.
+    """
+
     indices: Any
-    #: float [B, H, L, k]: their weights; 0 there.
     weights: Any
 
 
 class SampledMass(NamedTuple):
-    """An estimate of `key_mass` from some queries."""
+    """An estimate of `key_mass` from some queries. Made by :meth:`Insight.sampled_key_mass`.
 
-    #: float [B, H, Lk], packed [Tk, H]
+    Attributes
+    ----------
+    mass : float ``[B, H, Lk]``, packed ``[Tk, H]``
+        Lq times the mean weight of the drawn queries on each key.
+    standard_error : float, likewise
+        Of the mass; 0 where all queries were read.
+    """
+
     mass: Any
-    #: its standard error, likewise; 0 where all queries were read
     standard_error: Any
 
 
 class Insight(Generic[X]):
-    """What was seen of a call of :func:`fovea.attention` with ``observe=[...]``.
+    """What was seen of a call. Made by :func:`fovea.attention`, :func:`fovea.attention_decode` and :func:`fovea.merge`
+    with ``observe=[...]``.
 
-    Arrays are of the same kind as q and lead with the output's shape: ``[B, H, L]``, packed ``[T, H]``. Weights are
-    those before dropout. A pickle holds the q and k that `rows` reads, too.
+    Arrays are of the same kind as q, float32 (of a float64 call float64), and lead with the output's shape: ``[B, H, L]``,
+    packed ``[T, H]``. Weights are those before dropout. An attribute that was not observed raises AttributeError and says
+    what to ask for. A pickle holds the q and k that `rows` reads, too.
+
+    Beside `lse`, which float32 rounds, it keeps maximum and log-sum of each row apart (the ``softmax_rows`` of C++), from
+    which exact rows and :func:`fovea.merge` are made: they are right for scores of any size.
 
     Attributes
     ----------
-    lse
-        natural logarithm of the sum of exponentials of each query's logits, a sink counted; -inf without keys. Of PyTorch
-        tensors that require a gradient it carries one; no other attribute does, and JAX's transformations give out alone
-    entropy
-        of each query's weights, in nats, a sink as one outcome (``observe=["entropy"]``)
-    max, max_key
-        each query's largest weight and the index of its key, the lower one of equals (``"max"``)
-    key_mass
-        ``[B, H, Lk]``, packed ``[Tk, H]``: the sum over queries of the weight on each key (``"key_mass"``)
-    top_k
-        :class:`TopK`: the k strongest keys of each query (``"top_k:8"``)
-    effective_keys
+    lse : array
+        Natural logarithm of the sum of exponentials of each query's logits, a sink counted; −inf without keys. Of PyTorch
+        tensors that require a gradient it carries one; no other attribute does, and JAX's transformations give the output
+        alone.
+    entropy : array
+        −Σ w·ln w of each query's weights, in nats, a sink as one outcome; 0 without keys (``observe=["entropy"]``).
+    max : array
+        Each query's largest weight; 0 without keys (``"max"``).
+    max_key : int array
+        The index of its key within the sequence, the lower one of equals; −1 without keys (``"max"``).
+    key_mass : array
+        ``[B, H, Lk]``, packed ``[Tk, H]``: the sum over queries of the weight on each key (``"key_mass"``).
+    top_k : TopK
+        The k strongest keys of each query, a :class:`TopK` (``"top_k:8"``).
+    effective_keys : array
         (Σw)² / Σw²: 1 where one key has all, n where n keys share, 0 where a sink leaves them less than 2⁻¹⁰⁰
-        (``"effective_keys"``)
-    distance
-        Σ w·|i − j|, in tokens, aligned to the end (``"distance"``)
-    first_key_mass
-        the weight on the sequence's first key, where causal models park attention (``"first_key"``)
-    near_mass
-        of the keys from i − left to i + right (``"near:16,0"``)
-    set_mass
-        ``[B, H, L, sets]``: the weight on each of the `key_sets` that the call named (``"key_sets"``)
-    block_mass
-        ``[B, H, ⌈Lq/64⌉, ⌈Lk/64⌉]``, packed a list of them: weights summed over 64 queries and 64 keys, a coarse map
-        (``"block_mass"``)
+        (``"effective_keys"``).
+    distance : array
+        Σ w·|i − j|, in tokens, the last query aligned to the last key (``"distance"``).
+    first_key_mass : array
+        The weight on the sequence's first key, where causal models park attention (``"first_key"``).
+    near_mass : array
+        The weight on the keys from i − left to i + right (``"near:16,0"``).
+    set_mass : array
+        ``[B, H, L, sets]``: the weight on each of the `key_sets` that the call named (``"key_sets"``).
+    block_mass : array or list of arrays
+        ``[B, H, ⌈Lq/64⌉, ⌈Lk/64⌉]``, packed a list of such maps: weights summed over 64 queries and 64 keys
+        (``"block_mass"``).
     """
 
     lse: X
@@ -138,18 +159,25 @@ class Insight(Generic[X]):
         return f"Insight(lse {tuple(getattr(self.lse, 'shape'))}, {', '.join(sorted(self._shown)) or 'nothing else'})"
 
     def rows(self, queries: Sequence[int]) -> Any:
-        """Exact weights of chosen queries, computed now from q and k, which must not have been changed since.
+        """Exact weights of chosen queries, computed now in float64 from q and k, which must not have been changed since.
 
         Parameters
         ----------
-        queries
-            indices of queries: in ``[0, Lq)``, the same for every sequence and head; packed: rows of q.
+        queries : list of int
+            In ``[0, Lq)``, the same for every sequence and head; packed: rows of q. Negative ones count from the end.
 
         Returns
         -------
         array or list of arrays
             ``[B, H, len(queries), Lk]``; packed: for each query ``[H, Lk]`` with the Lk of its sequence.
 
+        Raises
+        ------
+        ValueError
+            A query that is not there, or caches that changed since.
+
+        Examples
+        --------
         >>> import numpy as np, fovea
         >>> q = np.zeros((1, 1, 4, 2), np.float32)
         >>> out, seen = fovea.attention(q, q, q, causal=True, observe=[])
@@ -163,11 +191,30 @@ class Insight(Generic[X]):
         return self._wrap(weights)
 
     def sampled_key_mass(self, samples: int = 64, seed: int = 0) -> SampledMass:
-        """An estimate of `key_mass` from the exact rows of `samples` queries of each sequence, computed now.
+        """An estimate of `key_mass` from the exact rows of some queries of each sequence, computed now.
 
-        Drawn without replacement; the mass is Lq times their mean, with its standard error. Costs samples / Lq of a
-        pass over the scores, where ``observe=["key_mass"]`` costs half a forward. float32 and 16-bit arrays.
+        The mass is Lq times the mean of the drawn rows, with its standard error. Costs samples / Lq of a pass over the
+        scores, where ``observe=["key_mass"]`` costs half a forward.
 
+        Parameters
+        ----------
+        samples : int >= 2
+            Queries drawn from each sequence without replacement; all where it has no more. With 64 the standard error is
+            an eighth of the spread between queries.
+        seed : int
+            Of the draw: the same seed draws the same queries.
+
+        Returns
+        -------
+        SampledMass
+
+        Raises
+        ------
+        ValueError
+            A float64 call, or one on caches, where ``observe=["key_mass"]`` costs no more.
+
+        Examples
+        --------
         >>> import numpy as np, fovea
         >>> q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 500, 16)).astype(np.float32)
         >>> out, seen = fovea.attention(q, k, v, observe=["key_mass"])
@@ -186,10 +233,31 @@ class Insight(Generic[X]):
     def plot(self, batch: int = 0, head: int | None = None, max_size: int = 256) -> Any:
         """Draws what was seen of one sequence with matplotlib, and gives the figure.
 
-        A heat map of the weights of one head (the mean over heads when `head` is None; at most `max_size` queries,
-        evenly chosen), the entropy of each head where it was observed, and the mass that each key received where that
-        was.
+        A heat map of the weights, the entropy of each head where it was observed, and the mass that each key received
+        where that was.
 
+        Parameters
+        ----------
+        batch : int
+            Which sequence.
+        head : int or None
+            Which head; None draws the mean over heads.
+        max_size : int
+            At most so many queries, evenly chosen, are rows of the map; 256 are about the pixels it has.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        ValueError
+            A sequence or head that is not there.
+
+        Examples
+        --------
         >>> import numpy as np, fovea
         >>> q = np.random.default_rng(0).normal(size=(1, 2, 6, 4)).astype(np.float32)
         >>> out, seen = fovea.attention(q, q, q, observe=["entropy", "key_mass"])

@@ -53,15 +53,28 @@ def attention(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
     Parameters
     ----------
     q, k, v : JAX arrays ``[B, H, L, D]`` or packed ``[T, H, D]``
+        On the CPU, all of one type.
     **keywords
         As of :func:`fovea.attention`. Arrays among them, offsets and the seed too, may be traced; the other options are
         part of what is compiled. `observe` answers arrays with values only, outside of transformations.
+
+    Returns
+    -------
+    array or (array, Insight)
+        ``[B, H, L, Dv]``, packed ``[T, H, Dv]``; with `observe` as of :func:`fovea.attention`.
 
     Raises
     ------
     ValueError
         While tracing, as far as shapes and types tell. What values tell (offsets) is raised when the compiled function runs,
         by JAX's own error type.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, fovea.jax
+    >>> q = jnp.ones((1, 2, 5, 8))
+    >>> jax.jit(lambda q: fovea.jax.attention(q, q, q, causal=True))(q).shape
+    (1, 2, 5, 8)
     """
     from fovea._attention import attention as direct
     from fovea._attention import kind_of_all

@@ -20,6 +20,9 @@ CALL = "merge"
 def merge(parts: Sequence[tuple[A, Insight[A]]], *, sinks: Numbers | None = None) -> tuple[A, Insight[A]]:
     """Attention over the keys of all parts, from the answer of each: splits, shards, caches that lie apart.
 
+    With the lse of each part, ``out = Σ_p e^(lse_p − lse)·out_p`` and ``lse = ln Σ_p e^lse_p`` (Milakov & Gimelshein,
+    "Online normalizer calculation for softmax", 2018), from maximum and log-sum apart, so that scores may be of any size.
+
     Parameters
     ----------
     parts : list of (array, Insight)
@@ -29,7 +32,7 @@ def merge(parts: Sequence[tuple[A, Insight[A]]], *, sinks: Numbers | None = None
         as many keys as there are queries at least; windows and biases by distance belong to none. No dropout, no top_k, no
         gradient.
     sinks : ``[H]``
-        Those of the whole call; the parts are computed without.
+        Those of the whole call; the parts are computed without, for each would count them again.
 
     Returns
     -------

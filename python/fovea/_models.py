@@ -16,16 +16,18 @@ from fovea._paths import path as _path
 
 
 class Prediction:
-    """What a classifier holds of one text.
+    """What a classifier holds of one text. Made by :meth:`Model.predict`.
 
     Attributes
     ----------
-    label, index
-        the most likely class
-    probability
-        of that class
-    probabilities
-        of every class, in the order of :attr:`Model.labels`
+    label : str
+        The most likely class, by name.
+    index : int
+        Its place in :attr:`Model.labels`; of equally likely classes the lower.
+    probability : float
+        That of this class, in [0, 1].
+    probabilities : list of float
+        Those of every class, in the order of :attr:`Model.labels`; they sum to one.
     """
 
     def __init__(self, inner: Any):
@@ -39,7 +41,7 @@ class Prediction:
 
 
 class Model:
-    """A trained model folder, ready to use; see :func:`fovea.load`. Threads may share it.
+    """A trained model folder, ready to use. Made by :func:`fovea.load` and :func:`fovea.train`. Threads may share it.
 
     A pickle of it holds the files of its folder, which must be as they were when the model was loaded, and needs the folder
     no more: in another process or on another machine it makes a temporary one, which goes with the model.
@@ -60,6 +62,7 @@ class Model:
 
     @property
     def folder(self) -> Path:
+        """Where the model was loaded from."""
         return self._inner.folder
 
     @property
@@ -69,25 +72,47 @@ class Model:
 
     @property
     def task(self) -> str:
-        """``"text-classification"``, ``"language-model"``, …"""
+        """``"text-classification"`` or ``"language-model"``."""
         return self._inner.task
 
     @property
     def kind(self) -> str:
-        """``"attention"``, ``"lstm"``, …"""
+        """The recipe's ``model.kind``, such as ``"attention"``, ``"lstm"`` or ``"linear"``."""
         return self._inner.kind
 
     @property
     def labels(self) -> list[str]:
-        """The classes; ValueError on a model of another task."""
+        """The classes by name, in the order of :attr:`Prediction.probabilities`. ValueError on a model of another task."""
         return self._inner.labels
 
     @property
     def parameter_count(self) -> int:
+        """The number of elements of all tensors that training could change, each shared one once."""
         return self._inner.parameter_count
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The most likely class of each text, and how likely every class is."""
+        """The most likely class of each text, and how likely every class is.
+
+        Parameters
+        ----------
+        texts : list, tuple, NumPy array, pandas Series or any other sequence of str
+            An empty text is ``""``. Of each, the first ``model.max_tokens`` tokens of the recipe are read, as in training. A single str,
+            a set, a mapping and a table of columns are refused: what they would be walked through as is not texts in
+            their order. An empty list gives an empty list.
+
+        Returns
+        -------
+        list of Prediction
+            One for each text, in order. Texts are independent: each answer is the one that it has alone.
+
+        Raises
+        ------
+        ValueError
+            Something else than texts, named with its place; half a character (an unpaired surrogate); a model of
+            another task.
+        fovea.DataError
+            The model's probabilities are not finite: its weights are damaged.
+        """
         return [Prediction(p) for p in self._inner.predict(_texts(texts, "predict"))]
 
     def generate(
@@ -100,8 +125,39 @@ class Model:
         top_p: float = 1.0,
         seed: int = 1,
     ) -> str:
-        """Continues a text (language models); the same seed gives the same text. Temperature 0 always takes the most
-        likely token; `top_k` and `top_p` leave unlikely ones out."""
+        """Continues a text (language models). Each token is drawn from softmax(logits / temperature), of which `top_k`,
+        then `top_p` leave out unlikely tokens.
+
+        Parameters
+        ----------
+        prompt : str
+            What is continued; empty begins a new text.
+        max_tokens : int
+            At most so many tokens of the model's vocabulary; 256 is a page of words, or a few lines of characters.
+            Fewer where the model ends its text.
+        temperature : float >= 0
+            The logits are divided by it. 1 keeps the model's own probabilities, less is bolder; 0 always takes the most
+            likely token.
+        top_k : int
+            Only the k most likely tokens (Fan et al., 2018); 0, the default, keeps all.
+        top_p : float in (0, 1]
+            Only the most likely tokens that reach this probability together (Holtzman et al., 2020); 1, the default,
+            keeps all.
+        seed : int
+            The same seed, prompt and model give the same text, whatever the number of threads.
+
+        Returns
+        -------
+        str
+            The continuation, without the prompt.
+
+        Raises
+        ------
+        ValueError
+            An argument is outside of its range, or the model is of another task.
+        fovea.DataError
+            The model's scores are not finite: its weights are damaged.
+        """
         if not isinstance(prompt, str):
             fail(f"expected prompt as text, got {type(prompt).__name__}", "generate")
         return self._inner.generate(
@@ -114,11 +170,50 @@ class Model:
         )
 
     def evaluate(self, file: str | os.PathLike[str]) -> dict[str, float]:
-        """Figures (accuracy, macro F1, …) on a table with the training table's columns."""
+        """Figures on a table that the model has not seen.
+
+        Parameters
+        ----------
+        file : path
+            CSV, TSV or JSON Lines with the training table's columns.
+
+        Returns
+        -------
+        dict of str to float
+            ``accuracy``, ``macro_f1`` and ``calibration_error`` as fractions of 1, ``log_loss`` in nats a text, as
+            `fovea evaluate` prints them.
+
+        Raises
+        ------
+        fovea.DataError
+            The table cannot be read, or holds a class that the model does not know; the message names the line.
+        ValueError
+            The model is of another task.
+        """
         return dict(self._inner.evaluate(_path("file", file)))
 
     def explain(self, texts: Sequence[str], truths: Sequence[str] | None = None) -> Explanation:
-        """Reads each text, looks inside, and gives a page; `truths` are the true labels where they are known."""
+        """Reads each text, looks inside, and gives a page: the attention of every head, and how much each word raised or
+        lowered the prediction.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            As of :meth:`predict`.
+        truths : sequence of str, as many
+            The true labels, shown beside the predicted ones; None, or ``""`` for a text, where they are unknown.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        ValueError
+            Something else than texts, or another number of truths.
+        fovea.DataError
+            A file of the model's folder is damaged.
+        """
         given = _texts(texts, "explain")
         labels = [""] * len(given) if truths is None else _texts(truths, "explain")
         if len(labels) != len(given):
@@ -140,6 +235,15 @@ def load(folder: str | os.PathLike[str]) -> Model:
 
     Every file of the folder is held against its manifest first. A folder of an earlier version has none: it is loaded
     with a :class:`UserWarning`, and :attr:`Model.verified` is False.
+
+    Parameters
+    ----------
+    folder : path
+        The model's folder (docs/formats/model.md).
+
+    Returns
+    -------
+    Model
 
     Raises
     ------
@@ -175,19 +279,26 @@ def train(
 
     Parameters
     ----------
-    recipe
+    recipe : path
         A TOML file (docs/formats/recipe.md).
-    out
+    out : path
         The model's folder; default ``out/`` and the recipe's name, as for `fovea train`.
-    set
+    set : dict of str to str, number, bool or list of these
         Values in place of the recipe's: ``{"model.layers": 2}``.
-    resume, overwrite
-        Continue what `out` holds, exactly where it stopped, with the same settings on the same data; a run that has
-        finished is evaluated, or goes on where ``set`` gives it a larger ``train.epochs``. Or begin anew there: the
-        model in `out` stays until the new one is whole. Else a folder in use is refused.
-    progress
-        Called after each step with a dictionary of stage, done, total, tokens, loss and message. Ctrl-C stops between
-        two steps, after a checkpoint is written.
+    resume : bool
+        Continue what `out` holds, exactly where it stopped, with the same settings on the same data, to the same bits; a
+        run that has finished is evaluated, or goes on where `set` gives it a larger ``train.epochs``.
+    overwrite : bool
+        Begin anew in `out`; the model there stays until the new one is whole. Without either a folder in use is
+        refused, so that no model is lost by a repeated call.
+    progress : callable
+        Called after each step with a dictionary of stage, done, total, tokens, loss and message. What it raises stops
+        the training. Ctrl-C stops between two steps, after a checkpoint is written.
+
+    Returns
+    -------
+    Model
+        As it is in `out`.
 
     Raises
     ------

@@ -31,22 +31,22 @@ _alive: weakref.WeakValueDictionary[int, _Equals] = weakref.WeakValueDictionary(
 class Numbered:
     """Has a number of what it is made of, the same in every process: a saved graph finds its object again, or none."""
 
-    number: int
+    _number: int
     _recipe: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
     def _register(self, maker: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
         """`maker` of the arguments makes another such object: what a pickle holds."""
         self._recipe = maker, arguments, keywords
-        self.number = _number_of(*self._recipe)
+        self._number = _number_of(*self._recipe)
         with _lock:
-            self._equals = _alive.setdefault(self.number, _Equals())
+            self._equals = _alive.setdefault(self._number, _Equals())
             self._equals.objects.add(self)
 
     def __reduce__(self) -> Any:
         return _made, self._recipe
 
     def __fx_create_arg__(self, tracer: Any) -> Any:
-        node = tracer.create_node("call_function", lookup, (self.number,), {})
+        node = tracer.create_node("call_function", lookup, (self._number,), {})
         node.meta["fovea"] = self  # lives as long as the graph
         return node
 
@@ -63,7 +63,7 @@ class _Digested(pickle.Pickler):
 
     def persistent_id(self, x: Any) -> Any:
         if isinstance(x, Numbered):
-            return x.number
+            return x._number
         if isinstance(x, np.ndarray):
             return x.dtype.str, x.shape, x.tobytes()
         if callable(x) and not isinstance(x, type):
@@ -94,7 +94,7 @@ def number_of(name: str, value: Any, kind: type[Numbered]) -> int:
         return 0
     if not isinstance(value, kind):
         fail(f"expected {name} as a fovea.{kind.__name__}, got {type(value).__name__}")
-    return value.number
+    return value._number
 
 
 def lookup(number: int) -> Any:

@@ -30,6 +30,12 @@ class Override(Numbered):
     permutation : int ``[Lk]`` or ``[B, Lk]``, packed ``[Tk]``
         Of permuted heads: key j is scored as key permutation[j] of its sequence.
 
+    Raises
+    ------
+    ValueError
+        A way that is none of the four; frozen heads without weights, permuted ones without a permutation, or these
+        without such heads; a negative weight. What does not fit the call's lengths and heads is said by the call.
+
     Examples
     --------
     >>> import numpy as np, fovea
@@ -65,7 +71,7 @@ class Override(Numbered):
     def __repr__(self) -> str:
         return f"Override({self._heads})"
 
-    def for_call(self, heads: int, wanted: tuple[int, int, int, int], form: str, lengths: list[int]) -> Any:
+    def _for_call(self, heads: int, wanted: tuple[int, int, int, int], form: str, lengths: list[int]) -> Any:
         """As the engine takes it; `lengths` are those of the sequences' keys."""
         from fovea import _options as options
 

@@ -21,5 +21,5 @@ class Pickled:
 
 
 def again(call: Any, of: Pickled) -> Any:
-    numbers = {name: x.number if x is not None else 0 for name, x in zip(NUMBERED, of.objects)}
+    numbers = {name: x._number if x is not None else 0 for name, x in zip(NUMBERED, of.objects)}
     return call(*of.arrays, of.dtype, dataclasses.replace(of.given, **numbers), **of.rest)

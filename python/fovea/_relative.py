@@ -28,7 +28,13 @@ class Relative:
     max_distance : int
         Of buckets; default 128, T5's.
     bidirectional : bool
-        False (decoders): keys after the query share row 0.
+        True, as encoders have it: keys before and after the query have rows of their own. False (decoders): keys after
+        the query share row 0.
+
+    Raises
+    ------
+    ValueError
+        No table, or an option out of its range. A table that does not fit the call's heads is said by the call.
 
     Examples
     --------

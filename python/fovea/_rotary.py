@@ -34,8 +34,17 @@ class Rotary(Numbered):
         2023); a base grown so that the slowest pair is stretched and the fastest kept; or pairs that turn more than
         `beta_fast` times over `original_length` kept, those below `beta_slow` stretched, with q and k grown by
         0.1·ln(factor) + 1 (Peng et al., "YaRN", 2023).
-    factor, original_length, beta_fast, beta_slow : float, int, float, float
-        Of `scaling`; defaults 1, 2048, 32 and 1.
+    factor : float >= 1
+        How many times further than trained positions reach; 1 stretches nothing.
+    original_length : int
+        Of ``"yarn"``: the tokens that the model was trained on; default 2048, Llama's.
+    beta_fast, beta_slow : float
+        Of ``"yarn"``, in turns over `original_length`; defaults 32 and 1, the paper's.
+
+    Raises
+    ------
+    ValueError
+        An option out of its range, an odd width, or one wider than the heads of the call.
 
     Examples
     --------
@@ -96,12 +105,26 @@ class Rotary(Numbered):
         return f"Rotary({self._shown})"
 
     def __call__(self, x: Any, *, first_position: int = 0, offsets: Any = None) -> Any:
-        """A turned copy of x ``[B, H, L, D]``, or packed ``[T, H, D]`` with `offsets` (without: one sequence).
+        """A turned copy of an array.
 
         Parameters
         ----------
+        x : array ``[B, H, L, D]``, or packed ``[T, H, D]``
+            Of any kind and type that :func:`fovea.attention` takes.
         first_position : int
-            Of each sequence's first token: the length of a cache, when decoding.
+            Of each sequence's first token, in tokens: the length of a cache, when decoding.
+        offsets : int ``[N + 1]``
+            Packed: sequence n is tokens ``offsets[n]`` to ``offsets[n + 1]``. Without, all are one sequence.
+
+        Returns
+        -------
+        array
+            Of the kind, type and shape of x.
+
+        Raises
+        ------
+        ValueError
+            Another shape, or a tensor that requires a gradient, which would be lost.
         """
         from fovea import _options as options
         from fovea._call import find_offsets, shown
@@ -119,10 +142,10 @@ class Rotary(Numbered):
         inside = array if array.ndim == 3 else array.transpose(0, 2, 1, 3)
         if array.ndim == 4 and array.shape[0] > 1 and array.strides[0] == 0:
             inside = inside.copy()
-        result = self.turned(inside, dtype, starts, [first] * (len(starts) - 1))
+        result = self._turned(inside, dtype, starts, [first] * (len(starts) - 1))
         return from_numpy(result if array.ndim == 3 else result.transpose(0, 2, 1, 3), kind, dtype, x)
 
-    def turned(self, x: np.ndarray, dtype: str, offsets: list[int], first: list[int], back: bool = False) -> np.ndarray:
+    def _turned(self, x: np.ndarray, dtype: str, offsets: list[int], first: list[int], back: bool = False) -> np.ndarray:
         """A turned copy of x [T, H, D] or [B, L, H, D]; sequence n begins at position first[n]."""
         if dtype not in DTYPES:
             fail(f"expected arrays out of {', '.join(DTYPES)} with rotary, got {dtype}")

@@ -154,7 +154,7 @@ def test_the_operators_keep_pytorchs_contract():
     q, k, v = tensors((2, 4, 9, 16), (2, 2, 12, 16), (2, 2, 12, 8))
     sinks = torch.zeros(4, requires_grad=True)
     rotary = fovea.Rotary()
-    options = ("scaled_dot", "softmax", None, True, False, -1, -1, 0.0, 5, 0.0, 0, "strict", "distances", 1, True, 0, rotary.number, 0)
+    options = ("scaled_dot", "softmax", None, True, False, -1, -1, 0.0, 5, 0.0, 0, "strict", "distances", 1, True, 0, rotary._number, 0)
     sets = torch.arange(12) % 3 - 1
     bias = torch.randn(4, 1, 12, requires_grad=True)
     table = torch.randn(5, 4, requires_grad=True)
@@ -184,7 +184,7 @@ def test_tensors_that_cannot_be_read_are_refused():
 
 
 def test_threads_are_shared_with_pytorch():
-    """One OpenMP pool: after both have worked there are not more threads than one of them needs."""
+    """One OpenMP runtime serves both, so that `set_num_threads` and torch.set_num_threads are one number to oneDNN."""
     import os
 
     a = torch.randn(600, 600)

@@ -214,12 +214,12 @@ def test_equal_objects_share_a_number_that_outlives_each_of_them():
     from fovea._numbered import lookup
 
     first, second = fovea.BlockMask.window(5, 2), fovea.BlockMask.window(5, 2)
-    number = first.number
-    assert second.number == number != fovea.BlockMask.window(5, 3).number
+    number = first._number
+    assert second._number == number != fovea.BlockMask.window(5, 3)._number
     del first
     assert lookup(number) is second
     del second
     with pytest.raises(ValueError, match="make the same again"):
         lookup(number)
     patterns = [fovea.BlockMask.from_function(lambda i, j, n=n: i - j <= n) for n in range(2)]
-    assert patterns[0].number != patterns[1].number  # functions of one name are not one function
+    assert patterns[0]._number != patterns[1]._number  # functions of one name are not one function

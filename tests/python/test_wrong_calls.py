@@ -133,8 +133,10 @@ def test_messages_name_what_was_expected_and_found():
         with pytest.raises(ValueError) as found:
             fovea.attention(*arguments, **keywords)
         assert str(found.value) == message
-    with pytest.raises(ValueError, match=r"\[set_num_threads\] expected between 1 and 1024 threads, got 0"):
+    with pytest.raises(ValueError, match=r"\[set_num_threads\] expected n in \[1, 1024\], got 0"):
         fovea.set_num_threads(0)
+    with pytest.raises(ValueError, match=r"\[set_num_threads\] expected n as an integer, got 'two'"):
+        fovea.set_num_threads("two")
 
 
 def test_unusual_numbers_stay_where_they_belong():

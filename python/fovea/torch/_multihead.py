@@ -27,6 +27,26 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     Nested tensors are taken without padding them, in training too, with ``need_weights=False``.
 
+    Parameters
+    ----------
+    embed_dim, num_heads : int
+        E and H; H divides E.
+    dropout : float
+        Probability of dropping each weight in training.
+    bias, add_bias_kv, add_zero_attn : bool
+        Whether projections have biases; whether a learnt key and value, or a key and value of 0, are appended.
+    kdim, vdim : int
+        Widths of key and value; default E.
+    batch_first : bool
+        ``[N, L, E]`` instead of ``[L, N, E]``, PyTorch's default.
+    device, dtype
+        Of the parameters: the CPU, and a floating type.
+
+    Raises
+    ------
+    AssertionError, RuntimeError
+        What does not fit, of the class that PyTorch's layer raises.
+
     Examples
     --------
     >>> import torch, fovea.torch
@@ -76,6 +96,28 @@ class MultiheadAttention(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> Tuple[Tensor, Optional[Tensor]]:
+        """The layer's output, and its weights where they are wanted; L queries and S keys of N sequences.
+
+        Parameters
+        ----------
+        query, key, value : ``[L, N, E]``, ``[S, N, kdim]``, ``[S, N, vdim]``
+            With `batch_first` N comes first; without a batch ``[L, E]`` and so on; or nested.
+        key_padding_mask : ``[N, S]``
+            True hides a key, PyTorch's way; floating is added to the scores.
+        need_weights : bool
+            Gives the weights too; costs L·S memory.
+        attn_mask : ``[L, S]`` or ``[N·H, L, S]``
+            True hides, floating is added.
+        average_attn_weights : bool
+            Weights ``[N, L, S]``, the mean over heads, instead of ``[N, H, L, S]``.
+        is_causal : bool
+            A hint that attn_mask is causal, which must be given with it; nothing else depends on it.
+
+        Returns
+        -------
+        (torch.Tensor, torch.Tensor or None)
+            ``[L, N, E]`` as query lies, and the weights.
+        """
         if isinstance(query, torch.fx.Proxy):  # a leaf of the graph, as PyTorch's own layer is
             inputs = dict(key_padding_mask=key_padding_mask, need_weights=need_weights, attn_mask=attn_mask,
                           average_attn_weights=average_attn_weights, is_causal=is_causal)  # fmt: skip

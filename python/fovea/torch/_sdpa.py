@@ -30,14 +30,23 @@ def scaled_dot_product_attention(
     Parameters
     ----------
     query, key, value : ``[N, …, H, L, E]``, ``[N, …, H, S, E]``, ``[N, …, H, S, Ev]``
+        On the CPU, all of one type out of float32, float64, bfloat16 and float16; E and Ev up to 1,024. Under
+        torch.autocast the call computes and answers in autocast's type, as PyTorch's does.
     attn_mask : bool (True attends) or floating (added to the scores), broadcastable to ``[N, …, H, L, S]``
         Together with `is_causal`, both hold.
     dropout_p : float
-        Drawn from PyTorch's generator: torch.manual_seed repeats it.
+        Probability of dropping each weight. Drawn from PyTorch's generator: torch.manual_seed repeats it.
+    is_causal : bool
+        Query i sees the keys up to i.
+    scale : float
+        Default 1/√E.
     enable_gqa : bool
         Lets the heads of key and value be fewer and divide those of query. Heads and batches of 1 broadcast without.
 
-    Under torch.autocast the call computes and answers in autocast's type, as PyTorch's does.
+    Returns
+    -------
+    torch.Tensor
+        ``softmax(scale·query·keyᵀ + mask)·value``, ``[N, …, H, L, Ev]``, with its gradient.
 
     Raises
     ------
