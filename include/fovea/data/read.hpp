@@ -40,7 +40,7 @@ struct ReadReport {
   std::vector<std::string> notes;
   std::vector<ColumnReport> columns;  // in the order of the table; of running text and of records none
 
-  // Lines such as "reviews.csv: 5,000 rows, csv with ',', header, utf-8".
+  // Lines such as "reviews.csv: 5000 rows, csv with ',', header, utf-8".
   std::string to_text() const;
   // The same as one object, with the names of the fields above.
   std::string to_json() const;

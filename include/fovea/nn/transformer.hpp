@@ -36,11 +36,11 @@ struct TransformerOptions {
   int64_t value_width = 0;         // 0: head_width
   int64_t feed_forward_width = 0;  // 0: see FeedForwardOptions
   int64_t memory_width = 0;        // > 0: a decoder, with cross-attention to tokens of this width
-  bool causal = false;             // tokens see none behind them
+  bool causal = false;             // tokens see none after them
   bool bias = true;                // of all projections and, where they have one, norms
   FeedForwardKind feed_forward = FeedForwardKind::kGelu;  // of every layer
   NormKind norm = NormKind::kLayer;                       // of every norm but those of queries and keys
-  NormOrder order = NormOrder::kPre;                      // the one that trains without care
+  NormOrder order = NormOrder::kPre;                      // needs no warm-up
   float norm_epsilon = 1e-5F;                             // PyTorch's
   // Rotary, ALiBi and relative positions act in every layer's self-attention; learned and sinusoidal ones
   // belong to the TokenEmbedding.
