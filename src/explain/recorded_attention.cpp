@@ -12,13 +12,15 @@ namespace {
 constexpr std::string_view kCall = "RecordedAttention";
 
 // [T, H, D] of any strides as [H, T, D], so that one head is one contiguous block.
-Tensor heads_first(HeadsView<const float> x) {
+Tensor heads_first(const HeadsView<const float>& x, const Offsets& offsets) {
   Tensor out = Tensor::empty({x.dim(1), x.dim(0), x.dim(2)});
   float* to = out.data();
   for (int64_t head = 0; head < x.dim(1); ++head) {
-    for (int64_t t = 0; t < x.dim(0); ++t, to += x.dim(2)) {
-      const float* from = x.data + t * x.stride(0) + head * x.stride(1);
-      std::copy(from, from + x.dim(2), to);
+    for (int64_t n = 0; n < offsets.count(); ++n) {
+      const float* first =
+          x.data + (x.sequence_stride != 0 ? n * x.sequence_stride : offsets.begin(n) * x.stride(0));
+      for (int64_t t = 0; t < offsets.length(n); ++t, to += x.dim(2))
+        std::copy_n(first + t * x.stride(0) + head * x.stride(1), x.dim(2), to);
     }
   }
   return out;
@@ -32,8 +34,8 @@ HeadsView<const float> one_head(const Tensor& x, int64_t head) {
 }  // namespace
 
 RecordedAttention::RecordedAttention(const AttentionInputs& inputs, const AttentionSpec& spec)
-    : q_(heads_first(inputs.q)),
-      k_(heads_first(inputs.k)),
+    : q_(heads_first(inputs.q, inputs.q_offsets)),
+      k_(heads_first(inputs.k, inputs.k_offsets)),
       q_offsets_(inputs.q_offsets),
       k_offsets_(inputs.k_offsets),
       spec_(spec),

@@ -72,5 +72,29 @@ TEST(RecordedAttention, GivesTheSameRowsAsTheWholeCall) {
   EXPECT_THROW(RecordedAttention(inputs, {}), ArgumentError);
 }
 
+TEST(RecordedAttention, ReadsHeadsOfABatchWhereTheyLie) {
+  constexpr int64_t kBatch = 3, kHeads = 2, kLength = 5, kWidth = 8;
+  const Tensor q = normal({kBatch, kHeads, kLength, kWidth}, 1),
+               k = normal({kBatch, kHeads, kLength, kWidth}, 2);
+  const Offsets offsets({0, 5, 10, 15});
+  AttentionInputs inputs;
+  inputs.q = heads_of_batch(q.data(), kBatch, kHeads, kLength, kWidth);
+  inputs.k = heads_of_batch(k.data(), kBatch, kHeads, kLength, kWidth);
+  inputs.v = inputs.k;
+  inputs.q_offsets = offsets;
+  inputs.k_offsets = offsets;
+  const RecordedAttention recorded(inputs, {});
+  for (int64_t query = 0; query < kBatch * kLength; ++query) {
+    const Ragged expected = attention_rows(inputs, {}, std::vector<int64_t>{query});
+    for (int64_t head = 0; head < kHeads; ++head) {
+      std::vector<float> row(kLength);
+      recorded.rows(head, query, query + 1, row.data());
+      for (int64_t j = 0; j < kLength; ++j)
+        EXPECT_NEAR(row[static_cast<size_t>(j)], expected.tokens.data()[j * kHeads + head], 1e-6F)
+            << query << ' ' << head << ' ' << j;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::explain
