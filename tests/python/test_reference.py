@@ -53,27 +53,36 @@ def half(x):
 '''
 
 
+def written(folder, *modules):
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "--out", str(folder / "out"), *modules],
+        capture_output=True, text=True, env=environment, timeout=600,
+    )  # fmt: skip
+    if "expected Sphinx" in done.stderr:
+        pytest.skip("no Sphinx here; tools/setup.sh docs")
+    return done
+
+
 def run(text, folder):
     (folder / "shown_names.py").write_text(text, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, str(TOOL), "--out", str(folder / "out"), "shown_names"],
-        capture_output=True, text=True, env=environment, timeout=300,
-    )  # fmt: skip
+    return written(folder, "shown_names")
+
+
+def test_the_package_has_its_reference(tmp_path):
+    done = written(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "KvCache.append" in (tmp_path / "out/fovea.KvCache.html").read_text(encoding="utf-8")
 
 
 def test_a_name_without_a_docstring_fails(tmp_path):
     done = run(GOOD.replace('"""The number of its digits."""', "..."), tmp_path)
-    if "expected Sphinx" in done.stderr:
-        pytest.skip("no Sphinx here; tools/setup.sh docs")
     assert done.returncode == 1
     assert done.stderr == "docs: shown_names.Whole.size: expected a docstring, found none\n"
 
 
 def test_a_broken_reference_fails_and_a_whole_one_does_not(tmp_path):
     done = run(GOOD.replace(":func:`half`", ":func:`third`"), tmp_path)
-    if "expected Sphinx" in done.stderr:
-        pytest.skip("no Sphinx here; tools/setup.sh docs")
     assert done.returncode == 1
     assert "reference target not found: third" in done.stderr
     done = run(GOOD, tmp_path)
