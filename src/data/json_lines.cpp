@@ -89,8 +89,7 @@ class RowHandler {
   bool cell(std::string_view text) {
     check_row();
     check_data(std::cmp_less_equal(text.size(), max_cell_bytes_), where_,
-               "expected a cell of at most {} bytes, found {}; shorten it or raise the limit",
-               max_cell_bytes_, text.size());
+               "expected a cell of at most {} bytes, found {}; shorten it", max_cell_bytes_, text.size());
     builder_.set_last(column_, arena_.keep(text));
     return true;
   }

@@ -1,7 +1,6 @@
 #include "fovea/data/parts.hpp"
 
 #include <fcntl.h>
-#include <fmt/ranges.h>
 #include <stdio.h>
 
 #include <algorithm>
@@ -11,6 +10,8 @@
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/folder_lock.hpp"
+#include "fovea/formats/paths.hpp"
+#include "fovea/formats/printable.hpp"
 
 namespace fovea::data {
 namespace {
@@ -31,7 +32,7 @@ struct Contents {
 
 Contents contents_of(const fs::path& folder) {
   Contents contents;
-  if (!fs::is_directory(folder)) return contents;
+  if (!formats::is_folder(folder)) return contents;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name == ".lock") continue;
@@ -49,12 +50,13 @@ void check_contents(const Contents& contents, const fs::path& folder, Earlier ea
       earlier == Earlier::kReplace, kCall,
       "expected a folder without parts of an earlier split, got {}, which holds {}; give --overwrite to "
       "replace them, or another --out",
-      folder.string(), fmt::join(contents.parts, ", "));
-  check_argument(
-      contents.others.empty(), kCall,
-      "expected a folder of nothing but the parts to be replaced, got {}, which also holds {}; give "
-      "another --out",
-      folder.string(), contents.others.front());
+      folder.string(), formats::printable_list(contents.parts));
+  check_argument(contents.others.empty(), kCall,
+                 "expected a folder of nothing but the parts to be replaced, got {}, which also holds {}; "
+                 "move {} away, or "
+                 "give another --out",
+                 folder.string(), formats::printable_list(contents.others),
+                 contents.others.size() == 1 ? "it" : "them");
 }
 
 void write_files(const std::vector<NamedTable>& parts, const fs::path& folder) {

@@ -28,17 +28,38 @@ std::string token_text(const formats::Tokenizer& tokenizer, int64_t id) {
   return decoded.empty() || decoded == "\uFFFD" ? piece : decoded;
 }
 
+// By id, whether a token can be written, as generation has it: text, a byte, or the end. "<unk>" and other
+// special tokens are no guess that a reader could understand.
+std::vector<bool> writable(const formats::Tokenizer& tokenizer) {
+  std::vector<bool> can(static_cast<size_t>(tokenizer.vocab_size()));
+  for (size_t id = 0; id < can.size(); ++id) {
+    const auto token = static_cast<int32_t>(id);
+    can[id] = tokenizer.is_text(token) || tokenizer.byte_of(token) >= 0 || token == tokenizer.eos_id();
+  }
+  return can;
+}
+
+// The `count` most probable tokens that can be written, strongest first.
+std::vector<size_t> strongest_writable(std::span<const double> p, const std::vector<bool>& can,
+                                       int64_t count) {
+  const auto others = std::count(can.begin(), can.end(), false);
+  std::vector<size_t> order = strongest(p, count + others);
+  std::erase_if(order, [&](size_t id) { return !can[id]; });
+  order.resize(std::min(order.size(), static_cast<size_t>(count)));
+  return order;
+}
+
 std::vector<PageCandidate> candidates(const formats::Tokenizer& tokenizer, std::span<const double> p,
-                                      int64_t count) {
+                                      std::span<const size_t> order) {
   std::vector<PageCandidate> list;
-  for (const size_t id : strongest(p, count))
-    list.push_back({token_text(tokenizer, static_cast<int64_t>(id)), p[id]});
+  for (const size_t id : order) list.push_back({token_text(tokenizer, static_cast<int64_t>(id)), p[id]});
   return list;
 }
 
 std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
-                                       const formats::Tokenizer& tokenizer, const Tensor& hidden,
-                                       std::span<const int32_t> ids, const std::filesystem::path& folder) {
+                                       const formats::Tokenizer& tokenizer, const std::vector<bool>& can,
+                                       const Tensor& hidden, std::span<const int32_t> ids,
+                                       const std::filesystem::path& folder) {
   std::vector<PageNextToken> next;
   const int64_t tokens = hidden.dim(0);
   for (int64_t begin = 0; begin < tokens; begin += kLogitRows) {
@@ -49,7 +70,7 @@ std::vector<PageNextToken> next_tokens(const models::LanguageModel& model,
       const std::vector<double> p = softmax_of(
           logits.value().span().subspan(static_cast<size_t>(t - begin) * vocabulary, vocabulary), folder);
       PageNextToken& position = next.emplace_back();
-      position.candidates = candidates(tokenizer, p, kNextCandidates);
+      position.candidates = candidates(tokenizer, p, strongest_writable(p, can, kNextCandidates));
       if (t + 1 < tokens) position.actual = p[static_cast<size_t>(ids[static_cast<size_t>(t) + 1])];
     }
   }
@@ -83,8 +104,9 @@ void score_variants(const models::LanguageModel& model, std::span<const int32_t>
 
 PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer& tokenizer,
                          std::string_view text, const ExplainOptions& options) {
-  const formats::Encoding encoding = encode_start(tokenizer, text, model.config().context);
-  PageExample example = example_of(text, encoding, options);
+  const Start beginning = encode_start(tokenizer, text, model.config().context);
+  const formats::Encoding& encoding = beginning.encoding;
+  PageExample example = example_of(text, beginning, options);
   const auto tokens = static_cast<int64_t>(encoding.ids.size());
   if (tokens == 0) return example;
   const Tensor ids = Tensor::from<int32_t>(encoding.ids, {tokens});
@@ -99,10 +121,13 @@ PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer&
     hidden = model.hidden_of(reading.x, offsets, context);
     reading.logits = model.logits(autograd::slice_rows(hidden, tokens - 1, tokens));
   }
-  example.next = next_tokens(model, tokenizer, hidden.value(), encoding.ids, options.folder);
+  const std::vector<bool> can = writable(tokenizer);
+  example.next = next_tokens(model, tokenizer, can, hidden.value(), encoding.ids, options.folder);
   const std::vector<double> p = softmax_of(reading.logits.value().span(), options.folder);
-  const size_t target = strongest(p, 1)[0];
-  example.prediction = candidates(tokenizer, p, options.candidates);
+  const std::vector<size_t> guesses = strongest_writable(p, can, std::max<int64_t>(options.candidates, 1));
+  if (guesses.empty()) return example;  // a vocabulary of nothing but special tokens
+  const size_t target = guesses[0];
+  example.prediction = candidates(tokenizer, p, guesses);
   std::vector<float> start(static_cast<size_t>(tokens));
   start.back() = 1;
   add_relevance(

@@ -10,6 +10,7 @@
 #include "fovea/explain/quality.hpp"
 #include "fovea/explain/relevance.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/formats/recipe.hpp"
 #include "fovea/formats/utf8.hpp"
 #include "fovea/formats/words.hpp"
@@ -84,7 +85,7 @@ PageQuality saved_quality(const fs::path& folder, std::string_view split) {
   PageQuality quality;
   quality.split = std::string(split);
   const fs::path path = folder / "metrics.json";
-  if (!fs::exists(path)) return quality;
+  if (!formats::exists(path)) return quality;
   const auto json = nlohmann::json::parse(formats::read_file(path, int64_t{1} << 24), nullptr, false);
   check_data(json.is_object(), path.string(),
              "expected a JSON object, found something else; evaluate the model again");
@@ -106,8 +107,10 @@ PageModel page_model(const Model& model) {
   page.isa = to_string(current_isa());
   page.kernel = model.kind() == models::ModelKind::kAttention ? "fused attention" : "";
   const fs::path weights = model.folder() / "model.safetensors", recipe = model.folder() / "recipe.toml";
-  if (fs::exists(weights)) page.hash = fmt::format("{:08x}", formats::crc32c(formats::read_file(weights)));
-  if (fs::exists(recipe)) page.seed = static_cast<uint64_t>(formats::Recipe::load(recipe).integer("seed", 1));
+  if (formats::exists(weights))
+    page.hash = fmt::format("{:08x}", formats::crc32c(formats::read_file(weights)));
+  if (formats::exists(recipe))
+    page.seed = static_cast<uint64_t>(formats::Recipe::load(recipe).integer("seed", 1));
   return page;
 }
 

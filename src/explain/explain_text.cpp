@@ -52,8 +52,9 @@ PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& 
   const int64_t count = model.config().classes;
   check_argument(static_cast<int64_t>(classes.size()) == count, "explain_text",
                  "expected {} class names, got {}", count, classes.size());
-  const formats::Encoding encoding = encode_start(tokenizer, text, model.config().max_tokens);
-  PageExample example = example_of(text, encoding, options);
+  const Start beginning = encode_start(tokenizer, text, model.config().max_tokens);
+  const formats::Encoding& encoding = beginning.encoding;
+  PageExample example = example_of(text, beginning, options);
   const size_t tokens = encoding.ids.size();
   const models::EncodedText read = models::network_input(text, encoding, model.config());
   const models::EncodedText* const one[] = {&read};

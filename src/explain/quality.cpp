@@ -74,7 +74,7 @@ std::vector<PageCurve> read_curves(const std::string& path, int64_t points) {
     check_data(entry.is_object() && entry.contains("step") && entry["step"].is_number(),
                fmt::format("{}:{}", path, number),
                "expected a JSON object with a step, found {}; train the model again",
-               entry.is_discarded() ? "no JSON" : entry.type_name());
+               entry.is_discarded() ? "no JSON" : "other JSON");
     const double step = entry["step"].get<double>();
     for (const char* name : {"loss", "learning_rate"}) {
       if (entry.contains(name)) add_point(curves, name, "train", step, entry[name]);

@@ -2,22 +2,23 @@
 
 namespace fovea::explain {
 
-formats::Encoding encode_start(const formats::Tokenizer& tokenizer, std::string_view text, int64_t longest) {
-  formats::Encoding encoding = tokenizer.encode(text);
+Start encode_start(const formats::Tokenizer& tokenizer, std::string_view text, int64_t longest) {
+  Start start{.encoding = tokenizer.encode(text)};
   const auto most = static_cast<size_t>(longest);
-  if (encoding.ids.size() > most) {
-    encoding.ids.resize(most);
-    encoding.spans.resize(most);
+  start.cut = start.encoding.ids.size() > most;
+  if (start.cut) {
+    start.encoding.ids.resize(most);
+    start.encoding.spans.resize(most);
   }
-  return encoding;
+  return start;
 }
 
-PageExample example_of(std::string_view text, const formats::Encoding& encoding,
-                       const ExplainOptions& options) {
+PageExample example_of(std::string_view text, const Start& start, const ExplainOptions& options) {
   PageExample example;
   example.text = std::string(text);
   example.truth = options.truth;
-  example.tokens = page_tokens(text, encoding);
+  example.cut = start.cut;
+  example.tokens = page_tokens(text, start.encoding);
   return example;
 }
 

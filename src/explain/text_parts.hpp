@@ -53,12 +53,15 @@ inline Variants variants_of(std::span<const int32_t> ids, std::span<const std::v
   return variants;
 }
 
-// The tokens of a text as the model reads them: the first `longest`.
-formats::Encoding encode_start(const formats::Tokenizer& tokenizer, std::string_view text, int64_t longest);
+// The tokens of a text as the model reads them.
+struct Start {
+  formats::Encoding encoding;  // the first `longest`
+  bool cut = false;            // the text has more
+};
+Start encode_start(const formats::Tokenizer& tokenizer, std::string_view text, int64_t longest);
 
 // The example of a text before anything is computed.
-PageExample example_of(std::string_view text, const formats::Encoding& encoding,
-                       const ExplainOptions& options);
+PageExample example_of(std::string_view text, const Start& start, const ExplainOptions& options);
 
 // A recorded reading of one text.
 struct Reading {

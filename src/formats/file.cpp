@@ -65,8 +65,8 @@ size_t read_some(int descriptor, std::span<std::byte> bytes, const std::filesyst
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   InputStream file(path);
   const auto too_large = [&](int64_t size) {
-    throw_data(path.string(), "expected at most {} bytes, found {}{}; split the file or raise the limit",
-               max_bytes, file.size() >= 0 ? "" : "at least ", size);
+    throw_data(path.string(), "expected at most {} bytes, found {}{}; name the right file", max_bytes,
+               file.size() >= 0 ? "" : "at least ", size);
   };
   const int64_t known = std::max<int64_t>(file.size(), 0);
   if (known > max_bytes) too_large(known);

@@ -7,6 +7,7 @@
 #include "base/check.hpp"
 #include "formats/json.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/paths.hpp"
 
 namespace fovea::formats {
 namespace {
@@ -66,7 +67,7 @@ void verify_entry(const fs::path& files, const ManifestEntry& expected) {
         "copy the model's folder again; a change that was meant is accepted by fovea info {} --accept",
         files.string());
   };
-  check_data(fs::exists(files / expected.name), where, "expected the file that {} lists, found none; {}",
+  check_data(formats::exists(files / expected.name), where, "expected the file that {} lists, found none; {}",
              kManifestName, advice());
   const ManifestEntry found = measure(files, expected.name);
   check_data(found.bytes == expected.bytes, where, "expected {} bytes as {} says, found {}; {}",
@@ -123,13 +124,13 @@ std::vector<ManifestEntry> read_manifest(const fs::path& files) {
 }
 
 Integrity verify_files(const fs::path& files) {
-  if (!fs::exists(files / kManifestName)) return Integrity::kUnverified;
+  if (!formats::exists(files / kManifestName)) return Integrity::kUnverified;
   for (const ManifestEntry& entry : read_manifest(files)) verify_entry(files, entry);
   return Integrity::kVerified;
 }
 
 void verify_file(const fs::path& files, std::string_view name) {
-  if (!fs::exists(files / kManifestName)) return;
+  if (!formats::exists(files / kManifestName)) return;
   for (const ManifestEntry& entry : read_manifest(files)) {
     if (entry.name == name) verify_entry(files, entry);
   }
@@ -145,7 +146,7 @@ std::span<const char* const> all_model_file_names() {
 std::vector<std::string> model_file_names(const fs::path& files) {
   std::vector<std::string> names;
   for (const char* name : all_model_file_names()) {
-    if (fs::exists(files / name)) names.emplace_back(name);
+    if (formats::exists(files / name)) names.emplace_back(name);
   }
   return names;
 }

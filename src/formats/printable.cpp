@@ -28,7 +28,13 @@ std::string escaped(char32_t c) {
   return value < 0x100 ? fmt::format("\\x{:02x}", value) : fmt::format("\\u{:04x}", value);
 }
 
+bool is_plain(char c) {
+  return c >= 0x20 && c < 0x7F;
+}
+
 std::string shown(std::string_view text, size_t characters, bool lines) {
+  // Most texts are: a tenth of the time of a prediction of short ones went into looking at their letters.
+  if (text.size() <= characters && std::all_of(text.begin(), text.end(), is_plain)) return std::string(text);
   std::string out;
   size_t count = 0;
   for (int64_t i = 0; i < static_cast<int64_t>(text.size()); ++count) {

@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 #include <algorithm>
+#include <locale>
 #include <map>
 #include <optional>
 #include <set>
@@ -383,6 +384,8 @@ std::string Recipe::where(std::string_view key) const {
 }
 
 void Recipe::fail(std::string_view key, std::string_view message) const {
+  // "--set key" names it already.
+  if (state_->overridden.contains(key)) throw_data(where(key), "{}", message);
   throw_data(where(key), "{}: {}", key, message);
 }
 
@@ -430,6 +433,7 @@ std::vector<std::pair<std::string, std::string>> Recipe::values(Defaults default
   std::vector<std::pair<std::string, std::string>> values;
   for (std::string& key : leaves) {
     std::ostringstream out;
+    out.imbue(std::locale::classic());
     find_node(table, key)->visit([&](const auto& value) { out << value; });
     values.emplace_back(std::move(key), out.str());
   }

@@ -61,7 +61,7 @@ Entry parse_entry(const std::string& name, const Json& value, int64_t data_bytes
   };
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
       !value.contains("data_offsets")) {
-    fail("an object with dtype, shape and data_offsets", value.type_name());
+    fail("an object with dtype, shape and data_offsets", json_kind(value));
   }
   const Json& dtype = value["dtype"];
   const auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeName& candidate) {
@@ -171,7 +171,7 @@ SafeTensors read_in_order(int64_t size, NextBytes next, std::string_view where) 
   const int64_t data_bytes = size - 8 - static_cast<int64_t>(header_bytes);
 
   const Json json = parse_json(header, where);
-  check_data(json.is_object(), where, "expected the header to be a JSON object, found {}", json.type_name());
+  check_data(json.is_object(), where, "expected the header to be a JSON object, found {}", json_kind(json));
   SafeTensors result;
   std::vector<Entry> entries;
   for (const auto& [name, value] : json.items()) {
@@ -179,11 +179,10 @@ SafeTensors read_in_order(int64_t size, NextBytes next, std::string_view where) 
       entries.push_back(parse_entry(name, value, data_bytes, where));
       continue;
     }
-    check_data(value.is_object(), where, "expected __metadata__ to be an object, found {}",
-               value.type_name());
+    check_data(value.is_object(), where, "expected __metadata__ to be an object, found {}", json_kind(value));
     for (const auto& [key, text] : value.items()) {
       check_data(text.is_string(), where, "expected metadata \"{}\" to be text, found {}", key,
-                 text.type_name());
+                 json_kind(text));
       result.metadata[key] = text.get<std::string>();
     }
   }

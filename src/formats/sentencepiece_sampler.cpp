@@ -33,8 +33,7 @@ SentencePieceSampler::SentencePieceSampler(const sentencepiece::SentencePiecePro
   // As a model of characters it normalises alike, and tells of each normalised character where it came from.
   const std::string changed = as_character_model(bytes);
   const auto status = characters_->LoadFromSerializedProto(changed);
-  check_data(status.ok(), where, "expected a SentencePiece model, found a damaged one: {}",
-             status.ToString());
+  check_data(status.ok(), where, "expected a SentencePiece model, found a damaged one; copy the file again");
   ascii_rules_ = (fold_case_ || facts.normalizer == "nmt_nfkc") && facts.add_dummy_prefix &&
                  facts.remove_extra_spaces && facts.escape_spaces && !facts.user_defined;
 

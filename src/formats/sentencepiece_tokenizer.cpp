@@ -21,8 +21,7 @@ using sentencepiece::SentencePieceProcessor;
 std::unique_ptr<SentencePieceProcessor> load_processor(std::string_view bytes, std::string_view where) {
   auto processor = std::make_unique<SentencePieceProcessor>();
   const auto status = processor->LoadFromSerializedProto({bytes.data(), bytes.size()});
-  check_data(status.ok(), where, "expected a SentencePiece model, found a damaged one: {}",
-             status.ToString());
+  check_data(status.ok(), where, "expected a SentencePiece model, found a damaged one; copy the file again");
   check_data(processor->GetPieceSize() > 0, where, "expected pieces in the SentencePiece model, found none");
   return processor;
 }
@@ -60,7 +59,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<int32_t> encode_ids(std::string_view text) const override {
     std::vector<int> ids;
     const auto status = processor_->Encode({text.data(), text.size()}, &ids);
-    check_data(status.ok(), "tokenizer", "could not encode a text: {}", status.ToString());
+    check_data(status.ok(), where_,
+               "expected a SentencePiece model that cuts every text, found one that fails");
     return ids;
   }
 
@@ -81,7 +81,8 @@ class SentencePieceTokenizer final : public Tokenizer {
       if (kept.empty()) return;
       std::string part;
       const auto status = processor_->Decode(kept, &part);
-      check_data(status.ok(), "tokenizer", "could not decode: {}", status.ToString());
+      check_data(status.ok(), where_,
+                 "expected a SentencePiece model that joins its pieces, found one that fails");
       text += part;
       kept.clear();
     };

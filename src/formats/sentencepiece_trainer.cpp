@@ -98,10 +98,14 @@ std::string train_sentencepiece_model(Texts texts, const TokenizerOptions& optio
         message.find("smaller than required") != std::string::npos) {
       throw_data("tokenizer",
                  "expected a vocab_size that holds every character of the texts, found {}; raise vocab_size "
-                 "or lower coverage ({})",
-                 options.vocab_size, message);
+                 "or lower coverage",
+                 options.vocab_size);
     }
-    throw_data("tokenizer", "could not train a {} model: {}", to_string(options.kind), message);
+    throw_data(
+        "tokenizer",
+        "expected texts that a {} vocabulary of {} pieces can be made of, found too few or too odd ones; "
+        "give a smaller vocab_size or another kind",
+        to_string(options.kind), options.vocab_size);
   }
   return model;
 }

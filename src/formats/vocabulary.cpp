@@ -30,7 +30,7 @@ Vocabulary Vocabulary::from_json(const Json& json, std::string_view where) {
              kMaxPieces, vocabulary.pieces_.size());
   const auto specials = json_member<Json>(json, "special", where);
   check_data(specials.is_object(), where, "expected \"special\" to be an object, found {}",
-             specials.type_name());
+             json_kind(specials));
   const auto read = [&](const char* name) {
     const auto id = json_member<int64_t>(specials, name, where);
     check_data(id >= -1 && id < vocabulary.size(), where, "expected the id of {} from -1 to {}, found {}",

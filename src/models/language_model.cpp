@@ -6,6 +6,7 @@
 #include "fovea/autograd/functions/dropout.hpp"
 #include "fovea/autograd/functions/linear.hpp"
 #include "fovea/autograd/functions/losses.hpp"
+#include "models/config_json.hpp"
 
 namespace fovea::models {
 
@@ -107,29 +108,27 @@ std::string LanguageModelConfig::to_json() const {
 }
 
 LanguageModelConfig LanguageModelConfig::parse(std::string_view json, std::string_view where) {
+  const formats::Json j = formats::parse_json(json, where);
+  const auto whole = [&](const char* key, int64_t most) { return config_number(j, key, 1, most, where); };
   LanguageModelConfig c;
-  try {
-    const auto j = nlohmann::json::parse(json);
-    c.kind = model_kind(j.at("kind").get<std::string>());
-    c.vocab_size = j.at("vocab_size");
-    c.layers = j.at("num_hidden_layers");
-    c.width = j.at("hidden_size");
-    c.heads = j.at("num_attention_heads");
-    c.feed_forward = j.at("intermediate_size");
-    c.context = j.at("max_position_embeddings");
-    c.dropout = j.at("hidden_dropout_prob");
-    c.bias = j.at("bias");
-  } catch (const std::exception& error) {
-    throw_data(where, "expected the configuration of a language model, found: {}", error.what());
-  }
-  constexpr int64_t kMost = int64_t{1} << 31;  // a damaged file must not ask for all the memory there is
-  for (const int64_t n : {c.vocab_size, c.layers, c.width, c.heads, c.feed_forward, c.context}) {
-    check_data(n >= 1 && n < kMost, where, "expected sizes between 1 and 2^31, found {}", n);
-  }
-  check_data(c.width <= 1 << 16 && c.layers <= 1024 && c.vocab_size * c.width < int64_t{1} << 34, where,
-             "expected a model of at most 2^34 numbers a table, found vocab_size {} and hidden_size {}",
-             c.vocab_size, c.width);
+  c.kind = config_kind(j, where);
+  c.vocab_size = whole("vocab_size", kMostSize);
+  c.layers = whole("num_hidden_layers", 1024);
+  c.width = whole("hidden_size", 1 << 16);
+  c.heads = whole("num_attention_heads", 1 << 16);
+  c.feed_forward = whole("intermediate_size", kMostSize);
+  c.context = whole("max_position_embeddings", kMostSize);
+  c.dropout = formats::json_member<float>(j, "hidden_dropout_prob", where);
+  c.bias = formats::json_member<bool>(j, "bias", where);
   return c;
+}
+
+double least_parameters(const LanguageModelConfig& c) {
+  const auto width = static_cast<double>(c.width), layers = static_cast<double>(c.layers);
+  const auto rows = static_cast<double>(c.vocab_size);
+  if (c.kind != ModelKind::kAttention) return width * (rows + layers * 8 * width);  // four gates read twice
+  return width * (rows + static_cast<double>(c.context) +
+                  layers * (4 * width + 2 * static_cast<double>(c.feed_forward)));
 }
 
 }  // namespace fovea::models

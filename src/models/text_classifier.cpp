@@ -11,7 +11,9 @@
 #include "fovea/autograd/functions/embedding.hpp"
 #include "fovea/autograd/functions/pooling.hpp"
 #include "fovea/autograd/functions/rows.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/nn/dropout.hpp"
+#include "models/config_json.hpp"
 
 namespace fovea::models {
 namespace {
@@ -294,43 +296,63 @@ std::string TextClassifierConfig::to_json() const {
 }
 
 TextClassifierConfig TextClassifierConfig::parse(std::string_view json, std::string_view where) {
+  const formats::Json j = formats::parse_json(json, where);
   TextClassifierConfig c;
-  try {
-    const auto j = nlohmann::json::parse(json);
-    c.kind = model_kind(j.at("kind").get<std::string>());
-    c.vocab_size = j.at("vocab_size");
-    c.classes = j.at("num_labels");
-    c.layers = j.at("num_hidden_layers");
-    c.width = j.at("hidden_size");
-    c.heads = j.at("num_attention_heads");
-    c.feed_forward = j.at("intermediate_size");
-    c.max_tokens = j.at("max_position_embeddings");
-    c.members = j.value("members", int64_t{1});  // not in models of before there were any
-    if (j.contains("pooling")) c.pooling = poolings(j.at("pooling").get<std::vector<std::string>>());
-    c.ngrams = j.at("ngrams");
-    c.ngram_buckets = j.at("ngram_buckets");
-    c.char_ngrams = j.at("char_ngrams");
-    c.char_buckets = j.at("char_buckets");
-    c.token_dropout = j.at("token_dropout");
-    c.word_dropout = j.at("word_dropout");
-    c.ngram_dropout = j.at("ngram_dropout");
-    c.embedding_dropout = j.at("embedding_dropout");
-    c.dropout = j.at("hidden_dropout_prob");
-    c.attention_dropout = j.at("attention_probs_dropout_prob");
-    c.pooled_dropout = j.at("classifier_dropout");
-  } catch (const std::exception& error) {
-    throw_data(where, "expected the configuration of a text classifier, found: {}", error.what());
+  const auto whole = [&](const char* key, int64_t least, int64_t most) {
+    return config_number(j, key, least, most, where);
+  };
+  const auto rate = [&](const char* key) { return formats::json_member<float>(j, key, where); };
+  c.kind = config_kind(j, where);
+  c.vocab_size = whole("vocab_size", 1, kMostSize);
+  c.classes = whole("num_labels", 1, kMostSize);
+  c.layers = whole("num_hidden_layers", 1, 1024);
+  c.width = whole("hidden_size", 1, 1 << 16);
+  c.heads = whole("num_attention_heads", 1, 1 << 16);
+  c.feed_forward = whole("intermediate_size", 1, kMostSize);
+  c.max_tokens = whole("max_position_embeddings", 1, kMostSize);
+  // Not in models of before there were any.
+  if (j.contains("members")) c.members = whole("members", 1, 1024);
+  if (j.contains("pooling")) {
+    const auto names = formats::json_member<std::vector<std::string>>(j, "pooling", where);
+    try {
+      c.pooling = poolings(names);
+    } catch (const ArgumentError&) {
+      throw_data(
+          where,
+          "expected one or more of first, last, mean, max and attention under \"pooling\", none twice, "
+          "found {}",
+          names.empty() ? "none" : formats::printable_list(names));
+    }
   }
-  // A damaged file must not ask for all the memory there is.
-  constexpr int64_t kMost = int64_t{1} << 31;
-  for (const int64_t n : {c.vocab_size, c.classes, c.layers, c.width, c.heads, c.feed_forward, c.max_tokens,
-                          c.members, c.ngrams, c.ngram_buckets, c.char_buckets, c.char_ngrams + 1}) {
-    check_data(n >= 1 && n < kMost, where, "expected sizes between 1 and 2^31, found {}", n);
-  }
-  check_data(c.width <= 1 << 16 && c.layers <= 1024 && c.vocab_size * c.width < int64_t{1} << 34, where,
-             "expected a model of at most 2^34 numbers a table, found vocab_size {} and hidden_size {}",
-             c.vocab_size, c.width);
+  c.ngrams = whole("ngrams", 1, 64);
+  c.ngram_buckets = whole("ngram_buckets", 1, kMostSize);
+  c.char_ngrams = whole("char_ngrams", 0, 64);
+  c.char_buckets = whole("char_buckets", 1, kMostSize);
+  c.token_dropout = rate("token_dropout");
+  c.word_dropout = rate("word_dropout");
+  c.ngram_dropout = rate("ngram_dropout");
+  c.embedding_dropout = rate("embedding_dropout");
+  c.dropout = rate("hidden_dropout_prob");
+  c.attention_dropout = rate("attention_probs_dropout_prob");
+  c.pooled_dropout = rate("classifier_dropout");
   return c;
+}
+
+double least_parameters(const TextClassifierConfig& c) {
+  const auto width = static_cast<double>(c.width), layers = static_cast<double>(c.layers);
+  double rows = static_cast<double>(c.vocab_size);
+  if (c.ngrams > 1) rows += static_cast<double>(c.ngram_buckets);
+  if (c.char_ngrams > 0) rows += static_cast<double>(c.char_buckets);
+  double each = 0;  // of a layer, to the row
+  if (c.kind == ModelKind::kAttention) {
+    rows += static_cast<double>(c.max_tokens);
+    each = 4 * width + 2 * static_cast<double>(c.feed_forward);
+  } else if (c.kind == ModelKind::kLstm) {
+    each = 6 * width;  // two directions of half the width, each with four gates that read a row and remember
+  } else {
+    for (const int64_t window : kWindows) rows += static_cast<double>(window) * width;
+  }
+  return static_cast<double>(c.members) * width * (rows + layers * each + static_cast<double>(c.classes));
 }
 
 }  // namespace fovea::models

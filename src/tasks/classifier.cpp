@@ -7,8 +7,9 @@
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
 #include "fovea/formats/safetensors.hpp"
-#include "fovea/nn/initialization.hpp"
+#include "models/config_json.hpp"
 #include "tasks/finite.hpp"
+#include "tasks/with_weights.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -44,19 +45,22 @@ int64_t Classifier::parameter_count() const {
   return shares.numel();
 }
 
-formats::Encoding Classifier::encode(std::string_view text) const {
+formats::Encoding Classifier::encode(std::string_view text, bool* cut) const {
   check_argument(tokenizer != nullptr, "classifier", "expected a model with a tokenizer, got kind {}",
                  to_string(kind));
   const int64_t most = network->config().max_tokens;
-  auto encoding = tokenizer->encode(head_of(text, most));
-  if (static_cast<int64_t>(encoding.ids.size()) > most) {
+  const std::string_view head = head_of(text, most);
+  auto encoding = tokenizer->encode(head);
+  const bool longer = static_cast<int64_t>(encoding.ids.size()) > most;
+  if (cut != nullptr) *cut = longer || head.size() < text.size();
+  if (longer) {
     encoding.ids.resize(static_cast<size_t>(most));
     encoding.spans.resize(static_cast<size_t>(most));
   }
   return encoding;
 }
 
-std::vector<float> Classifier::probabilities(std::span<const std::string_view> texts) const {
+std::vector<float> Classifier::probabilities(std::span<const std::string_view> texts, int64_t* cut) const {
   std::vector<float> out;
   out.reserve(texts.size() * classes.size());
   if (kind == ModelKind::kMajority) {
@@ -77,8 +81,11 @@ std::vector<float> Classifier::probabilities(std::span<const std::string_view> t
   }
   std::vector<models::EncodedText> encoded;
   encoded.reserve(texts.size());
-  for (const std::string_view text : texts)
-    encoded.push_back(models::network_input(text, encode(text), network->config()));
+  for (const std::string_view text : texts) {
+    bool was_cut = false;
+    encoded.push_back(models::network_input(text, encode(text, &was_cut), network->config()));
+    if (cut != nullptr && was_cut) ++*cut;
+  }
   return probabilities_of(encoded);
 }
 
@@ -146,34 +153,42 @@ void Classifier::save_weights(const std::filesystem::path& folder) const {
 
 namespace {
 
+// What every kind has in its config.json.
+void read_description(const formats::Json& json, const std::string& where, Classifier& c) {
+  c.kind = models::config_kind(json, where);
+  c.text_column = formats::json_member<std::string>(json, "text_column", where);
+  c.target_column = formats::json_member<std::string>(json, "target_column", where);
+  const auto names = formats::json_member<formats::Json>(json, "id2label", where);
+  check_data(
+      names.is_object() && !names.empty(), where,
+      "expected the classes under \"id2label\", an object of at least one, found {}; the file is damaged "
+      "or of another kind",
+      names.is_object() ? "an empty one" : formats::json_kind(names));
+  for (size_t i = 0; i < names.size(); ++i)
+    c.classes.push_back(formats::json_member<std::string>(names, std::to_string(i), where));
+}
+
+models::NgramOptions read_ngrams(const formats::Json& json, const std::string& where) {
+  const auto ngrams = formats::json_member<formats::Json>(json, "ngrams", where);
+  const auto number = [&](const char* key, int64_t least, int64_t most) {
+    return static_cast<int>(models::config_number(ngrams, key, least, most, where));
+  };
+  models::NgramOptions options;
+  options.words = number("words", 0, 64);
+  options.chars_min = number("chars_min", 1, 64);
+  options.chars_max = number("chars_max", 0, 64);
+  return options;
+}
+
 Classifier load_files(const std::filesystem::path& folder) {
   formats::verify_files(folder);
   const auto path = folder / "config.json";
   const std::string where = path.string();
   const std::string text = formats::read_file(path, int64_t{1} << 26);
+  const formats::Json json = formats::parse_json(text, where);
   Classifier c;
   c.loaded_from = folder;
-  models::NgramOptions options;
-  try {
-    const auto json = nlohmann::json::parse(text);
-    c.kind = models::model_kind(json.at("kind").get<std::string>());
-    c.text_column = json.at("text_column");
-    c.target_column = json.at("target_column");
-    const auto& names = json.at("id2label");
-    for (size_t i = 0; i < names.size(); ++i)
-      c.classes.push_back(names.at(std::to_string(i)).get<std::string>());
-    if (c.kind == ModelKind::kLinear) {
-      const auto& o = json.at("ngrams");
-      options.words = o.at("words");
-      options.chars_min = o.at("chars_min");
-      options.chars_max = o.at("chars_max");
-    }
-  } catch (const std::exception& error) {
-    throw_data(where,
-               "expected the configuration of a text classifier, found: {}; copy the model's folder again",
-               error.what());
-  }
-  check_data(!c.classes.empty(), where, "expected at least one class in id2label, found none");
+  read_description(json, where, c);
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
   const std::string weights_where = weights_path.string();
@@ -191,8 +206,8 @@ Classifier load_files(const std::filesystem::path& folder) {
   } else if (c.kind == ModelKind::kLinear) {
     const Tensor* hashes = weights.find("features.hash");
     const Tensor* idf = weights.find("features.idf");
-    c.ngrams =
-        models::Ngrams::restore(options, hashes ? *hashes : Tensor{}, idf ? *idf : Tensor{}, weights_where);
+    c.ngrams = models::Ngrams::restore(read_ngrams(json, where), hashes ? *hashes : Tensor{},
+                                       idf ? *idf : Tensor{}, weights_where);
     c.linear = {tensor("classifier.weight", {c.ngrams.size(), classes}),
                 tensor("classifier.bias", {classes})};
   } else {
@@ -203,16 +218,8 @@ Classifier load_files(const std::filesystem::path& folder) {
     check_data(c.tokenizer->vocab_size() == config.vocab_size, where,
                "expected vocab_size {} as in tokenizer.json, found {}", c.tokenizer->vocab_size(),
                config.vocab_size);
-    try {
-      const nn::SkipInitialization later;  // every parameter is loaded below
-      c.network = std::make_shared<models::TextEnsemble>(config, 0);
-      std::vector<nn::NamedTensor> state;
-      state.reserve(weights.tensors.size());
-      for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
-      c.network->adopt_state(state);
-    } catch (const ArgumentError& error) {
-      throw_data(weights_where, "expected the tensors of config.json's model: {}", error.what());
-    }
+    check_sizes(models::least_parameters(config), weights, where);
+    c.network = with_weights<models::TextEnsemble>(config, weights, weights_where);
   }
   return c;
 }

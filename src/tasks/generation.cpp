@@ -9,9 +9,10 @@
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
 #include "fovea/formats/safetensors.hpp"
-#include "fovea/nn/initialization.hpp"
+#include "models/config_json.hpp"
 #include "tasks/allowed_tokens.hpp"
 #include "tasks/finite.hpp"
+#include "tasks/with_weights.hpp"
 
 namespace fovea::tasks {
 namespace {
@@ -75,7 +76,9 @@ std::string TextGenerator::generate(std::string_view prompt, const GenerateOptio
   auto ids = tokenizer->encode_ids(prompt);
   if (ids.empty()) ids = tokenizer->encode_ids("\n");
   if (ids.empty()) ids = {0};
-  const auto prompt_length = ids.size();
+  // What follows is decoded together with the prompt: words, and SentencePiece's pieces, have a blank between
+  // two of them and none at the beginning.
+  const size_t known = tokenizer->decode(ids).size();
   const bool attends = network->config().kind == models::ModelKind::kAttention;
   const auto most = static_cast<size_t>(network->config().context);
   // Where the present window begins. Both ways of caching move it alike, hence their equal texts.
@@ -103,7 +106,10 @@ std::string TextGenerator::generate(std::string_view prompt, const GenerateOptio
     ids.push_back(sample(logits, options.sampler, random.uniform_double()));
     if (ids.back() == tokenizer->eos_id()) break;
     allowed.follow(ids.back());
-    if (allowed.whole()) text = tokenizer->decode(std::span(ids).subspan(prompt_length));
+    if (allowed.whole()) {
+      const std::string whole = tokenizer->decode(ids);
+      text = whole.substr(std::min(known, whole.size()));
+    }
     if (!token(text)) break;
   }
   return text;
@@ -162,16 +168,8 @@ TextGenerator load_files(const std::filesystem::path& folder) {
   const auto weights_path = folder / "model.safetensors";
   const auto weights = formats::load_safetensors(weights_path);
   check_finite_weights(weights, folder);
-  try {
-    const nn::SkipInitialization later;  // every parameter is loaded below
-    result.network = std::make_shared<models::LanguageModel>(config, 0);
-    std::vector<nn::NamedTensor> state;
-    state.reserve(weights.tensors.size());
-    for (const auto& t : weights.tensors) state.push_back({t.name, t.tensor});
-    result.network->adopt_state(state);
-  } catch (const ArgumentError& error) {
-    throw_data(weights_path.string(), "expected the tensors of config.json's model: {}", error.what());
-  }
+  check_sizes(models::least_parameters(config), weights, path.string());
+  result.network = with_weights<models::LanguageModel>(config, weights, weights_path.string());
   return result;
 }
 

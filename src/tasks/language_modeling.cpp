@@ -6,6 +6,7 @@
 #include "base/check.hpp"
 #include "fovea/base/random.hpp"
 #include "fovea/data/read.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/formats/printable.hpp"
 #include "fovea/metrics/perplexity.hpp"
 #include "fovea/tasks/generation.hpp"
@@ -90,7 +91,7 @@ class LanguageModelTask final : public Task {
   LanguageModelTask(Settings settings, const TaskOptions& options) : settings_(std::move(settings)) {
     read_texts(options.log);
     const auto known = options.resume_from / "tokenizer.json";
-    if (!options.resume_from.empty() && std::filesystem::exists(known)) {
+    if (!options.resume_from.empty() && formats::exists(known)) {
       model_.tokenizer = formats::Tokenizer::load(options.resume_from);
     } else {
       const std::string_view text(texts_[0]);

@@ -1,19 +1,31 @@
 #include "fovea/tasks/model.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/check.hpp"
+#include "formats/json.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/paths.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/tasks/evaluate.hpp"
 
 namespace fovea {
 
+namespace {
+
+// Its number, -1 for none.
+int32_t class_of(const std::vector<std::string>& classes, std::string_view name) {
+  const auto found = std::find(classes.begin(), classes.end(), name);
+  return found == classes.end() ? -1 : static_cast<int32_t>(found - classes.begin());
+}
+
+}  // namespace
+
 Model Model::load(const std::filesystem::path& folder) {
-  check_data(std::filesystem::is_directory(folder), folder.string(),
+  check_data(formats::is_folder(folder), folder.string(),
              "expected a model's folder, found {}; give the folder that fovea train wrote",
-             std::filesystem::exists(folder) ? "a file" : "nothing");
+             formats::exists(folder) ? "a file" : "nothing");
   Model model = formats::read_model(folder, load_files);
   model.folder_ = folder;
   return model;
@@ -22,16 +34,14 @@ Model Model::load(const std::filesystem::path& folder) {
 Model Model::load_files(const std::filesystem::path& files) {
   const auto path = files / "config.json";
   check_data(
-      std::filesystem::exists(path), files.string(),
+      formats::exists(path), files.string(),
       "expected config.json in a model's folder, found none; train it first, or continue with --resume");
   // Before its task is believed; the loaders below check every file.
   formats::verify_file(files, "config.json");
   Model model;
-  model.verified_ = std::filesystem::exists(files / formats::kManifestName);
-  const auto json = nlohmann::json::parse(formats::read_file(path, int64_t{1} << 26), nullptr, false);
-  check_data(json.is_object() && json.contains("task") && json["task"].is_string(), path.string(),
-             "expected a JSON object with a task, found something else; copy the model's folder again");
-  model.task_ = json["task"].get<std::string>();
+  model.verified_ = formats::exists(files / formats::kManifestName);
+  const auto json = formats::parse_json(formats::read_file(path, int64_t{1} << 26), path.string());
+  model.task_ = formats::json_member<std::string>(json, "task", path.string());
   if (model.task_ == "language-model") {
     model.generator_ = std::make_shared<const tasks::TextGenerator>(tasks::TextGenerator::load(files));
     return model;
@@ -88,11 +98,30 @@ tasks::Evaluation Model::evaluate(const data::Table& table, std::string_view tex
       table.column(target_column.empty() ? std::string_view(c.target_column) : target_column);
   std::vector<int32_t> truth;
   for (size_t i = 0; i < targets.size(); ++i) {
-    const auto found = std::find(c.classes.begin(), c.classes.end(), targets[i]);
-    check_data(found != c.classes.end(), table.where(static_cast<int64_t>(i)),
+    truth.push_back(class_of(c.classes, targets[i]));
+    check_data(truth.back() >= 0, table.where(static_cast<int64_t>(i)),
                "expected one of the model's {} classes, found \"{}\"; remove the row, or train with it",
-               c.classes.size(), targets[i]);
-    truth.push_back(static_cast<int32_t>(found - c.classes.begin()));
+               c.classes.size(), formats::printable(targets[i], 60));
+  }
+  return tasks::evaluate_classes(std::move(truth), c.probabilities(texts), c.classes);
+}
+
+tasks::Evaluation Model::evaluate_file(const std::filesystem::path& file) const {
+  data::ReadOptions options;
+  options.wanted = {classifier().text_column, classifier().target_column};
+  return evaluate(data::read_table(file, options).table);
+}
+
+tasks::Evaluation Model::evaluate(std::span<const std::string_view> texts,
+                                  std::span<const std::string_view> truths) const {
+  const auto& c = classifier();
+  check_argument(texts.size() == truths.size(), "evaluate", "expected as many truths as texts, got {} and {}",
+                 truths.size(), texts.size());
+  std::vector<int32_t> truth;
+  for (size_t i = 0; i < truths.size(); ++i) {
+    truth.push_back(class_of(c.classes, truths[i]));
+    check_argument(truth.back() >= 0, "evaluate", "expected one of the model's {} classes, got \"{}\" at {}",
+                   c.classes.size(), formats::printable(truths[i], 60), i);
   }
   return tasks::evaluate_classes(std::move(truth), c.probabilities(texts), c.classes);
 }

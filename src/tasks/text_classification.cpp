@@ -3,10 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.hpp"
 #include "fovea/autograd/functions/losses.hpp"
 #include "fovea/base/parallel.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/tasks/classifier.hpp"
 #include "fovea/tasks/evaluate.hpp"
 #include "tasks/keys.hpp"
@@ -175,7 +177,7 @@ void TextClassificationTask::weigh_classes() {
 
 void TextClassificationTask::open_network(const TaskOptions& options) {
   const auto known = options.resume_from / "tokenizer.json";
-  if (!options.resume_from.empty() && std::filesystem::exists(known)) {
+  if (!options.resume_from.empty() && formats::exists(known)) {
     model_.tokenizer = formats::Tokenizer::load(options.resume_from);
   } else {
     const auto texts = texts_of(Split::kTrain);
@@ -184,25 +186,27 @@ void TextClassificationTask::open_network(const TaskOptions& options) {
   settings_.model.vocab_size = model_.tokenizer->vocab_size();
   settings_.model.classes = static_cast<int64_t>(rows_.classes.size());
   model_.network = std::make_shared<models::TextEnsemble>(settings_.model, settings_.seed);
-  int64_t cut = 0;
+  std::array<std::vector<char>, 3> cut;  // whether a text was
   for (size_t split = 0; split < 3; ++split) {
     const auto& rows = rows_.splits[split];
     encoded_[split].resize(rows.size());
+    cut[split].resize(rows.size());
     parallel_for(static_cast<int64_t>(rows.size()), 64, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const auto text = rows[static_cast<size_t>(i)].text;
+        bool was_cut = false;
         encoded_[split][static_cast<size_t>(i)] =
-            models::network_input(text, model_.encode(text), settings_.model);
+            models::network_input(text, model_.encode(text, &was_cut), settings_.model);
+        cut[split][static_cast<size_t>(i)] = was_cut ? 1 : 0;
       }
     });
-    for (const auto& text : encoded_[split]) {
-      cut += static_cast<int64_t>(text.ids.size()) == settings_.model.max_tokens ? 1 : 0;
-    }
   }
   for (const auto& text : encoded_[0]) lengths_.push_back(static_cast<int64_t>(text.ids.size()));
-  if (cut > 0 && log_ != nullptr) {
+  int64_t shortened = 0;
+  for (const auto& split : cut) shortened += std::count(split.begin(), split.end(), 1);
+  if (shortened > 0 && log_ != nullptr) {
     log_->log(LogLevel::kWarning,
-              fmt::format("{} texts reach or exceed model.max_tokens = {} and are cut there", cut,
+              fmt::format("{} texts are longer than model.max_tokens = {} and are cut there", shortened,
                           settings_.model.max_tokens));
   }
 }

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "formats/json.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/paths.hpp"
 
 namespace fovea::train {
 namespace {
@@ -37,10 +38,13 @@ void write_metrics(const TrainResult& result, const std::filesystem::path& folde
 
 void read_metrics(TrainResult& result) {
   const auto file = result.folder / "metrics.json";
-  if (!std::filesystem::exists(file)) return;
-  const auto json = nlohmann::json::parse(formats::read_file(file, 1 << 20), nullptr, false);
+  if (!formats::exists(file)) return;
+  const auto json = formats::parse_json(formats::read_file(file, 1 << 20), file.string());
+  // A file of an earlier version may lack one.
   const auto number = [&](const char* key, auto& value) {
-    if (json.is_object() && json.contains(key) && json[key].is_number()) json[key].get_to(value);
+    if (json.is_object() && json.contains(key)) {
+      value = formats::json_member<std::remove_reference_t<decltype(value)>>(json, key, file.string());
+    }
   };
   number("steps", result.steps);
   number("best_step", result.best_step);
@@ -50,9 +54,10 @@ void read_metrics(TrainResult& result) {
 
 void write_card(const TrainResult& result, const std::string& data_description,
                 const std::filesystem::path& folder) {
-  std::string text = fmt::format(
-      "# A {} model ({})\n\nTrained by Fovea: {} steps, {} parameters, {:.1f} s.\n\n", result.task,
-      models::to_string(result.kind), result.steps, result.parameters, result.seconds);
+  std::string text =
+      fmt::format("# A {} model ({})\n\nTrained by Fovea: ", result.task, models::to_string(result.kind));
+  if (result.steps > 0) text += fmt::format("{} steps, ", result.steps);  // else it was fitted
+  text += fmt::format("{} parameters, {:.1f} s.\n\n", result.parameters, result.seconds);
   text += "## Data\n\n" + data_description + "\n## Results\n\n| split | examples |";
   const auto& columns = result.test.examples > 0 ? result.test : result.valid;
   std::string rule = "|---|---|";

@@ -10,6 +10,7 @@
 
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
+#include "fovea/formats/paths.hpp"
 
 namespace fovea::train {
 namespace {
@@ -41,8 +42,7 @@ nlohmann::ordered_json number(double value) {
 
 Journal::Journal(std::filesystem::path file, int64_t last_step) : file_(std::move(file)) {
   std::string kept;
-  if (last_step >= 0 && std::filesystem::exists(file_))
-    kept = lines_until(formats::read_file(file_), last_step);
+  if (last_step >= 0 && formats::exists(file_)) kept = lines_until(formats::read_file(file_), last_step);
   formats::write_atomically(file_, kept);
   descriptor_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   check_data(descriptor_ >= 0, file_.string(), "expected to write, found: {}", std::strerror(errno));

@@ -6,6 +6,7 @@
 
 #include "base/check.hpp"
 #include "fovea/autograd/tape.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/optim/average.hpp"
 #include "fovea/optim/gradient.hpp"
 #include "train/journal.hpp"
@@ -85,7 +86,7 @@ void Loop::begin() {
   total_ = settings_.steps > 0
                ? settings_.steps
                : settings_.epochs * ((batches_ + settings_.accumulate - 1) / settings_.accumulate);
-  if (options_.resume && std::filesystem::exists(last())) {
+  if (options_.resume && formats::exists(last())) {
     progress_ = load_checkpoint(last(), state());
     seconds_before_ = progress_.seconds;
     if (progress_.epoch > 0) batches_ = task_.start_epoch(progress_.epoch);

@@ -3,10 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <map>
 
 #include "base/check.hpp"
+#include "base/number_text.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/tasks/data_digest.hpp"
 
 namespace fovea::train {
@@ -38,9 +39,8 @@ bool grows(const std::string& before, const std::string& now) {
 // 3 and 3.0 are one value.
 bool same_value(const std::string& a, const std::string& b) {
   if (a == b) return true;
-  char *a_end = nullptr, *b_end = nullptr;
-  const double x = std::strtod(a.c_str(), &a_end), y = std::strtod(b.c_str(), &b_end);
-  return !a.empty() && !b.empty() && *a_end == '\0' && *b_end == '\0' && x == y;
+  const auto x = number_in<double>(a), y = number_in<double>(b);
+  return x && y && *x == *y;
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ RecipeChanges compare_recipes(const formats::Recipe& given, const std::filesyste
                               const std::filesystem::path& out) {
   RecipeChanges changes;
   const auto file = files / "recipe.toml";
-  if (!std::filesystem::exists(file)) return changes;  // stopped before it had begun
+  if (!formats::exists(file)) return changes;  // stopped before it had begun
   const Values before = values_of(formats::Recipe::load(file), formats::Recipe::Defaults::kLeave);
   const Values now = values_of(given, formats::Recipe::Defaults::kWrite);
   const Values set = values_of(given, formats::Recipe::Defaults::kLeave);
@@ -90,8 +90,8 @@ RecipeChanges compare_recipes(const formats::Recipe& given, const std::filesyste
 void check_data_unchanged(const tasks::Task& task, const RecipeChanges& changes,
                           const std::filesystem::path& files, LogSink* log) {
   const auto file = files / "data.json";
-  if (!std::filesystem::exists(file)) {
-    if (log != nullptr && std::filesystem::exists(files / "config.json")) {
+  if (!formats::exists(file)) {
+    if (log != nullptr && formats::exists(files / "config.json")) {
       log->log(LogLevel::kWarning,
                fmt::format("{}: there is no data.json, an earlier version began this run: whether its data "
                            "have changed since cannot be told",

@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/paths.hpp"
 
 namespace fovea::train {
 namespace {
@@ -17,13 +18,13 @@ constexpr const char* kLast = "last.safetensors";
 constexpr const char* kReplaced = ".replaced";  // a successor whose files have moved up, about to be deleted
 
 bool has_manifest(const fs::path& files) {
-  return fs::exists(files / kManifestName);
+  return formats::exists(files / kManifestName);
 }
 
 // The checkpoint of a run whose model is whole: the last state is kept, the rest has served.
 void put_away_checkpoint(const fs::path& files) {
   const fs::path checkpoint = files / kCheckpoint;
-  if (fs::exists(checkpoint / kLast)) fs::rename(checkpoint / kLast, files / kStateName);
+  if (formats::exists(checkpoint / kLast)) fs::rename(checkpoint / kLast, files / kStateName);
   fs::remove_all(checkpoint);
 }
 
@@ -48,9 +49,9 @@ void delete_successor(const fs::path& out) {
 // A run that was stopped while it replaced the model, and is not to be continued.
 void give_up_successor(const fs::path& out) {
   const fs::path next = out / kNextFolder;
-  if (!fs::exists(next)) return;
-  check_data(fs::is_directory(next) &&
-                 (fs::is_empty(next) || fs::exists(next / kCheckpoint) || fs::exists(next / kCheckpointToBe)),
+  if (!formats::exists(next)) return;
+  check_data(formats::is_folder(next) && (fs::is_empty(next) || formats::exists(next / kCheckpoint) ||
+                                          formats::exists(next / kCheckpointToBe)),
              next.string(),
              "expected nothing, or a run that was stopped, found something else; move it elsewhere");
   delete_successor(out);
@@ -63,13 +64,13 @@ void replace_model(const fs::path& out) {
   put_away_checkpoint(next);
   fs::remove_all(out / kCheckpoint);
   for (const char* name : formats::all_model_file_names()) {
-    if (fs::exists(next / name)) {
+    if (formats::exists(next / name)) {
       move_up(next / name, out / name);
     } else {
       fs::remove(out / name);
     }
   }
-  if (fs::exists(next / kStateName)) {
+  if (formats::exists(next / kStateName)) {
     move_up(next / kStateName, out / kStateName);
   } else {
     fs::remove(out / kStateName);
@@ -83,19 +84,20 @@ void replace_model(const fs::path& out) {
 void settle(const fs::path& out) {
   if (has_manifest(out / kNextFolder)) {
     replace_model(out);
-  } else if (has_manifest(out) && fs::exists(out / kCheckpoint)) {
+  } else if (has_manifest(out) && formats::exists(out / kCheckpoint)) {
     put_away_checkpoint(out);
   }
   fs::remove_all(out / kReplaced);
 }
 
 bool unfinished(const fs::path& files) {
-  return fs::exists(files / kCheckpoint) && !has_manifest(files);
+  return formats::exists(files / kCheckpoint) && !has_manifest(files);
 }
 
 // Earlier versions wrote no manifest: their run was finished when its checkpoint was gone.
 bool finished(const fs::path& files) {
-  return has_manifest(files) || (fs::exists(files / "model.safetensors") && !fs::exists(files / kCheckpoint));
+  return has_manifest(files) ||
+         (formats::exists(files / "model.safetensors") && !formats::exists(files / kCheckpoint));
 }
 
 const TrainOptions& checked(const TrainOptions& options) {
@@ -107,9 +109,9 @@ const TrainOptions& checked(const TrainOptions& options) {
       "expected a folder with a run to continue, got {}, which {}; leave --resume out to begin one, "
       "or give the --out of the run",
       options.out.string(),
-      !fs::exists(options.out)    ? "does not exist"
-      : fs::is_empty(options.out) ? "is empty"
-                                  : "holds neither a model nor a checkpoint");
+      !formats::exists(options.out) ? "does not exist"
+      : fs::is_empty(options.out)   ? "is empty"
+                                    : "holds neither a model nor a checkpoint");
   return options;
 }
 
@@ -150,7 +152,7 @@ void RunFolder::begin() {
 
 void RunFolder::extend() {
   check_argument(
-      fs::exists(out_ / kStateName), "train",
+      formats::exists(out_ / kStateName), "train",
       "expected {} in {} to train the finished model further, found none; begin anew with --overwrite",
       kStateName, out_.string());
   files_ = out_ / kNextFolder;
@@ -160,7 +162,8 @@ void RunFolder::extend() {
   fs::create_directories(checkpoint);
   for (const char* name : formats::all_model_file_names()) {
     const std::string file = name;
-    if (file != "model.safetensors" && fs::exists(out_ / file)) fs::copy_file(out_ / file, files_ / file);
+    if (file != "model.safetensors" && formats::exists(out_ / file))
+      fs::copy_file(out_ / file, files_ / file);
   }
   fs::copy_file(out_ / kStateName, checkpoint / kLast);
   fs::copy_file(out_ / "model.safetensors", checkpoint / "best.safetensors");

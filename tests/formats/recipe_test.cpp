@@ -111,7 +111,7 @@ TEST(Recipe, OverridesWinAndAreNamed) {
   EXPECT_EQ(recipe.number("model.dropout", 0), 0.25);
   recipe.set("model.kind=3");
   EXPECT_EQ(error_of([&] { recipe.text("model.kind", ""); }),
-            "--set model.kind: model.kind: expected text, found an integer");
+            "--set model.kind: expected text, found an integer");
   EXPECT_EQ(error_of([&] { recipe.set("novalue"); }), "[--set] expected key=value, got \"novalue\"");
   EXPECT_EQ(error_of([&] { recipe.set("a..b=1"); }),
             "[--set] expected a key such as model.width, got \"a..b\"");

@@ -62,6 +62,20 @@ TEST_P(GeneratedText, HasNoSpecialTokenAndNoPartOfACharacter) {
 INSTANTIATE_TEST_SUITE_P(Kinds, GeneratedText, testing::ValuesIn(kAllKinds),
                          [](const auto& kind) { return std::string(formats::to_string(kind.param)); });
 
+// "to be", not "tobe": the blank between the prompt's last word and the first new one is part of the text.
+TEST(GeneratedWords, KeepTheBlankAfterThePrompt) {
+  const TextGenerator words = generator(TokenizerKind::kWords);
+  const std::string text = words.generate("to", {.max_tokens = 2, .sampler = {.temperature = 0}});
+  ASSERT_FALSE(text.empty());
+  EXPECT_EQ(text[0], ' ') << text;
+  const TextGenerator pieces = generator(TokenizerKind::kUnigram);
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const std::string more = pieces.generate("to", {.max_tokens = 6, .seed = seed});
+    const auto ids = pieces.tokenizer->encode_ids("to" + more);
+    EXPECT_EQ(pieces.tokenizer->decode(ids), "to" + more) << "as a reader would write it";
+  }
+}
+
 // Every sequence of at most three bytes that the rules allow begins valid UTF-8, and no other does.
 TEST(AllowedTokens, FollowUtf8) {
   const auto tokenizer = formats::train_tokenizer({}, {.kind = TokenizerKind::kBytes});

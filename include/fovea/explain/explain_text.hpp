@@ -54,8 +54,8 @@ PageExample explain_text(models::TextEnsemble& model, const formats::Tokenizer& 
 
 // Reads a text (cut at the model's context) and explains the token that the model holds most likely to follow
 // it. As above, with rollout from the last token, gradient × input of the token's logit, occlusion of its
-// probability, and for every position the likeliest next tokens beside the one that does follow. A text
-// without tokens gives an empty example.
+// probability, and for every position the likeliest next tokens beside the one that does follow. What cannot
+// be written (the unknown token) is never among them. A text without tokens gives an empty example.
 PageExample explain_text(models::LanguageModel& model, const formats::Tokenizer& tokenizer,
                          std::string_view text, const ExplainOptions& options = {});
 

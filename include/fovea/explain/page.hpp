@@ -70,6 +70,7 @@ struct PageAttention {
 struct PageExample {
   std::string title;                      // for the list of examples; empty: the beginning of the text
   std::string text;                       // as it was written
+  bool cut = false;                       // the model reads no more tokens than these, the text has more
   std::vector<PageToken> tokens;          // as the model read it, N of them
   std::vector<PageCandidate> prediction;  // strongest first; the classes, or the token after the last
   std::string truth;                      // the true label; empty when unknown

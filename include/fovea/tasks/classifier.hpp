@@ -41,13 +41,16 @@ struct Classifier {
 
   // Trained numbers: of the network, of the linear weights, or the shares.
   int64_t parameter_count() const;
-  // Token ids as the network gets them: the text cut to the model's max_tokens.
+  // Token ids as the network gets them: the text cut to the model's max_tokens, and whether it was.
   // ArgumentError for a kind without a tokenizer.
-  formats::Encoding encode(std::string_view text) const;
+  formats::Encoding encode(std::string_view text, bool* cut = nullptr) const;
+  // Tokens of a text that are read at most; 0 where all of them are (linear, majority).
+  int64_t most_tokens() const { return network ? network->config().max_tokens : 0; }
   // Probabilities [N, classes], rows summing to one. Texts are worked on in packed batches of about 4,096
   // tokens; the result of a text does not depend on the others, but for the rounding of products of another
   // number of rows. DataError names the folder when the scores of a loaded model are not finite.
-  std::vector<float> probabilities(std::span<const std::string_view> texts) const;
+  // `cut`, where given, grows by the number of texts that were longer than most_tokens() and cut there.
+  std::vector<float> probabilities(std::span<const std::string_view> texts, int64_t* cut = nullptr) const;
   // The same of texts that are encoded already.
   std::vector<float> probabilities_of(std::span<const models::EncodedText> texts) const;
 

@@ -59,6 +59,11 @@ class Model {
   // that the model does not know, with its line.
   tasks::Evaluation evaluate(const data::Table& table, std::string_view text_column = {},
                              std::string_view target_column = {}) const;
+  // The same of a file, read as data::read_table does.
+  tasks::Evaluation evaluate_file(const std::filesystem::path& file) const;
+  // The same of texts and the class of each. ArgumentError for others than as many of the model's classes.
+  tasks::Evaluation evaluate(std::span<const std::string_view> texts,
+                             std::span<const std::string_view> truths) const;
 
   // Language models; ArgumentError on a model of another task. See TextGenerator.
   std::string generate(std::string_view prompt, const tasks::GenerateOptions& options = {}) const {
