@@ -14,6 +14,7 @@
 #include "fovea/base/error.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/version.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
@@ -172,11 +173,19 @@ int run_command(Invocation& invocation, Console& console) {
     return fail(console, kWrongCall, error.what());
   } catch (const Interrupted& error) {
     return fail(console, kInterrupted, error.what());
+  } catch (const DataError& error) {
+    return fail(console, kFailed, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(console, kFailed, formats::in_our_words(error).what());
   } catch (const std::bad_alloc&) {
     return fail(console, kFailed,
                 "expected enough memory, the system refused; use shorter texts or smaller batches");
-  } catch (const std::exception& error) {
-    return fail(console, kFailed, error.what());
+  } catch (const std::exception&) {
+    // Whatever it is, it was written for programmers; they can make it again from the command line.
+    return fail(
+        console, kFailed,
+        "expected no fault within Fovea, found one; please report the command line and the input that "
+        "caused it");
   }
 }
 

@@ -31,14 +31,17 @@ struct EvaluateArguments {
 };
 
 // A text is read in windows of the model's context; the characters are code points.
-int evaluate_language_model(const EvaluateArguments& arguments, const CommonOptions& common) {
+int evaluate_language_model(const EvaluateArguments& arguments, const CommonOptions& common,
+                            Console& console) {
   check_argument(!arguments.data.empty(), "evaluate",
                  "expected a text with --data for a language model, got none");
   const auto generator = tasks::TextGenerator::load(arguments.model);
   check_argument(!arguments.skip_missing(), "--missing-target",
                  "expected no option for tables, a language model reads running text; leave it out");
-  const std::string text =
-      read_text_input(arguments.data, arguments.read.text_options("a language model")).text;
+  const data::ReadText read =
+      read_text_input(arguments.data, arguments.read.text_options("a language model"));
+  console.log(LogLevel::kInfo, read.report.to_text());
+  const std::string& text = read.text;
   const auto likelihood = generator.likelihood(generator.tokenizer->encode(text).ids);
   check_data(likelihood.tokens > 0, arguments.data, "expected a text of at least two tokens, found less");
   const auto characters = static_cast<int64_t>(std::count_if(
@@ -64,19 +67,22 @@ int evaluate_language_model(const EvaluateArguments& arguments, const CommonOpti
 int evaluate(const EvaluateArguments& arguments, const CommonOptions& common, Console& console) {
   const std::string task =
       require_task(arguments.model, "evaluate", {"text-classification", "language-model"}, console);
-  if (task == "language-model") return evaluate_language_model(arguments, common);
+  if (task == "language-model") return evaluate_language_model(arguments, common, console);
   const tasks::Classifier classifier = tasks::Classifier::load(arguments.model);
   const LabelledTexts data =
       arguments.data.empty() ? read_test_rows(arguments.model, classifier)
                              : read_labelled(arguments.data, arguments.read.options(), classifier,
                                              arguments.column, arguments.target, arguments.skip_missing());
-  if (!data.report.empty() && !common.json) console.log(LogLevel::kInfo, data.report);
+  if (!data.report.empty()) console.log(LogLevel::kInfo, data.report);
   if (data.skipped > 0) {
     console.log(LogLevel::kInfo,
                 fmt::format("{} rows without a label are left out", with_commas(data.skipped)));
   }
+  int64_t cut = 0;
+  const std::vector<float> probabilities = classifier.probabilities(data.texts, &cut);
+  say_cut(cut, classifier.most_tokens(), console);
   const metrics::ClassificationReport report = metrics::classification_report(
-      data.labels, classifier.probabilities(data.texts), static_cast<int64_t>(classifier.classes.size()),
+      data.labels, probabilities, static_cast<int64_t>(classifier.classes.size()),
       {.seed = static_cast<uint64_t>(common.seed)});
   print_result(common.json ? dump_line(report_json(report, classifier.classes))
                            : report_text(report, classifier.classes));

@@ -95,7 +95,7 @@ std::string example_json(const explain::PageExample& example, size_t words) {
 
 // Calls `each` with the texts of FILE. With a table that has the training table's target column, the true
 // classes come along.
-void for_each_example(const ExplainArguments& arguments, const Model& model,
+void for_each_example(const ExplainArguments& arguments, const Model& model, LogSink& log,
                       const std::function<void(const explain::ModelExample&)>& each) {
   const bool classifies = model.task() == "text-classification";
   const TextInput input{.file = arguments.file,
@@ -106,7 +106,7 @@ void for_each_example(const ExplainArguments& arguments, const Model& model,
   // A page holds every text's attention; lines of standard input are answered and forgotten.
   const bool all = arguments.file == "-" && arguments.report.empty();
   size_t left = arguments.limit.value_or(all ? SIZE_MAX : kUsualLimit);
-  for_each_text(input, 1, [&](const TextBatch& batch) {
+  for_each_text(input, 1, log, [&](const TextBatch& batch) {
     each({std::string(batch.texts[0]), std::string(batch.truths[0])});
     return --left > 0;
   });
@@ -140,6 +140,11 @@ std::optional<LabelledTexts> test_rows(const ExplainArguments& arguments, const 
   }
 }
 
+int64_t most_tokens(const Model& model) {
+  return model.task() == "language-model" ? model.language_model().network->config().context
+                                          : model.classifier().most_tokens();
+}
+
 int explain_texts(const ExplainArguments& arguments, const CommonOptions& common, Console& console) {
   if (arguments.test) {
     require_task(arguments.model, "explain --test", {"text-classification"}, console);
@@ -149,11 +154,13 @@ int explain_texts(const ExplainArguments& arguments, const CommonOptions& common
   const Model model = Model::load(arguments.model);
   const std::optional<LabelledTexts> rows = test_rows(arguments, model, console);
   std::vector<explain::PageExample> examples;
+  int64_t cut = 0;
   const auto answer = [&](const explain::ModelExample& given) {
     explain::PageExample example = explain::explain_example(model, given);
     print_result(common.json ? example_json(example, arguments.words)
                              : example_text(example, arguments.words));
     flush_results();
+    cut += example.cut ? 1 : 0;
     if (!arguments.report.empty()) examples.push_back(std::move(example));
   };
   if (rows && arguments.test) {
@@ -162,8 +169,9 @@ int explain_texts(const ExplainArguments& arguments, const CommonOptions& common
       answer(given);
     }
   } else {
-    for_each_example(arguments, model, answer);
+    for_each_example(arguments, model, console, answer);
   }
+  say_cut(cut, most_tokens(model), console);
   if (!arguments.report.empty()) {
     tasks::Evaluation held_back;
     if (rows) {

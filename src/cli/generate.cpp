@@ -1,12 +1,11 @@
 // fovea generate: a language model continues a text.
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 
-#include "base/check.hpp"
 #include "cli/app.hpp"
 #include "cli/model_folder.hpp"
+#include "cli/read_options.hpp"
 #include "fovea/formats/printable.hpp"
 #include "fovea/tasks/generation.hpp"
 
@@ -15,31 +14,16 @@ namespace {
 
 struct GenerateArguments {
   std::string model;
+  std::string file;
+  std::string column;
   std::string prompt;
   tasks::GenerateOptions options;
+  ReadArguments read;
 };
 
-constexpr size_t kMaxPromptBytes = size_t{16} << 20;
-
-std::string read_prompt(const std::string& prompt) {
-  if (prompt != "-") return prompt;
-  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-  check_data(text.size() <= kMaxPromptBytes, "standard input",
-             "expected a prompt of at most {} bytes, found {}", kMaxPromptBytes, text.size());
-  return text;
-}
-
-int generate(const GenerateArguments& arguments, const CommonOptions& common, Console& console) {
-  require_task(arguments.model, "generate", {"language-model"}, console);
-  const auto generator = tasks::TextGenerator::load(arguments.model);
-  tasks::GenerateOptions options = arguments.options;
-  if (common.seed_given) options.seed = static_cast<uint64_t>(common.seed);
-  const std::string prompt = read_prompt(arguments.prompt);
-  if (common.json) {
-    const std::string text = generator.generate(prompt, options);
-    print_result(dump_line({{"prompt", prompt}, {"text", text}, {"seed", options.seed}}));
-    return kDone;
-  }
+// A person watches the text grow.
+void generate_one(const tasks::TextGenerator& generator, const std::string& prompt,
+                  const tasks::GenerateOptions& options) {
   print_part(formats::printable_lines(prompt));
   size_t shown = 0;
   const std::string text = generator.generate(prompt, options, [&](std::string_view so_far) {
@@ -52,21 +36,74 @@ int generate(const GenerateArguments& arguments, const CommonOptions& common, Co
   });
   if (text.size() > shown) print_part(formats::printable_lines(std::string_view(text).substr(shown)));
   print_part("\n");
+}
+
+std::string generated_json(std::string_view prompt, const std::string& text, uint64_t seed) {
+  return dump_line({{"prompt", prompt}, {"text", text}, {"seed", seed}});
+}
+
+// A line for each prompt, whatever line breaks the text has: they are shown as \n.
+void generate_each(const tasks::TextGenerator& generator, const GenerateArguments& arguments,
+                   const tasks::GenerateOptions& options, bool json, Console& console) {
+  const TextInput input{.file = arguments.file,
+                        .column = arguments.column,
+                        .usual = "text",
+                        .target = "",
+                        .options = arguments.read.options()};
+  for_each_text(input, 1, console, [&](const TextBatch& batch) {
+    const std::string text = generator.generate(batch.texts[0], options);
+    const std::string whole = std::string(batch.texts[0]) + text;
+    print_result(json ? generated_json(batch.texts[0], text, options.seed)
+                      : formats::printable(whole, whole.size()) + "\n");
+    flush_results();
+    return true;
+  });
+}
+
+int generate(GenerateArguments arguments, const CommonOptions& common, Console& console) {
+  require_task(arguments.model, "generate", {"language-model"}, console);
+  if (arguments.prompt == "-") arguments.file = std::exchange(arguments.prompt, "");
+  const auto generator = tasks::TextGenerator::load(arguments.model);
+  tasks::GenerateOptions options = arguments.options;
+  if (common.seed_given) options.seed = static_cast<uint64_t>(common.seed);
+  if (!arguments.file.empty()) {
+    generate_each(generator, arguments, options, common.json, console);
+  } else if (common.json) {
+    print_result(
+        generated_json(arguments.prompt, generator.generate(arguments.prompt, options), options.seed));
+  } else {
+    generate_one(generator, arguments.prompt, options);
+  }
   return kDone;
 }
 
 }  // namespace
 
 void add_generate(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, "generate", "A language model continues a text",
-                                  {"fovea generate out/shakespeare --prompt 'To be'",
-                                   "fovea generate out/shakespeare --temperature 0.8 --top-k 20 --seed 7"});
+  CLI::App* command = add_command(
+      app, "generate",
+      "A language model continues a text, or each of several, a line for each; --json gives JSON Lines",
+      {"fovea generate out/shakespeare --prompt 'To be'",
+       "fovea generate out/shakespeare --temperature 0.8 --top-k 20 --seed 7",
+       "fovea generate out/shakespeare - --json < prompts.txt"});
   auto arguments = std::make_shared<GenerateArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
+  CLI::Option* file =
+      command
+          ->add_option(
+              "FILE", arguments->file,
+              "Texts to continue, each by itself: a table, a line each, or - for standard input (default: "
+              "none)")
+          ->option_text("FILE");
   command
       ->add_option("--prompt", arguments->prompt,
-                   "Text to continue, or - for standard input (default: none, a new text)")
-      ->option_text("TEXT");
+                   "Text to continue, line breaks and all, or - as FILE's (default: none, a new text)")
+      ->option_text("TEXT")
+      ->excludes(file);
+  command
+      ->add_option("--column", arguments->column,
+                   "Column of FILE with the texts (default: text, or the only one)")
+      ->option_text("COLUMN");
   command
       ->add_option(
           "--tokens", arguments->options.max_tokens,
@@ -88,6 +125,7 @@ void add_generate(CLI::App& app, Invocation& invocation) {
           "Draw from the likeliest tokens that together reach the probability P, above 0 and up to 1 "
           "(default: 1, all)")
       ->option_text("P");
+  arguments->read.add_to(*command);
   command->callback([arguments, &invocation] {
     invocation.command = [arguments](const CommonOptions& common, Console& console) {
       return generate(*arguments, common, console);

@@ -10,12 +10,14 @@
 #include "cli/attention_call.hpp"
 #include "cli/model_folder.hpp"
 #include "cli/text.hpp"
+#include "formats/json.hpp"
 #include "fovea/base/cpu.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/base/version.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/folder_lock.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
@@ -81,7 +83,7 @@ std::string machine_text() {
 
 // What is written about a model, as far as it is there: a run that was stopped has no card yet.
 std::string optional_file(const std::filesystem::path& path) {
-  return std::filesystem::exists(path) ? formats::read_file(path, 1 << 20) : std::string();
+  return formats::exists(path) ? formats::read_file(path, 1 << 20) : std::string();
 }
 
 // What a folder holds beside its model, for people: whether it is whole, and a run under way.
@@ -97,7 +99,7 @@ std::string folder_text(const std::filesystem::path& folder, const std::filesyst
   for (const auto& entry : entries)
     text += fmt::format("    {:<18} {:>14} bytes  CRC-32C {:08x}\n", entry.name, with_commas(entry.bytes),
                         entry.checksum);
-  if (std::filesystem::exists(folder / formats::kNextFolder / "checkpoint")) {
+  if (formats::exists(folder / formats::kNextFolder / "checkpoint")) {
     text += fmt::format(
         "\nA run that will replace this model stands in {}; fovea train … --resume continues it.\n",
         (folder / formats::kNextFolder).string());
@@ -108,7 +110,7 @@ std::string folder_text(const std::filesystem::path& folder, const std::filesyst
 // Records the files as they are now as right.
 void accept_files(const std::filesystem::path& folder) {
   const std::filesystem::path files = formats::model_files(folder);
-  check_data(std::filesystem::exists(files / "model.safetensors"), folder.string(),
+  check_data(formats::exists(files / "model.safetensors"), folder.string(),
              "expected a finished model to accept, found none; train it first");
   const formats::FolderLock lock(files);
   formats::accept_files(files);
@@ -122,10 +124,11 @@ int model_info(const std::filesystem::path& folder, bool accept, const CommonOpt
   const std::string metrics = optional_file(files / "metrics.json");
   const std::string card = optional_file(files / "card.md");
   if (common.json) {
-    const ordered_json parsed = ordered_json::parse(metrics, nullptr, false);
-    print_result(dump_line({{"config", config},
-                            {"metrics", parsed.is_discarded() ? ordered_json(nullptr) : parsed},
-                            {"integrity", formats::to_string(integrity)}}));
+    print_result(dump_line(
+        {{"config", config},
+         {"metrics", metrics.empty() ? ordered_json(nullptr)
+                                     : formats::parse_json(metrics, (files / "metrics.json").string())},
+         {"integrity", formats::to_string(integrity)}}));
   } else {
     print_result((card.empty() ? dump_text(config) + "\n(no card.md: the run has not finished)\n"
                                : formats::printable_lines(card)) +

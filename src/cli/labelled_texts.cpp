@@ -6,6 +6,7 @@
 #include "base/check.hpp"
 #include "cli/read_options.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/formats/printable.hpp"
 #include "fovea/formats/recipe.hpp"
 
@@ -60,8 +61,16 @@ LabelledTexts read_test_rows(const std::string& model, const tasks::Classifier& 
   const std::filesystem::path files = formats::model_files(model);
   const formats::Recipe recipe = formats::Recipe::load(files / "recipe.toml");
   const auto settings = tasks::read_text_data_settings(recipe);
+  for (const std::string* file : {&settings.file, &settings.train, &settings.valid, &settings.test}) {
+    const std::filesystem::path found = tasks::find_file(*file, settings.base);
+    check_data(
+        file->empty() || formats::exists(found), found.string(),
+        "expected the data that the model was made with, found no such file; put it back, or give a table of "
+        "its columns: fovea evaluate {} --data FILE",
+        model);
+  }
   data.rows = tasks::read_text_rows(settings, nullptr);
-  if (std::filesystem::exists(files / "data.json")) {
+  if (formats::exists(files / "data.json")) {
     const std::string file = settings.file.empty() ? settings.train : settings.file;
     tasks::check_same_data(
         files / "data.json", data.rows,

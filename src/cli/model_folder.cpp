@@ -6,9 +6,12 @@
 #include <algorithm>
 
 #include "base/check.hpp"
+#include "cli/text.hpp"
+#include "formats/json.hpp"
 #include "fovea/data/records.hpp"
 #include "fovea/formats/file.hpp"
 #include "fovea/formats/manifest.hpp"
+#include "fovea/formats/paths.hpp"
 #include "fovea/formats/printable.hpp"
 
 namespace fovea::cli {
@@ -46,6 +49,7 @@ class Waiting {
   void answer() {
     if (texts_.empty() || !going_on_) return;
     const TextBatch batch{{texts_.begin(), texts_.end()}, {truths_.begin(), truths_.end()}};
+    going_on_ = false;  // where it throws, nothing is answered twice
     going_on_ = each_(batch);
     texts_.clear();
     truths_.clear();
@@ -60,7 +64,16 @@ class Waiting {
   bool going_on_ = true;
 };
 
-void for_each_record(const TextInput& input, const data::ReadOptions& options, Waiting& waiting) {
+// What a person would not expect of plain lines of UTF-8. They were read one at a time, so that it is known
+// at the end only.
+void say_report(const data::ReadReport& report, LogSink& log) {
+  const bool plain = report.format == data::FileFormat::kLines &&
+                     report.encoding == data::TextEncoding::kUtf8 && report.replaced == 0;
+  if (!plain && report.rows > 0) log.log(LogLevel::kInfo, report.to_text());
+}
+
+void for_each_record(const TextInput& input, const data::ReadOptions& options, Waiting& waiting,
+                     LogSink& log) {
   formats::InputStream stream(STDIN_FILENO, "standard input");
   const data::ByteSource source = [&](std::span<char> out) {
     if (!has_come(STDIN_FILENO)) waiting.answer();
@@ -68,73 +81,72 @@ void for_each_record(const TextInput& input, const data::ReadOptions& options, W
   };
   data::RecordReader reader(source, "standard input", options);
   data::Record record;
-  const auto next = [&] {
-    try {
-      return reader.next(record);
-    } catch (const DataError&) {
-      waiting.answer();
-      throw;
+  try {
+    while (waiting.going_on() && reader.next(record)) {
+      const std::string* truth = input.target.empty() ? nullptr : record.find(input.target);
+      std::string true_class = truth == nullptr ? "" : *truth;
+      const std::string column = reader.text_column(record, input.column, input.usual);
+      waiting.add(*record.find(column), std::move(true_class));
     }
-  };
-  while (waiting.going_on() && next()) {
-    const std::string* truth = input.target.empty() ? nullptr : record.find(input.target);
-    std::string true_class = truth == nullptr ? "" : *truth;
-    std::string column;
-    try {
-      column = reader.text_column(record, input.column, input.usual);
-    } catch (const DataError&) {
-      waiting.answer();
-      throw;
-    }
-    waiting.add(*record.find(column), std::move(true_class));
+  } catch (const DataError&) {
+    waiting.answer();  // what came before the mistake
+    say_report(reader.report(), log);
+    throw;
   }
   waiting.answer();
+  say_report(reader.report(), log);
 }
 
 }  // namespace
 
 nlohmann::ordered_json read_config(const std::filesystem::path& folder) {
-  check_data(std::filesystem::is_directory(folder), folder.string(),
+  check_data(formats::is_folder(folder), folder.string(),
              "expected a model's folder, found {}; give the folder that fovea train wrote",
-             std::filesystem::exists(folder) ? "a file" : "nothing");
+             formats::exists(folder) ? "a file" : "nothing");
   const std::filesystem::path files = formats::model_files(folder), path = files / "config.json";
   formats::verify_file(files, "config.json");
-  const std::string text = formats::read_file(path, kMaxConfigBytes);
-  try {
-    return nlohmann::ordered_json::parse(text);
-  } catch (const nlohmann::json::exception&) {
-    throw_data(path.string(), "expected JSON, found something else; copy the model's folder again");
-  }
+  return formats::parse_json(formats::read_file(path, kMaxConfigBytes), path.string());
 }
 
 std::string require_task(const std::filesystem::path& folder, std::string_view command,
                          std::initializer_list<std::string_view> expected, LogSink& log) {
   const nlohmann::ordered_json config = read_config(folder);
-  if (!std::filesystem::exists(formats::model_files(folder) / formats::kManifestName)) {
+  if (!formats::exists(formats::model_files(folder) / formats::kManifestName)) {
     log.log(LogLevel::kWarning,
             fmt::format(
                 "{}: unverified, an earlier version wrote it without {}: damage, and whether its data have "
                 "changed, cannot be seen",
                 folder.string(), formats::kManifestName));
   }
-  std::string task = config.is_object() ? config.value("task", std::string()) : std::string();
+  const std::string path = (formats::model_files(folder) / "config.json").string();
+  auto task = formats::json_member<std::string>(config, "task", path);
   if (std::find(expected.begin(), expected.end(), task) == expected.end()) {
-    throw_data((folder / "config.json").string(), "expected a model for {} with fovea {}, found task '{}'",
-               fmt::join(expected, " or "), command, task);
+    throw_data(path, "expected a model for {} with fovea {}, found one for \"{}\"",
+               fmt::join(expected, " or "), command, formats::printable(task, 60));
   }
   return task;
 }
 
-void for_each_text(const TextInput& input, size_t most, const std::function<bool(const TextBatch&)>& each) {
+void say_cut(int64_t cut, int64_t most_tokens, LogSink& log) {
+  if (cut == 0) return;
+  log.log(LogLevel::kWarning,
+          fmt::format("{} {} longer than the {} tokens that the model reads: the rest was left out",
+                      with_commas(cut), cut == 1 ? "text is" : "texts are", with_commas(most_tokens)));
+}
+
+void for_each_text(const TextInput& input, size_t most, LogSink& log,
+                   const std::function<bool(const TextBatch&)>& each) {
   data::ReadOptions options = input.options;
   options.purpose = data::Purpose::kTexts;
   options.wanted = {input.column.empty() ? input.usual : input.column};
   if (input.file == "-") {
     Waiting waiting(most, each);
-    for_each_record(input, options, waiting);
+    for_each_record(input, options, waiting, log);
     return;
   }
-  const data::Table table = data::read_table(input.file, options).table;
+  const data::ReadResult read = data::read_table(input.file, options);
+  log.log(LogLevel::kInfo, read.report.to_text());
+  const data::Table& table = read.table;
   const std::span<const std::string_view> texts = text_column(table, input.column, input.usual);
   const int64_t target = input.target.empty() ? -1 : table.find_column(input.target);
   TextBatch batch;

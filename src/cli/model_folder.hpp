@@ -37,8 +37,13 @@ struct TextBatch {
 // Calls `each` with the texts in order, at most `most` a time, until it says false. What does not show itself
 // to be a table is plain text, a text a line, blank ones included. Standard input is not waited for while
 // texts that have come are without an answer: somebody may want it before writing on. DataError as
-// data::read_table, or, of standard input, as data::RecordReader, after the texts before the mistake.
-void for_each_text(const TextInput& input, size_t most, const std::function<bool(const TextBatch&)>& each);
+// data::read_table, or, of standard input, as data::RecordReader, after the texts before the mistake. `log`
+// is told how the texts were read: of a file before the first of them, of standard input after the last.
+void for_each_text(const TextInput& input, size_t most, LogSink& log,
+                   const std::function<bool(const TextBatch&)>& each);
+
+// Says, once, that so many texts were longer than the model reads; nothing for none.
+void say_cut(int64_t cut, int64_t most_tokens, LogSink& log);
 
 // One line of JSON; bytes that are not UTF-8 become U+FFFD.
 std::string dump_line(const nlohmann::ordered_json& json);

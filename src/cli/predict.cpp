@@ -57,8 +57,9 @@ int predict(const PredictArguments& arguments, const CommonOptions& common, Cons
                         .usual = classifier.text_column,
                         .target = "",
                         .options = arguments.read.options()};
-  for_each_text(input, kBatch, [&](const TextBatch& batch) {
-    const std::vector<float> probabilities = classifier.probabilities(batch.texts);
+  int64_t cut = 0;
+  for_each_text(input, kBatch, console, [&](const TextBatch& batch) {
+    const std::vector<float> probabilities = classifier.probabilities(batch.texts, &cut);
     const size_t classes = classifier.classes.size();
     for (size_t i = 0; i < batch.texts.size(); ++i) {
       const auto row = std::span(probabilities).subspan(i * classes, classes);
@@ -68,6 +69,7 @@ int predict(const PredictArguments& arguments, const CommonOptions& common, Cons
     flush_results();
     return true;
   });
+  say_cut(cut, classifier.most_tokens(), console);
   return kDone;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/app.hpp"
 #include "cli/evaluation_text.hpp"
 #include "cli/text.hpp"
+#include "fovea/formats/printable.hpp"
 #include "fovea/formats/recipe.hpp"
 #include "fovea/train/compare.hpp"
 #include "fovea/train/train.hpp"
@@ -56,13 +57,15 @@ fs::path model_folder(const TrainArguments& arguments) {
 }
 
 std::string result_text(const train::TrainResult& result) {
-  std::string text =
-      fmt::format("{} ({}): {} parameters, {} steps, {} of training, {} MiB at most\n", result.task,
-                  models::to_string(result.kind), with_commas(result.parameters), with_commas(result.steps),
-                  clock_time(result.seconds), result.peak_memory >> 20);
+  std::string text = fmt::format("{} ({}): {} parameters", result.task, models::to_string(result.kind),
+                                 with_commas(result.parameters));
+  if (result.steps > 0) text += fmt::format(", {} steps", with_commas(result.steps));  // else it was fitted
+  text += fmt::format(", {} of training, {} MiB at most\n", clock_time(result.seconds),
+                      (result.peak_memory + (1 << 20) - 1) >> 20);
   text += figures_text("validation", result.valid);
   text += figures_text("test", result.test);
-  text += fmt::format("model in {}\n", result.folder.string());
+  const std::string folder = result.folder.string();
+  text += fmt::format("model in {}\n", formats::printable(folder, folder.size()));
   return text;
 }
 

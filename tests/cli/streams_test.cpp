@@ -1,16 +1,12 @@
 // Standard input as a conversation: an answer for each line, in order, while the pipe stays open.
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <csignal>
 #include <nlohmann/json.hpp>
 
+#include "cli/model_folder.hpp"
+#include "tests/support/conversation.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -21,57 +17,6 @@ using testing::HasSubstr;
 using testing::Not;
 
 const std::string kTool = FOVEA_BINARY_DIR "/bin/fovea ";
-
-// A shell line with both ends of its streams in our hands.
-class Child {
- public:
-  explicit Child(const std::string& command) {
-    std::array<int, 2> in{}, out{};
-    if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) std::abort();
-    process_ = ::fork();
-    if (process_ == 0) {
-      ::dup2(in[0], STDIN_FILENO);
-      ::dup2(out[1], STDOUT_FILENO);
-      ::execl("/bin/sh", "sh", "-c", ("exec env " + command).c_str(), nullptr);
-      ::_exit(127);
-    }
-    ::close(in[0]);
-    ::close(out[1]);
-    in_ = in[1];
-    out_ = out[0];
-  }
-  ~Child() {
-    close_input();
-    ::close(out_);
-    ::kill(process_, SIGKILL);
-    ::waitpid(process_, nullptr, 0);
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-
-  void write(std::string_view bytes) {
-    ASSERT_EQ(::write(in_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-  }
-  void close_input() {
-    if (in_ >= 0) ::close(in_);
-    in_ = -1;
-  }
-  // The next line; "(nothing)" at the end or when none comes within half a minute.
-  std::string line() {
-    std::string text;
-    char c = 0;
-    pollfd wanted{out_, POLLIN, 0};
-    while (::poll(&wanted, 1, 30'000) == 1 && ::read(out_, &c, 1) == 1) {
-      if (c == '\n') return text;
-      text += c;
-    }
-    return "(nothing)";
-  }
-
- private:
-  pid_t process_ = -1;
-  int in_ = -1, out_ = -1;
-};
 
 class Streams : public testing::Test {
  protected:
@@ -102,7 +47,7 @@ class Streams : public testing::Test {
 TEST_F(Streams, EachLineIsAnsweredBeforeTheNextIsWritten) {
   for (const std::string verb : {"predict ", "explain "}) {
     for (const std::string json : {"", " --json"}) {
-      Child child(kTool + verb + model() + " -" + json);
+      Conversation child(kTool + verb + model() + " -" + json);
       for (const std::string text : {"good film", "bad film", "", "good one"}) {
         child.write(text + "\n");
         const std::string answer = child.line();
@@ -121,13 +66,13 @@ TEST_F(Streams, EachLineIsAnsweredBeforeTheNextIsWritten) {
 
 TEST_F(Streams, RecordsOfEveryFormatAreAnsweredAsTheyCome) {
   for (const std::string verb : {"predict ", "explain "}) {
-    Child json(kTool + verb + model() + " - --json --format jsonl");
+    Conversation json(kTool + verb + model() + " - --json --format jsonl");
     json.write("{\"text\":\"good film\"}\n");
     EXPECT_THAT(json.line(), HasSubstr("\"text\":\"good film\""));
-    Child csv(kTool + verb + model() + " - --json --format csv --delimiter ';'");
+    Conversation csv(kTool + verb + model() + " - --json --format csv --delimiter ';'");
     csv.write("id;text\n7;bad film\n");
     EXPECT_THAT(csv.line(), HasSubstr("\"text\":\"bad film\""));
-    Child column(kTool + verb + model() + " - --json --format csv --header yes --column review");
+    Conversation column(kTool + verb + model() + " - --json --format csv --header yes --column review");
     column.write("id,review\n7,\"bad, long\nfilm\"\n");
     EXPECT_THAT(column.line(), HasSubstr("\"text\":\"bad, long\\nfilm\""));
   }
@@ -145,6 +90,33 @@ TEST_F(Streams, ManyLinesComeBackInOrder) {
     EXPECT_EQ(nlohmann::json::parse(line).at("text"), i % 7 == 0 ? "" : "good film " + std::to_string(i));
   }
   EXPECT_EQ(lines_in(r.out), 5000);
+}
+
+// What has come is taken together, so that a long pipe costs no more than a file.
+TEST(StreamBatches, PlentifulInputIsAnsweredInLargeOnes) {
+  class Quiet final : public LogSink {
+   public:
+    void log(LogLevel, std::string_view) override {}
+  } quiet;
+  const TemporaryFolder folder;
+  std::string bytes;
+  for (int i = 0; i < 2000; ++i) bytes += "good film " + std::to_string(i) + "\n";
+  const int before = ::dup(STDIN_FILENO);
+  const int file = ::open(folder.write("lines", bytes).c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(file, 0);
+  ::dup2(file, STDIN_FILENO);
+  int64_t batches = 0, texts = 0;
+  cli::for_each_text({.file = "-", .column = "", .usual = "text", .target = "", .options = {}}, 256, quiet,
+                     [&](const cli::TextBatch& batch) {
+                       ++batches;
+                       texts += std::ssize(batch.texts);
+                       return true;
+                     });
+  ::dup2(before, STDIN_FILENO);
+  ::close(before);
+  ::close(file);
+  EXPECT_EQ(texts, 2000);
+  EXPECT_EQ(batches, 8) << "seven of 256, and the rest";
 }
 
 TEST_F(Streams, ExplainAnswersAllOfStandardInputOrItsLimit) {

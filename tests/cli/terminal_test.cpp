@@ -60,6 +60,60 @@ TEST(Terminal, DataCannotSteerIt) {
   }
 }
 
+// Names of columns, classes, files, keys of recipes and vocabularies, in reports and in errors.
+TEST(Terminal, NoVerbObeysDataOrRecipes) {
+  const TemporaryFolder folder;
+  const std::string odd = "\x1b[2J\xc2\x9b\xe2\x80\xae", path = folder.path().string();
+  std::string table = "te" + odd + "xt,la" + odd + "bel\n", running;
+  for (int i = 0; i < 40; ++i) {
+    table += (i % 2 == 0 ? "good " : "bad ") + odd + std::to_string(i) + "," + (i % 2 == 0 ? "pos" : "neg") +
+             odd + "\n";
+    running += "to " + odd + " be\nor not\n";
+  }
+  const std::string data = folder.write("a" + odd + ".csv", table),
+                    text = folder.write("t" + odd + ".txt", running);
+  const std::string column = "'te" + odd + "xt'", target = "'la" + odd + "bel'", quoted = "'" + data + "'";
+  const std::string model = "'" + path + "/m" + odd + "'", language = "'" + path + "/lm" + odd + "'";
+  const std::string unknown =
+      folder.write("b.csv", "te" + odd + "xt,la" + odd + "bel\ngood,ne" + odd + "ver\n");
+  const std::string recipe = folder.write("r.toml", "task = \"text-classification\"\nda\x1bta = 1\n");
+  const std::string key = folder.write("k.toml", "task = \"te\\u001b[2Jxt\"\n[data]\nfile = \"x\"\n");
+  const std::string wrong = folder.write("w.jsonl", "{\"te\x1b[2Jxt\": \"a\"}\n{\"te" + odd + "\n");
+  for (const std::string& call :
+       {"train --task text-classification --set model.kind=linear --set linear.epochs=3 --data " + quoted +
+            " --target " + target + " --set data.text=" + column + " --out " + model,
+        "train --task language-model --set model.layers=1 --set model.width=16 --set model.heads=2 --set "
+        "model.context=16 --set train.epochs=1 --data '" +
+            text + "' --out " + language,
+        "predict " + model + " " + quoted, "explain " + model + " " + quoted, "explain " + model + " --test",
+        "evaluate " + model, "evaluate " + model + " --data " + quoted, "info " + model, "info " + language,
+        "evaluate " + language + " --data '" + text + "'", "explain " + language + " '" + text + "'",
+        "generate " + language + " --prompt '" + odd + "' --tokens 40",
+        "generate " + language + " '" + text + "' --tokens 9", "data check " + quoted + " --target " + target,
+        "data stats " + quoted, "data split " + quoted + " --stratify " + target}) {
+    const CommandResult r = run_command(kTool + call);
+    EXPECT_EQ(r.code, 0) << call << r.err;
+    expect_harmless(r.out + r.err, call);
+  }
+  for (const std::string& call :
+       {"evaluate " + model + " --data " + unknown, "predict " + model + " " + wrong,
+        "predict " + model + " - --format jsonl < " + wrong,
+        "predict " + model + " - --format jsonl < " + wrong, "train " + recipe, "train " + key,
+        "train '" + path + "/" + odd + "'",
+        "train --task text-classification --data " + quoted + " --out x --target '" + odd + "'",
+        "train --task '" + odd + "' --data " + quoted + " --out x", "train " + key + " --set '" + odd + "=1'",
+        "train " + key + " --set 'task=" + odd + "'",
+        "train --resume --task language-model --data '" + text + "' --out x" + odd,
+        "data split " + quoted + " --stratify " + target, "data split " + quoted + " --group '" + odd + "'",
+        "data check " + quoted + " --target '" + odd + "'", "info --attention '" + odd + "'",
+        "explain " + model + " --column '" + odd + "' " + quoted,
+        "train --compare '" + odd + "' --task text-classification --data " + quoted + " --out x"}) {
+    const CommandResult r = run_command("cd " + path + "; " + kTool + call);
+    EXPECT_NE(r.code, 0) << call;
+    expect_harmless(r.out + r.err, call);
+  }
+}
+
 TEST(Terminal, GeneratedTextKeepsItsLines) {
   const TemporaryFolder folder;
   std::string text;
