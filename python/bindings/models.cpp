@@ -39,13 +39,24 @@ std::string generate(const Model& model, const std::string& prompt, int64_t max_
   return model.generate(prompt, options);
 }
 
-// Figures of a table with the training table's columns.
-std::vector<std::pair<std::string, double>> evaluate(const Model& model, const Path& file) {
-  const nb::gil_scoped_release release;
-  std::vector<std::pair<std::string, double>> figures;
-  for (const tasks::Figure& figure : model.evaluate(data::read_table(file).table).figures)
-    figures.emplace_back(figure.name, figure.value);
+using Figures = std::vector<std::pair<std::string, double>>;
+
+Figures figures_of(const tasks::Evaluation& evaluation) {
+  Figures figures;
+  for (const tasks::Figure& figure : evaluation.figures) figures.emplace_back(figure.name, figure.value);
   return figures;
+}
+
+Figures evaluate_file(const Model& model, const Path& file) {
+  const nb::gil_scoped_release release;
+  return figures_of(model.evaluate_file(file));
+}
+
+Figures evaluate(const Model& model, const std::vector<std::string>& texts,
+                 const std::vector<std::string>& truths) {
+  const nb::gil_scoped_release release;
+  const std::vector<std::string_view> read(texts.begin(), texts.end()), classes(truths.begin(), truths.end());
+  return figures_of(model.evaluate(read, classes));
 }
 
 // A page's data with the model that its attention is computed by.
@@ -146,6 +157,7 @@ void bind_models(nb::module_& m) {
       .def("predict", &predict)
       .def("generate", &generate)
       .def("evaluate", &evaluate)
+      .def("evaluate_file", &evaluate_file)
       .def("explain", &explain_texts);
   m.def("train", &train_model, nb::arg("recipe"), nb::arg("out"), nb::arg("changes"), nb::arg("resume"),
         nb::arg("overwrite"), nb::arg("progress").none());

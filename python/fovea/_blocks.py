@@ -191,7 +191,7 @@ class BlockMask(Numbered):
         query sees the last `stride` keys and every `stride`-th before, with ``"fixed"`` its own block of `stride` and the
         last key of each block before."""
         stride = _count("stride", stride, 1)
-        if pattern not in ("strided", "fixed"):
+        if not isinstance(pattern, str) or pattern not in ("strided", "fixed"):
             fail(f"expected pattern out of 'strided', 'fixed', got {pattern!r}", CALL)
         kind = getattr(_fovea.SparsePattern, pattern)
         make = _square(lambda length: _fovea.BlockMask.sparse_transformer(length, stride, kind))

@@ -34,7 +34,7 @@ class Explanation:
         fovea.DataError
             The place cannot be written to.
         """
-        self._inner.save(_path("path", path))
+        self._inner.save(_path("path", path, "Explanation.save"))
 
     def html(self) -> str:
         """The page as text: one HTML document that loads nothing."""

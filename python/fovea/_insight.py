@@ -268,10 +268,10 @@ class Insight(Generic[X]):
 
         with renamed("Insight.plot"):
             sequences, heads = len(self._call.q_offsets) - 1, self._call.q_shape[1]
-            options.integer("batch", batch, 0, sequences - 1)
+            batch = options.integer("batch", batch, 0, sequences - 1)
             if head is not None:
-                options.integer("head", head, 0, heads - 1)
-            options.integer("max_size", max_size, 1, 2**31)
+                head = options.integer("head", head, 0, heads - 1)
+            max_size = options.integer("max_size", max_size, 1, 2**31)
         return _plot.plot(self._call, self._raw, batch, head, max_size)
 
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
+import numpy as np
+
 from fovea import _folder, _fovea
 from fovea._explanation import Explanation
-from fovea._kinds import fail
-from fovea._options import integer, number
+from fovea import _options as options
+from fovea._kinds import fail, renamed
 from fovea._paths import path as _path
 
 
@@ -48,6 +50,8 @@ class Model:
     """
 
     def __init__(self, inner: Any):
+        if not isinstance(inner, _fovea.Model):
+            fail(f"expected what fovea.load or fovea.train makes, got {type(inner).__name__}: call those", "Model")
         self._inner = inner
         self._stamp = _folder.stamp(inner.folder)
 
@@ -160,22 +164,30 @@ class Model:
         """
         if not isinstance(prompt, str):
             fail(f"expected prompt as text, got {type(prompt).__name__}", "generate")
-        return self._inner.generate(
-            prompt,
-            integer("max_tokens", max_tokens, 0, 2**31),
-            number("temperature", temperature, 0.0),
-            integer("top_k", top_k, 0, 2**31),
-            number("top_p", top_p, 0.0, 1.0 + 1e-9),
-            integer("seed", seed, 0, 2**63 - 1),
-        )
+        if (half := _half_character(prompt)) is not None:
+            fail(f"expected prompt as text, got half a character at offset {half}", "generate")
+        with renamed("generate"):
+            chosen = (
+                options.integer("max_tokens", max_tokens, 0, 2**31),
+                options.number("temperature", temperature, 0.0),
+                options.integer("top_k", top_k, 0, 2**31),
+                options.number("top_p", top_p, 0.0, 1.0 + 1e-9),
+                options.integer("seed", seed, 0, 2**63 - 1),
+            )
+        return self._inner.generate(prompt, *chosen)
 
-    def evaluate(self, file: str | os.PathLike[str]) -> dict[str, float]:
-        """Figures on a table that the model has not seen.
+    def evaluate(
+        self, file: str | os.PathLike[str] | Sequence[str], truths: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        """Figures on a table, or on texts and their classes, that the model has not seen.
 
         Parameters
         ----------
-        file : path
-            CSV, TSV or JSON Lines with the training table's columns.
+        file : path, or sequence of str
+            CSV, TSV or JSON Lines with the training table's columns; with `truths`, the texts themselves, as of
+            :meth:`predict`.
+        truths : sequence of str, as many
+            The class of each text; None, the default, where `file` is a path, whose table has them.
 
         Returns
         -------
@@ -188,9 +200,16 @@ class Model:
         fovea.DataError
             The table cannot be read, or holds a class that the model does not know; the message names the line.
         ValueError
-            The model is of another task.
+            The model is of another task; texts with another number of truths, or with a class that it does not know.
         """
-        return dict(self._inner.evaluate(_path("file", file)))
+        if truths is None:
+            if not isinstance(file, (str, bytes, os.PathLike)):
+                fail(f"expected a table's path, or texts with their truths, got {type(file).__name__} alone", "evaluate")
+            return dict(self._inner.evaluate_file(_path("file", file, "evaluate")))
+        texts, labels = _texts(file, "evaluate"), _texts(truths, "evaluate")
+        if len(labels) != len(texts):
+            fail(f"expected as many truths as texts, got {len(labels)} and {len(texts)}", "evaluate")
+        return dict(self._inner.evaluate(texts, labels))
 
     def explain(self, texts: Sequence[str], truths: Sequence[str] | None = None) -> Explanation:
         """Reads each text, looks inside, and gives a page: the attention of every head, and how much each word raised or
@@ -257,7 +276,7 @@ def load(folder: str | os.PathLike[str]) -> Model:
     Traceback (most recent call last):
     fovea.DataError: no/such/folder: expected a model folder
     """
-    model = Model(_fovea.Model.load(_path("folder", folder)))
+    model = Model(_fovea.Model.load(_path("folder", folder, "load")))
     if not model.verified:
         warnings.warn(
             f"{model.folder}: unverified, an earlier version wrote it without manifest.json: damage cannot be seen",
@@ -309,10 +328,16 @@ def train(
         `out` is in use without `resume` or `overwrite`; with `resume`, there is nothing to continue, or a setting
         differs from the one that the run began with.
     """
-    file = _path("recipe", recipe)
-    changes = [f"{key}={_toml(value)}" for key, value in (set or {}).items()]
-    target = Path("out") / file.stem if out is None else _path("out", out)
-    return Model(_fovea.train(file, target, changes, bool(resume), bool(overwrite), progress))
+    file = _path("recipe", recipe, "train")
+    if set is not None and not isinstance(set, Mapping):
+        fail(f"expected set as a dict of key: value, got {type(set).__name__}", "train")
+    changes = [_setting(key, value) for key, value in (set or {}).items()]
+    target = Path("out") / file.stem if out is None else _path("out", out, "train")
+    with renamed("train"):
+        chosen = options.flag("resume", resume), options.flag("overwrite", overwrite)
+    if progress is not None and not callable(progress):
+        fail(f"expected progress as a function of a dict, got {type(progress).__name__}", "train")
+    return Model(_fovea.train(file, target, changes, *chosen, progress))
 
 
 def _texts(texts: Any, call: str) -> list[str]:
@@ -327,18 +352,46 @@ def _texts(texts: Any, call: str) -> list[str]:
         if not isinstance(text, str):
             found = f"{text!r:.20} ({type(text).__name__})"
             fail(f"expected a list of texts, got {found} at {place}; an empty text is ''", call)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            fail(f"expected a list of texts, got half a character at {place}, offset {error.start}", call)
+        if (half := _half_character(text)) is not None:
+            fail(f"expected a list of texts, got half a character at {place}, offset {half}", call)
     return result
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
+def _half_character(text: str) -> int | None:
+    """Where one stands that UTF-8 cannot say, as half of a pair of UTF-16."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def _setting(key: Any, value: Any) -> str:
+    """A value of the recipe as `--set` has it."""
+    if not isinstance(key, str) or _half_character(key) is not None:
+        fail(f"expected set with keys such as 'model.layers', got {key!r:.40}", "train")
+    text = _toml(value)
+    if text is None:
+        fail(f"expected set's {key} as text, a number, True or False, or a list of such, got {value!r:.40}", "train")
+    return f"{key}={text}"
+
+
+def _toml(value: Any) -> str | None:
+    """The value in TOML; None for what TOML has no word for."""
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(x) for x in value) + "]"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        items = [_toml(x) for x in value]
+        return None if None in items else f"[{', '.join(map(str, items))}]"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return repr(float(value))
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or _half_character(value) is not None:
+        return None
+    return '"' + "".join(_ESCAPES.get(c, c) if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in value) + '"'
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"'}

@@ -88,13 +88,9 @@ void add_generate(CLI::App& app, Invocation& invocation) {
        "fovea generate out/shakespeare - --json < prompts.txt"});
   auto arguments = std::make_shared<GenerateArguments>();
   command->add_option("MODEL", arguments->model, "Folder that fovea train wrote")->required();
-  CLI::Option* file =
-      command
-          ->add_option(
-              "FILE", arguments->file,
-              "Texts to continue, each by itself: a table, a line each, or - for standard input (default: "
-              "none)")
-          ->option_text("FILE");
+  CLI::Option* file = command->add_option(
+      "FILE", arguments->file,
+      "Texts to continue, each by itself: a table, a line each, or - for standard input (default: none)");
   command
       ->add_option("--prompt", arguments->prompt,
                    "Text to continue, line breaks and all, or - as FILE's (default: none, a new text)")

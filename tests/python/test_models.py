@@ -1,8 +1,11 @@
 """Training, loading, predicting and explaining from Python."""
 
+import json
 import random
 import shutil
+import struct
 
+import numpy as np
 import pytest
 
 import fovea
@@ -176,3 +179,67 @@ learning_rate = 0.01
     assert model.generate("abc", max_tokens=9, seed=4) == model.generate("abc", max_tokens=9, seed=4)
     with pytest.raises(ValueError):
         model.labels
+
+
+def spoil_weights(folder, bits):
+    """Sets the first number of the first tensor; the file's own checksum goes, which a file need not have."""
+    data = (folder / "model.safetensors").read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, numbers = json.loads(data[8 : 8 + size]), bytearray(data[8 + size :])
+    header.pop("__metadata__")
+    begin = min(x["data_offsets"][0] for x in header.values() if x["dtype"] == "F32")
+    numbers[begin : begin + 4] = struct.pack("<I", bits)
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + numbers)
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.filterwarnings("ignore:.*unverified")
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800000, 0xFF800000])
+def test_weights_that_are_no_numbers_are_data_errors(trained, tmp_path, bits):
+    model, _ = trained
+    shutil.copytree(model.folder, tmp_path / "nan")
+    spoil_weights(tmp_path / "nan", bits)
+    with pytest.raises(fovea.DataError, match="expected finite weights, found -?(nan|inf) as number"):
+        fovea.load(tmp_path / "nan").predict(["apple"])
+
+
+@pytest.mark.filterwarnings("ignore:.*unverified")
+def test_scores_that_overflow_are_data_errors(trained, tmp_path):
+    model, _ = trained
+    shutil.copytree(model.folder, tmp_path / "large")
+    data = bytearray((tmp_path / "large" / "model.safetensors").read_bytes())
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    header.pop("__metadata__")
+    numbers = np.frombuffer(data[8 + size :], np.float32).copy()
+    numbers[np.abs(numbers) > 0] *= np.float32(1e37)  # finite each, and their products are not
+    numbers = np.nan_to_num(numbers, posinf=3e38, neginf=-3e38)
+    text = json.dumps(header).encode()
+    (tmp_path / "large" / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + numbers.tobytes())
+    (tmp_path / "large" / "manifest.json").unlink()
+    large = fovea.load(tmp_path / "large")
+    with pytest.raises(fovea.DataError, match="expected finite scores from the model"):
+        large.predict(["the apple"])
+    with pytest.raises(fovea.DataError, match="expected finite scores from the model"):
+        large.explain(["the apple"])
+
+
+@pytest.mark.filterwarnings("ignore:.*unverified")
+def test_a_damaged_configuration_is_a_data_error_in_our_words(trained, tmp_path):
+    model, _ = trained
+    shutil.copytree(model.folder, tmp_path / "bad")
+    (tmp_path / "bad" / "manifest.json").unlink()
+    for file in ("config.json", "tokenizer.json"):
+        good = json.loads((tmp_path / "bad" / file).read_text())
+        for key in good:
+            for value in (None, [], {}, -1, 1e300, "", 2**63):
+                (tmp_path / "bad" / file).write_text(json.dumps({**good, key: value}))
+                try:
+                    fovea.load(tmp_path / "bad").predict(["apple"])
+                except fovea.DataError as error:
+                    assert file in str(error) or "model.safetensors" in str(error)
+                    assert "expected" in str(error) and "json.exception" not in str(error), (key, value, error)
+        (tmp_path / "bad" / file).write_text(json.dumps(good))
+    with pytest.raises(fovea.DataError, match="File name too long"):
+        fovea.load("a" * 5000)
