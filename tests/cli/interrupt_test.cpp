@@ -7,6 +7,7 @@
 #include "tests/support/child_process.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "train/run_folder.hpp"
 
 namespace fovea {
 namespace {
@@ -94,7 +95,7 @@ TEST_F(Interrupts, OfATrainingLoseNothingAtAnyMoment) {
   };
   run(command("whole"));
   Random random(2);
-  const auto begun = [&] { return std::filesystem::exists(folder_.path() / "stopped" / "recipe.toml"); };
+  const auto begun = [&] { return train::in_use(folder_.path() / "stopped"); };
   for (int time = 0; time < 25; ++time) {
     const int signal = time % 2 == 0 ? SIGINT : SIGTERM;
     ChildProcess child(kTool, command("stopped") + (begun() ? " --resume" : ""), errors());
