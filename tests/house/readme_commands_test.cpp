@@ -24,13 +24,17 @@ class Readme : public testing::Test {
   void SetUp() override {
     fs::remove_all(folder_);
     fs::create_directories(folder_ / "recipes");
-    std::ofstream reviews(folder_ / "reviews.csv"), news(folder_ / "new.csv"), text(folder_ / "input.txt");
+    std::ofstream reviews(folder_ / "reviews.csv"), news(folder_ / "new.csv"), text(folder_ / "input.txt"),
+        prompts(folder_ / "prompts.txt");
     reviews << "text,label\n";
     news << "text\n";
     for (int i = 0; i < 60; ++i) {
       reviews << (i % 2 ? "a lovely film " : "a dull book ") << i << (i % 2 ? ",good\n" : ",bad\n");
       text << "To be, or not to be, that is the question.\n";
       if (i < 3) news << "a lovely book " << i << "\n";
+      if (i < 3)
+        prompts << "To be"
+                << "\n";
     }
     // Small models, for it is not learning that is tried here.
     const std::string small = "[model]\nlayers = 1\nheads = 2\nwidth = 16\n";
@@ -62,7 +66,9 @@ TEST_F(Readme, CommandLinesRun) {
     EXPECT_NE(result.out, "") << line;
     if (line.find("--json") == std::string::npos) continue;
     EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 3) << result.out;
-    EXPECT_THAT(result.out, testing::StartsWith("{\"text\":\"a lovely book 0\",\"label\":\""));
+    EXPECT_THAT(result.out, testing::StartsWith(line.find("generate") == std::string::npos
+                                                    ? "{\"text\":\"a lovely book 0\",\"label\":\""
+                                                    : "{\"prompt\":\"To be\""));
   }
   EXPECT_THAT(read_text(folder_ / "page.html"), testing::HasSubstr("<html"));
 }
