@@ -218,6 +218,8 @@ void register_all() {
   const Case c{1, 1024, 6, 64, false};
   add(c, Pass::kForward, 1, observe::entropy | observe::max, "+statistics");
   add(c, Pass::kForward, 1, observe::top_k(8), "+top8");
+  for (const int64_t k : {8, 64, 128, 256})
+    add({1, 4096, 2, 64, false}, Pass::kForward, 1, observe::top_k(k), fmt::format("+top{}", k).c_str());
   add(c, Pass::kForward, 1, observe::effective_keys, "+effective_keys");
   add(c, Pass::kForward, 1, observe::distance, "+distance");
   add(c, Pass::kForward, 1, observe::block_mass, "+block_mass");

@@ -14,6 +14,7 @@
 #include "fovea/attention/merge.hpp"
 #include "fovea/attention/plan.hpp"
 #include "fovea/attention/rotary.hpp"
+#include "fovea/attention/top_k_places.hpp"
 #include "fovea/autograd/function.hpp"
 #include "fovea/autograd/functions/activation.hpp"
 #include "fovea/autograd/functions/arithmetic.hpp"

@@ -15,6 +15,7 @@
 #include "attention/score.hpp"
 #include "attention/sequence.hpp"
 #include "base/check.hpp"
+#include "fovea/attention/top_k_places.hpp"
 
 namespace fovea {
 namespace {
@@ -43,8 +44,9 @@ void prepare_insight(const AttentionInputs& in, const Observers& observers, Insi
     seen.max_key = Tensor::empty({rows, heads}, DType::kI64);
   }
   if (observers.top_k > 0) {
-    seen.top_k_keys = Tensor::empty({rows, heads, observers.top_k}, DType::kI64);
-    seen.top_k_weights = Tensor::empty({rows, heads, observers.top_k});
+    const int64_t places = top_k_places(observers.top_k, in.k_offsets.max_length());
+    seen.top_k_keys = Tensor::empty({rows, heads, places}, DType::kI64);
+    seen.top_k_weights = Tensor::empty({rows, heads, places});
   }
   if (observers.key_mass) seen.key_mass = Tensor::zeros({in.k.dim(0), heads});
   if (observers.effective_keys) seen.effective_keys = Tensor::empty({rows, heads});
@@ -62,8 +64,7 @@ void prepare_insight(const AttentionInputs& in, const Observers& observers, Insi
 }
 
 void check_observers(const char* call, const Observers& observers, int64_t keys, const Insight* seen) {
-  check_argument(observers.top_k >= 0 && observers.top_k <= 64, call, "expected top_k in [0, 64], got {}",
-                 observers.top_k);
+  check_argument(observers.top_k >= 0, call, "expected top_k >= 1, or 0 for none, got {}", observers.top_k);
   check_argument(!observers.any() || seen != nullptr, call,
                  "expected an Insight to fill, since the observers ask for something");
   check_argument((observers.near_left < 0) == (observers.near_right < 0), call,

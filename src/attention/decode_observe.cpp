@@ -5,25 +5,33 @@
 #include "attention/decode_call.hpp"
 #include "attention/sink.hpp"
 #include "kernels/attention_decode.hpp"
+#include "kernels/strongest.hpp"
 
 namespace fovea {
 namespace {
 
-// The k strongest keys, the lower index first among equals.
-void top_keys(const float* weights, int64_t keys, int64_t k, int64_t* index, float* weight) {
-  int64_t count = 0;
+// The keys of a row by its scores, before these become weights: what rounds to a weight of 0 is seen all the
+// same, and no two weights that rounding made equal change places. Ties go to the lower key; hidden keys and
+// NaN are in no list. Returns how many of the k there are.
+int64_t strongest_keys(const float* scores, int64_t keys, int64_t k, Buffer<uint64_t>& strengths) {
+  if (strengths.size() == 0) strengths = Buffer<uint64_t>(static_cast<size_t>(keys));
+  uint64_t *first = strengths.data(), *end = first;
   for (int64_t j = 0; j < keys; ++j) {
-    if (weights[j] == 0.0f || (count == k && !(weights[j] > weight[k - 1]))) continue;
-    int64_t at = count < k ? count++ : k - 1;
-    for (; at > 0 && weights[j] > weight[at - 1]; --at) {
-      weight[at] = weight[at - 1];
-      index[at] = index[at - 1];
-    }
-    weight[at] = weights[j];
-    index[at] = j;
+    if (scores[j] > kernels::kLeastMaximum) *end++ = kernels::strength_of(scores[j], static_cast<int32_t>(j));
   }
-  std::fill(index + count, index + k, int64_t{-1});
-  std::fill(weight + count, weight + k, 0.0f);
+  const int64_t count = std::min<int64_t>(k, end - first);
+  if (end - first > k) std::nth_element(first, first + k, end);
+  std::sort(first, first + count);
+  return count;
+}
+
+// Writes the first k of the keys found, and what they weigh.
+void write_top(const Buffer<uint64_t>& strengths, int64_t count, const float* weights, int64_t k,
+               int64_t* index, float* weight) {
+  for (int64_t s = 0; s < k; ++s) {
+    index[s] = s < count ? kernels::strength_key(strengths[static_cast<size_t>(s)]) : -1;
+    weight[s] = s < count ? weights[index[s]] : 0.0f;
+  }
 }
 
 // Sums over a row of weights, as AttentionWeightSums names them; `stride` is that of rows.
@@ -55,10 +63,14 @@ void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const SoftmaxRow
   const int64_t lq = call.shapes.q_offsets.length(n), lk = call.key_count(n);
   const int64_t q0 = call.shapes.q_offsets.begin(n), k0 = call.shapes.k_offsets.begin(n),
                 heads = call.r.heads;
+  const int64_t places = wanted.top_k > 0 ? seen.top_k_keys.dim(2) : 0;
+  Buffer<uint64_t> strengths;
   for (int64_t i = 0; i < lq; ++i) {
     const int64_t at = (q0 + i) * heads + head;
     float* weights = call.scores_of(n, head) + i * lk;
     if (rows[i].empty()) std::fill_n(weights, lk, -std::numeric_limits<float>::infinity());
+    const int64_t listed = std::max(places, wanted.max ? int64_t{1} : 0);
+    const int64_t found = listed == 0 ? 0 : strongest_keys(weights, lk, listed, strengths);
     float entropy =
         kernels::decode_kernels().weigh({weights, lk, rows[i].empty() ? SoftmaxRow{0, 0} : rows[i]});
     if (call.r.sinks != nullptr) {
@@ -66,10 +78,12 @@ void observe_decoded(DecodeCall& call, int64_t n, int64_t head, const SoftmaxRow
       if (sink > 0) entropy -= static_cast<float>(sink * std::log(sink));
     }
     if (wanted.entropy) seen.entropy.data()[at] = std::max(0.0f, entropy);
-    if (wanted.max) top_keys(weights, lk, 1, seen.max_key.data<int64_t>() + at, seen.max_weight.data() + at);
-    if (wanted.top_k > 0) {
-      top_keys(weights, lk, wanted.top_k, seen.top_k_keys.data<int64_t>() + at * wanted.top_k,
-               seen.top_k_weights.data() + at * wanted.top_k);
+    if (wanted.max) {
+      write_top(strengths, found, weights, 1, seen.max_key.data<int64_t>() + at, seen.max_weight.data() + at);
+    }
+    if (places > 0) {
+      write_top(strengths, found, weights, places, seen.top_k_keys.data<int64_t>() + at * places,
+                seen.top_k_weights.data() + at * places);
     }
     for (int64_t j = 0; wanted.key_mass && j < lk; ++j)
       seen.key_mass.data()[(k0 + j) * heads + head] += weights[j];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "attention/score_rule.hpp"
@@ -115,19 +116,18 @@ DoubleCall::Range DoubleCall::keys(int64_t n, int64_t i) const {
 
 // Hides all but the k strongest of logit[lo … hi), ties to the lower key. A NaN is left to spoil the row.
 void DoubleCall::keep_strongest(Range range, double* logit) const {
-  double strongest[kMostKept];  // descending
+  if (range.hi - range.lo <= r.top_k) return;
+  Buffer<double> strongest(static_cast<size_t>(range.hi - range.lo));
   int64_t count = 0;
   for (int64_t j = range.lo; j < range.hi; ++j) {
     if (std::isnan(logit[j])) return;
-    if (logit[j] == -kInfinity || (count == r.top_k && logit[j] <= strongest[count - 1])) continue;
-    int64_t at = count < r.top_k ? count++ : count - 1;
-    for (; at > 0 && strongest[at - 1] < logit[j]; --at) strongest[at] = strongest[at - 1];
-    strongest[at] = logit[j];
+    if (logit[j] != -kInfinity) strongest[static_cast<size_t>(count++)] = logit[j];
   }
-  if (count < r.top_k) return;
-  const double least = strongest[count - 1];
-  int64_t equals = 0;  // how many of the equally weak are kept
-  for (int64_t s = 0; s < count; ++s) equals += strongest[s] == least;
+  if (count <= r.top_k) return;
+  double* last = strongest.data() + r.top_k - 1;
+  std::nth_element(strongest.data(), last, strongest.data() + count, std::greater<>());
+  const double least = *last;
+  int64_t equals = std::count(strongest.data(), last + 1, least);  // how many of the equally weak are kept
   for (int64_t j = range.lo; j < range.hi; ++j) {
     if (logit[j] < least || (logit[j] == least && equals-- <= 0)) logit[j] = -kInfinity;
   }

@@ -1,8 +1,10 @@
 #include "attention/double_observe.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "fovea/attention/top_k_places.hpp"
 #include "fovea/base/parallel.hpp"
 
 namespace fovea {
@@ -15,16 +17,24 @@ int64_t blocks_of(int64_t length) {
   return (length + kBlock - 1) / kBlock;
 }
 
-// Puts key j into the row's k strongest, which are in order; a later equal one goes behind.
-void offer(int64_t j, double weight, int64_t k, int64_t* keys, double* weights) {
-  if (keys[k - 1] >= 0 && weights[k - 1] >= weight) return;
-  int64_t at = k - 1;
-  for (; at > 0 && (keys[at - 1] < 0 || weights[at - 1] < weight); --at) {
-    keys[at] = keys[at - 1];
-    weights[at] = weights[at - 1];
+// Lists the k strongest keys of a row, by its logits: weights that round to the same number, or to 0, leave
+// their order alone. Ties go to the lower key; a NaN is no key of any list.
+void list_strongest(DoubleCall::Range keys, const double* logit, const DoubleCall::Softmax& softmax,
+                    int64_t k, int64_t* to, double* weights) {
+  Buffer<int64_t> found(static_cast<size_t>(keys.hi - keys.lo));
+  int64_t* end = found.data();
+  for (int64_t j = keys.lo; j < keys.hi; ++j) {
+    if (logit[j] != -kInfinity && !std::isnan(logit[j])) *end++ = j;
   }
-  keys[at] = j;
-  weights[at] = weight;
+  const auto stronger = [logit](int64_t a, int64_t b) {
+    return logit[a] > logit[b] || (logit[a] == logit[b] && a < b);
+  };
+  const int64_t count = std::min<int64_t>(k, end - found.data());
+  std::partial_sort(found.data(), found.data() + count, end, stronger);
+  for (int64_t s = 0; s < count; ++s) {
+    to[s] = found[static_cast<size_t>(s)];
+    weights[s] = softmax.weight(logit[to[s]]);
+  }
 }
 
 // Sums over a row of weights, as Insight names them.
@@ -58,8 +68,9 @@ void prepare_double_insight(const DoubleCall& call, const Observers& observers, 
   row(observers.near(), seen.near_mass);
   if (observers.max) seen.max_key = Tensor::full({rows, heads}, -1, DType::kI64);
   if (observers.top_k > 0) {
-    seen.top_k_keys = Tensor::full({rows, heads, observers.top_k}, -1, DType::kI64);
-    seen.top_k_weights = Tensor::zeros({rows, heads, observers.top_k}, DType::kF64);
+    const int64_t places = top_k_places(observers.top_k, call.longest());
+    seen.top_k_keys = Tensor::full({rows, heads, places}, -1, DType::kI64);
+    seen.top_k_weights = Tensor::zeros({rows, heads, places}, DType::kF64);
   }
   if (observers.key_set_count > 0)
     seen.set_mass = Tensor::zeros({rows, heads, observers.key_set_count}, DType::kF64);
@@ -89,13 +100,9 @@ void look_at(const DoubleCall& call, const DoubleRow& row, DoubleCall::Range key
     if (logit[j] == -kInfinity) continue;
     const double weight = softmax.weight(logit[j]);
     entropy += surprise(logit[j]);
-    if (strongest < 0 || weight > largest) {
+    if (!std::isnan(logit[j]) && (strongest < 0 || logit[j] > logit[strongest])) {
       largest = weight;
       strongest = j;
-    }
-    if (observers.top_k > 0) {
-      offer(j, weight, observers.top_k, seen.top_k_keys.data<int64_t>() + at * observers.top_k,
-            seen.top_k_weights.data<double>() + at * observers.top_k);
     }
     sums.total += weight;
     sums.squares += weight * weight;
@@ -111,6 +118,11 @@ void look_at(const DoubleCall& call, const DoubleRow& row, DoubleCall::Range key
   if (observers.max) {
     seen.max_weight.data<double>()[at] = largest;
     seen.max_key.data<int64_t>()[at] = strongest;
+  }
+  if (observers.top_k > 0) {
+    const int64_t places = seen.top_k_keys.dim(2);
+    list_strongest(keys, logit, softmax, places, seen.top_k_keys.data<int64_t>() + at * places,
+                   seen.top_k_weights.data<double>() + at * places);
   }
   write(sums, at, observers, seen);
 }

@@ -17,7 +17,9 @@ void fused_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float
     sums_workspace =
         kernel.forward_sums_workspace(sums_of(in, observers, *seen, 0, 0), in.k_offsets.max_length());
   }
-  Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k) + sums_workspace);
+  Workspaces workspaces(
+      kernel.forward_workspace(r.d, r.dv, std::min(observers.top_k, in.k_offsets.max_length())) +
+      sums_workspace);
   const bool far = lies_far(in, r);
   plan.run([&](const Item& item, const Item* next) {
     kernels::AttentionForwardTask task;

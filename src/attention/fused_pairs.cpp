@@ -321,7 +321,8 @@ void pair_forward(const kernels::PairKernels& kernel, const PairArrays& x, const
                   const Observers& observers, Insight* seen) {
   Packed packed(kernel, x, in, r);
   const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
-  Workspaces workspaces(kernel.forward_workspace(r.d, r.dv, observers.top_k));
+  Workspaces workspaces(
+      kernel.forward_workspace(r.d, r.dv, std::min(observers.top_k, in.k_offsets.max_length())));
   plan.run([&](const Item& item) {
     const int64_t n = item.sequence, q0 = in.q_offsets.begin(n), row = q0 * r.heads + item.head;
     kernels::PairForwardTask task;

@@ -1,5 +1,6 @@
 #include "attention/kept.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,6 +11,7 @@
 namespace fovea {
 namespace {
 
+constexpr auto kKeptFloats = static_cast<int64_t>(sizeof(KeptKey) / sizeof(float));
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // What the kernel leaves of a chunk of rows.
@@ -48,17 +50,17 @@ void choose(const AttentionInputs& in, const Resolved& r, const Item& item, cons
   kernels::attention_kernels().forward(task, workspace);
 }
 
-void compute_logit(const AttentionInputs& in, const Resolved& r, KeptRow& row, int64_t s) {
-  const int64_t j = row.key[s];
+void compute_logit(const AttentionInputs& in, const Resolved& r, const KeptRow& row, KeptKey& kept) {
+  const int64_t j = kept.key;
   const float* q = row_of(in.q, in.q_offsets, row.n, row.i, row.h);
   const float* k = row_of(in.k, in.k_offsets, row.n, j, row.h / r.group);
-  row.raw[s] = r.differences ? negative_distance<float>(q, k, r.d, r.timelike) : kept_dot(q, k, r.d);
-  float logit = row.raw[s] * r.scale_of(row.h);
-  row.slope[s] = 1.0f;
+  kept.raw = r.differences ? negative_distance<float>(q, k, r.d, r.timelike) : kept_dot(q, k, r.d);
+  float logit = kept.raw * r.scale_of(row.h);
+  kept.slope = 1.0f;
   if (r.softcap > 0) {
     const float t = std::tanh(logit / r.softcap);
     logit = r.softcap * t;
-    row.slope[s] = 1.0f - t * t;
+    kept.slope = 1.0f - t * t;
   }
   if (r.has_distance()) {
     const int64_t e = row.i + in.k_offsets.length(row.n) - in.q_offsets.length(row.n) - j;
@@ -66,41 +68,35 @@ void compute_logit(const AttentionInputs& in, const Resolved& r, KeptRow& row, i
   }
   if (const float* bias = scores_of(in.bias, row.n, row.h))
     logit += bias[row.i * in.bias.stride(2) + j * in.bias.stride(3)];
-  row.logit[s] = logit;
+  kept.logit = logit;
 }
 
-// By strength, the lower key first among equals: rounding may have parted what the kernel saw as equal.
-void sort_row(KeptRow& row) {
-  for (int64_t s = 1; s < row.count; ++s) {
-    const int64_t key = row.key[s];
-    const float raw = row.raw[s], slope = row.slope[s], logit = row.logit[s];
-    int64_t at = s;
-    for (; at > 0 && (row.logit[at - 1] < logit || (row.logit[at - 1] == logit && row.key[at - 1] > key));
-         --at) {
-      row.key[at] = row.key[at - 1];
-      row.raw[at] = row.raw[at - 1];
-      row.slope[at] = row.slope[at - 1];
-      row.logit[at] = row.logit[at - 1];
-    }
-    row.key[at] = key;
-    row.raw[at] = raw;
-    row.slope[at] = slope;
-    row.logit[at] = logit;
-  }
+// Whether a is before b: by strength, the lower key first among equals, NaN last.
+bool is_before(const KeptKey& a, const KeptKey& b) {
+  if (std::isnan(a.logit) != std::isnan(b.logit)) return std::isnan(b.logit);
+  if (a.logit < b.logit || a.logit > b.logit) return a.logit > b.logit;
+  return a.key < b.key;
+}
+
+// Rounding may have parted what the kernel saw as equal, or joined what it told apart: most rows are in
+// order.
+void sort_row(const KeptRow& row) {
+  KeptKey* end = row.kept + row.count;
+  if (!std::is_sorted(row.kept, end, is_before)) std::sort(row.kept, end, is_before);
 }
 
 void compute_weights(const Resolved& r, KeptRow& row) {
   const float sink = r.sinks == nullptr ? -kInfinity : r.sinks[row.h];
-  const float max = row.max = row.count == 0 ? sink : std::max(sink, row.logit[0]);
+  const float max = row.max = row.count == 0 ? sink : std::max(sink, row.kept[0].logit);
   row.log_sum = 0;
   if (max == -kInfinity) return;
   float sum = std::exp(sink - max);
   for (int64_t s = row.count; s-- > 0;) {  // the small ones first
-    row.weight[s] = std::exp(row.logit[s] - max);
-    sum += row.weight[s];
+    row.kept[s].weight = std::exp(row.kept[s].logit - max);
+    sum += row.kept[s].weight;
   }
   row.log_sum = std::log(sum);
-  for (int64_t s = 0; s < row.count; ++s) row.weight[s] /= sum;
+  for (int64_t s = 0; s < row.count; ++s) row.kept[s].weight /= sum;
 }
 
 }  // namespace
@@ -138,13 +134,17 @@ void for_kept_rows(const AttentionInputs& in, const Resolved& r, FunctionRef<boo
   const kernels::AttentionKernels& kernel = kernels::attention_kernels();
   const Plan plan = plan_of_queries(in, r, kernel.query_chunk);
   const int64_t chosen_floats = (Chosen::floats(kernel.query_chunk, r.top_k) + 15) / 16 * 16;
-  Workspaces workspaces(chosen_floats + kernel.forward_workspace(r.d, 1, r.top_k));
+  const int64_t row_floats = r.top_k * (kKeptFloats + 1);
+  Workspaces workspaces(chosen_floats + std::max(row_floats, kernel.forward_workspace(r.d, 1, r.top_k)));
   plan.run([&](const Item& item) {
     if (!wanted({item.sequence, item.begin, item.end})) return;
     float* memory = workspaces.mine();
     const Chosen chosen(memory, kernel.query_chunk, r.top_k);
     choose(in, r, item, chosen, memory + chosen_floats);
     KeptRow row;
+    float* row_memory = memory + chosen_floats;  // the kernel's, which is done with it
+    row.kept = reinterpret_cast<KeptKey*>(row_memory);
+    row.room = row_memory + r.top_k * kKeptFloats;
     row.n = item.sequence;
     row.h = item.head;
     for (row.i = item.begin; row.i < item.end; ++row.i) {
@@ -152,8 +152,9 @@ void for_kept_rows(const AttentionInputs& in, const Resolved& r, FunctionRef<boo
       row.spoilt = std::isnan(chosen.out[at]);
       const int64_t* keys = chosen.keys + at * r.top_k;
       for (row.count = 0; row.count < r.top_k && keys[row.count] >= 0; ++row.count) {
-        row.key[row.count] = keys[row.count];
-        compute_logit(in, r, row, row.count);
+        KeptKey& kept = row.kept[row.count];
+        kept.key = static_cast<int32_t>(keys[row.count]);
+        compute_logit(in, r, row, kept);
       }
       sort_row(row);
       compute_weights(r, row);
@@ -167,7 +168,7 @@ KeptLists::KeptLists(const AttentionInputs& in, const Resolved& r)
 
 void KeptLists::set(const AttentionInputs& in, const KeptRow& row) {
   int32_t* to = keys.data() + at(in.q_offsets.begin(row.n) + row.i, row.h);
-  for (int64_t s = 0; s < k; ++s) to[s] = s < row.count ? static_cast<int32_t>(row.key[s]) : -1;
+  for (int64_t s = 0; s < k; ++s) to[s] = s < row.count ? row.kept[s].key : -1;
 }
 
 }  // namespace fovea

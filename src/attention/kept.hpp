@@ -1,5 +1,5 @@
 // AttentionSpec::top_k: the k strongest keys of every query. A pass of the fused kernel chooses them; then
-// each row is computed from its few keys, in the order of their strength. Memory: a chunk of rows a thread,
+// each row is computed from its own keys, in the order of their strength. Memory: a chunk of rows a thread,
 // and in backward (or for masses of keys) the lists of all rows.
 #pragma once
 
@@ -8,18 +8,23 @@
 
 namespace fovea {
 
+struct KeptKey {
+  int32_t key;
+  float raw;     // q·k of the transformed rows
+  float slope;   // the derivative of the logit by scale·q·k: that of softcap
+  float logit;   // what enters the softmax
+  float weight;  // before dropout
+};
+
 // One row: the keys that query i of sequence n and head h keeps, strongest first.
 struct KeptRow {
   int64_t n = 0, h = 0, i = 0;
   int64_t count = 0;
-  bool spoilt = false;  // the query sees a score that is NaN: its results are NaN, whatever it keeps
-  float max = 0;        // of the logits and the sink, natural; −inf without both
-  float log_sum = 0;    // natural: ln Σ exp(logit − max), the sink counted
-  int64_t key[kMostKept];
-  float raw[kMostKept];     // q·k of the transformed rows
-  float slope[kMostKept];   // the derivative of the logit by scale·q·k: that of softcap
-  float logit[kMostKept];   // what enters the softmax
-  float weight[kMostKept];  // before dropout
+  bool spoilt = false;      // the query sees a score that is NaN: its results are NaN, whatever it keeps
+  float max = 0;            // of the logits and the sink, natural; −inf without both
+  float log_sum = 0;        // natural: ln Σ exp(logit − max), the sink counted
+  KeptKey* kept = nullptr;  // [count]
+  float* room = nullptr;    // [count], for whoever uses the row
 };
 
 // Calls use(row) for every row of the call, of `wanted` chunks only where it is given; in parallel. Inputs

@@ -41,25 +41,27 @@ Pairs compute_rows(const AttentionInputs& in, const Resolved& r, HeadsView<const
     const size_t at = pairs.lists.at(t, row.h), place = static_cast<size_t>(t * r.heads + row.h);
     pairs.lists.set(in, row);
     const float* go = row_of(dout, in.q_offsets, row.n, row.i, row.h);
-    float dp[kMostKept], delta = row.spoilt ? kNaN : dlse == nullptr ? 0.0f : -dlse[place];
+    float *dp = row.room, delta = row.spoilt ? kNaN : dlse == nullptr ? 0.0f : -dlse[place];
     for (int64_t s = 0; s < row.count; ++s) {
-      const float keep = dropout_factor(in, r, row.n, row.h, row.i, row.key[s]);
+      const KeptKey& kept = row.kept[s];
+      const float keep = dropout_factor(in, r, row.n, row.h, row.i, kept.key);
       // A dropped key's value is not read, so that what it holds does not matter, as in forward.
-      dp[s] = keep == 0.0f ? 0.0f
-                           : keep * kept_dot(go, row_of(in.v, in.k_offsets, row.n, row.key[s], group), r.dv);
-      delta += row.weight[s] * dp[s];
-      pairs.value[at + static_cast<size_t>(s)] = row.spoilt ? kNaN : row.weight[s] * keep;
+      dp[s] =
+          keep == 0.0f ? 0.0f : keep * kept_dot(go, row_of(in.v, in.k_offsets, row.n, kept.key, group), r.dv);
+      delta += kept.weight * dp[s];
+      pairs.value[at + static_cast<size_t>(s)] = row.spoilt ? kNaN : kept.weight * keep;
     }
     float* dq = row_of(g.dq, in.q_offsets, row.n, row.i, row.h);
     if (dq != nullptr) std::fill_n(dq, r.d, row.spoilt ? kNaN : 0.0f);
     float of_scale = 0;
     for (int64_t s = 0; s < row.count; ++s) {
-      const float ds = row.weight[s] * (dp[s] - delta), scaled = ds * row.slope[s];
+      const KeptKey& kept = row.kept[s];
+      const float ds = kept.weight * (dp[s] - delta), scaled = ds * kept.slope;
       if (pairs.logit.size() > 0) pairs.logit[at + static_cast<size_t>(s)] = ds;
       const float score = pairs.score[at + static_cast<size_t>(s)] = scaled * r.scale_of(row.h);
-      of_scale += scaled * row.raw[s];
+      of_scale += scaled * kept.raw;
       if (dq != nullptr)
-        kept_add_row(r, dq, score, row_of(in.k, in.k_offsets, row.n, row.key[s], group),
+        kept_add_row(r, dq, score, row_of(in.k, in.k_offsets, row.n, kept.key, group),
                      row_of(in.q, in.q_offsets, row.n, row.i, row.h));
     }
     if (g.dscales != nullptr) pairs.scales[place] = of_scale;

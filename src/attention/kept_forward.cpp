@@ -15,9 +15,10 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 void write_out(const AttentionInputs& in, const Resolved& r, const KeptRow& row, float* out) {
   std::fill_n(out, r.dv, row.spoilt ? kNaN : 0.0f);
   for (int64_t s = 0; s < row.count; ++s) {
-    const float keep = dropout_factor(in, r, row.n, row.h, row.i, row.key[s]);
+    const KeptKey& kept = row.kept[s];
+    const float keep = dropout_factor(in, r, row.n, row.h, row.i, kept.key);
     if (keep == 0.0f) continue;
-    kept_add(out, row.weight[s] * keep, row_of(in.v, in.k_offsets, row.n, row.key[s], row.h / r.group), r.dv);
+    kept_add(out, kept.weight * keep, row_of(in.v, in.k_offsets, row.n, kept.key, row.h / r.group), r.dv);
   }
 }
 
@@ -28,7 +29,7 @@ float entropy_of(const Resolved& r, const KeptRow& row) {
     const float surprise = (row.max - logit) + row.log_sum;
     if (surprise < std::numeric_limits<float>::infinity()) sum += std::exp(-surprise) * surprise;
   };
-  for (int64_t s = 0; s < row.count; ++s) add(row.logit[s]);
+  for (int64_t s = 0; s < row.count; ++s) add(row.kept[s].logit);
   if (r.sinks != nullptr) add(r.sinks[row.h]);
   return std::max(0.0f, sum);
 }
@@ -37,12 +38,16 @@ float entropy_of(const Resolved& r, const KeptRow& row) {
 void observe_row(const Resolved& r, const KeptRow& row, int64_t at, const Observers& wanted, Insight& seen) {
   if (wanted.entropy) seen.entropy.data()[at] = entropy_of(r, row);
   if (wanted.max) {
-    seen.max_weight.data()[at] = row.count == 0 ? 0.0f : row.weight[0];
-    seen.max_key.data<int64_t>()[at] = row.count == 0 ? -1 : row.key[0];
+    seen.max_weight.data()[at] = row.count == 0 ? 0.0f : row.kept[0].weight;
+    seen.max_key.data<int64_t>()[at] = row.count == 0 ? -1 : row.kept[0].key;
   }
-  for (int64_t s = 0; s < wanted.top_k; ++s) {
-    seen.top_k_keys.data<int64_t>()[at * wanted.top_k + s] = s < row.count ? row.key[s] : -1;
-    seen.top_k_weights.data()[at * wanted.top_k + s] = s < row.count ? row.weight[s] : 0.0f;
+  if (wanted.top_k == 0) return;
+  const int64_t places = seen.top_k_keys.dim(2);
+  int64_t* keys = seen.top_k_keys.data<int64_t>() + at * places;
+  float* weights = seen.top_k_weights.data() + at * places;
+  for (int64_t s = 0; s < places; ++s) {
+    keys[s] = s < row.count ? row.kept[s].key : -1;
+    weights[s] = s < row.count ? row.kept[s].weight : 0.0f;
   }
 }
 
@@ -52,8 +57,8 @@ void sum_row(const KeptRow& row, int64_t position, const kernels::AttentionWeigh
   double squares = 0;  // of weights whose squares may be too small for a float, beside a strong sink
   if (to.set_mass != nullptr) std::fill_n(to.set_mass, to.set_count, 0.0f);
   for (int64_t s = 0; s < row.count; ++s) {
-    const int64_t j = row.key[s];
-    const float weight = row.weight[s];
+    const int64_t j = row.kept[s].key;
+    const float weight = row.kept[s].weight;
     total += weight;
     squares += static_cast<double>(weight) * static_cast<double>(weight);
     distance += weight * static_cast<float>(std::abs(position - j));
@@ -124,7 +129,8 @@ void kept_forward(const AttentionInputs& in, const Resolved& r, HeadsView<float>
         }
         if (!masses) return;
         lists.set(in, row);
-        std::copy_n(row.weight, row.count, weights.data() + lists.at(t, row.h));
+        float* to = weights.data() + lists.at(t, row.h);
+        for (int64_t s = 0; s < row.count; ++s) to[s] = row.kept[s].weight;
       });
   if (masses) add_masses(in, r, lists, weights, observers, *seen);
 }

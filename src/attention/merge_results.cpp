@@ -187,7 +187,7 @@ Tensor attention_key_mass(const AttentionInputs& given, const AttentionSpec& spe
   Resolved r = resolve(call, given, spec);
   check_argument(softmax.given() || given.q.dim(0) == 0, call,
                  "expected softmax rows or an lse [{}, {}], got none", given.q.dim(0), r.heads);
-  check_argument(r.top_k == 0, call, "expected no top_k, got {}", r.top_k);
+  check_argument(spec.top_k == 0, call, "expected no top_k, got {}", spec.top_k);
   const WithRows rows(given, spec.score);
   permute_keys(rows.inputs, r);
   Insight seen;

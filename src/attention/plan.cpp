@@ -88,7 +88,7 @@ std::string what_serves(Choice kernel, const AttentionShape& shape, const Attent
   }
   std::string what = std::string("multiply-adds of ") + to_string(current_isa());
   if (shape.dtype != DType::kF32) what += " on inputs widened to float32";
-  if (spec.top_k > 0) what += fmt::format(" choose {} keys a query, computed one by one", spec.top_k);
+  if (spec.top_k > 0) what += fmt::format(" choose at most {} keys a query, computed one by one", spec.top_k);
   return what;
 }
 

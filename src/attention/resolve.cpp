@@ -125,8 +125,7 @@ void check_options(std::string_view call, const AttentionInputs& in, const Atten
                  spec.softcap);
   check_argument(spec.softcap == 0 || std::isnormal(spec.softcap), call,
                  "expected softcap 0 or a number whose reciprocal is finite, got {}", spec.softcap);
-  check_argument(spec.top_k >= 0 && spec.top_k <= kMostKept, call,
-                 "expected top_k in [1, {}], or 0 for all keys, got {}", kMostKept, spec.top_k);
+  check_argument(spec.top_k >= 0, call, "expected top_k >= 1, or 0 for all keys, got {}", spec.top_k);
   check_argument(spec.top_k == 0 || in.override_heads.heads.empty(), call,
                  "expected no overridden heads with top_k, got {}", in.override_heads.heads.size());
   check_argument(spec.dropout >= 0 && spec.dropout < 1, call, "expected dropout in [0, 1), got {}",
@@ -221,7 +220,7 @@ Resolved resolve(std::string_view call, const AttentionInputs& in, const Attenti
   if (spec.window_right >= 0) r.right = spec.window_right;
   if (spec.causal) r.right = std::min<int64_t>(r.right, 0);
   r.softcap = spec.softcap;
-  r.top_k = spec.top_k;
+  r.top_k = std::min(spec.top_k, std::max<int64_t>(1, in.k_offsets.max_length()));
   r.dropout_key = spec.dropout_key;
   r.drop_below = static_cast<uint32_t>(std::min(65535.0f, std::round(spec.dropout * 65536.0f)));
   r.keep_scale = 65536.0f / static_cast<float>(65536u - r.drop_below);

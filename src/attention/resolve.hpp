@@ -13,9 +13,6 @@ namespace fovea {
 // Wider than any sequence, and far from overflow when added to an index.
 inline constexpr int64_t kUnbounded = int64_t{1} << 60;
 
-// Keys that AttentionSpec::top_k may keep: as many as the kernels' lists hold.
-inline constexpr int64_t kMostKept = 64;
-
 struct Resolved {
   int64_t heads = 0, kv_heads = 0, group = 0, sequences = 0;
   int64_t d = 0, dv = 0;                       // widths of the transformed q and k (score.hpp), and of v
@@ -28,7 +25,7 @@ struct Resolved {
   Buffer<float> no_sinks;            // zeros, of softmax-one
   int64_t left = kUnbounded, right = kUnbounded;  // causal is right = 0
   float softcap = 0.0f;
-  int64_t top_k = 0;        // 0: all keys
+  int64_t top_k = 0;        // no more than the longest sequence's keys, or 1; 0: all keys
   uint32_t drop_below = 0;  // a weight is dropped when its 16 random bits are below this; 0: no dropout
   float keep_scale = 1.0f;
   RandomKey dropout_key{};

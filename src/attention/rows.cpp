@@ -35,7 +35,7 @@ void kept_rows(const AttentionInputs& in, const Resolved& r, std::span<const int
     const float share = shares == nullptr ? 1.0f : shares[t * r.heads + row.h];
     for (auto at = from(t); at != places.end() && at->first == t; ++at) {
       float* to = rows.tokens.data() + rows.offsets.begin(at->second) * r.heads + row.h;
-      for (int64_t s = 0; s < row.count; ++s) to[row.key[s] * r.heads] = share * row.weight[s];
+      for (int64_t s = 0; s < row.count; ++s) to[row.kept[s].key * r.heads] = share * row.kept[s].weight;
     }
   });
 }

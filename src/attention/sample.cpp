@@ -14,8 +14,8 @@ SampledKeyMass sampled_key_mass(const AttentionInputs& given, const AttentionSpe
   const char* call = "sampled_key_mass";
   const Resolved r = resolve(call, given, spec);
   check_argument(samples >= 2, call, "expected at least 2 samples, got {}", samples);
-  check_argument(r.top_k == 0, call,
-                 "expected no top_k, of whose few keys the exact key mass costs little, got {}", r.top_k);
+  check_argument(spec.top_k == 0, call,
+                 "expected no top_k, of whose few keys the exact key mass costs little, got {}", spec.top_k);
   const WithRows rows_of_score(given, spec.score);
   const AttentionInputs& in = rows_of_score.inputs;
   SampledKeyMass result{Tensor::zeros({in.k_offsets.total(), r.heads}),

@@ -156,7 +156,7 @@ kernels::AttentionStatistics statistics_of(const Observers& observers, Insight& 
   if (observers.entropy) s.entropy = seen.entropy.data() + row;
   if (observers.max) s.max_weight = seen.max_weight.data() + row;
   if (observers.max) s.max_key = seen.max_key.data<int64_t>() + row;
-  s.top_k = observers.top_k;
+  s.top_k = observers.top_k > 0 ? seen.top_k_keys.dim(2) : 0;
   if (s.top_k > 0) s.top_keys = seen.top_k_keys.data<int64_t>() + row * s.top_k;
   if (s.top_k > 0) s.top_weights = seen.top_k_weights.data() + row * s.top_k;
   return s;

@@ -218,9 +218,9 @@ void redo_panel(const AttentionForwardTask& task, Panel& panel, float* s) {
   const AttentionHead& h = task.head;
   const int64_t row = panel.column[0].row, rows = panel.column[0].rows + panel.column[1].rows;
   panel.fresh[0] = panel.fresh[1] = true;
-  panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
-  panel.weights =
-      WeightObserver(task.sums, h, panel.slope + kPanel + RowObserver::floats(task.statistics.top_k));
+  panel.observer = RowObserver(task.statistics, h.k_length, panel.slope + kPanel);
+  panel.weights = WeightObserver(
+      task.sums, h, panel.slope + kPanel + RowObserver::floats(task.statistics.top_k, h.k_length));
   begin_panel(h, panel, row, rows);
   Ahead nothing;
   const int64_t end = end_key(h, row + rows - 1);
@@ -253,7 +253,7 @@ void look_ahead(const AttentionForwardTask& task, int64_t next, int64_t end, Ahe
 }
 
 int64_t panel_floats(int64_t width, int64_t value_width, int64_t top_k) {
-  return kPanel * (width + value_width + 3) + RowObserver::floats(top_k);
+  return kPanel * (width + value_width + 3) + RowObserver::floats(top_k, top_k);
 }
 
 }  // namespace
@@ -282,8 +282,8 @@ void forward(const AttentionForwardTask& task, float* workspace) {
     panel.sum = panel.max + kPanel;
     panel.slope = panel.sum + kPanel;
     workspace = panel.slope + kPanel;
-    panel.observer = RowObserver(task.statistics, workspace);
-    workspace += RowObserver::floats(task.statistics.top_k);
+    panel.observer = RowObserver(task.statistics, h.k_length, workspace);
+    workspace += RowObserver::floats(task.statistics.top_k, h.k_length);
     panel.weights = WeightObserver(task.sums, h, workspace);
     workspace += WeightObserver::floats(task.sums, h.k_length);
     begin_panel(h, panel, row, std::min(kPanel, task.q_end - row));

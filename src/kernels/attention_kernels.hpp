@@ -54,9 +54,9 @@ struct AttentionStatistics {
   float* entropy = nullptr;
   float* max_weight = nullptr;
   int64_t* max_key = nullptr;
-  int64_t* top_keys = nullptr;  // [k] at i·stride·k
-  float* top_weights = nullptr;
-  int64_t top_k = 0;
+  int64_t* top_keys = nullptr;   // [k] at i·stride·k, strongest first; −1 behind the last, whose …
+  float* top_weights = nullptr;  // … weight is 0
+  int64_t top_k = 0;             // any number; of workspaces: no more than the longest k_length
   bool any() const { return entropy != nullptr || max_weight != nullptr || top_k > 0; }
 };
 

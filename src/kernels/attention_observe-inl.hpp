@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/attention_long_lists-inl.hpp"
 #include "kernels/attention_tile-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,21 +37,30 @@ HWY_INLINE V highest_of(const float* s, KeyRun run) {
 class RowObserver {
  public:
   RowObserver() = default;
-  RowObserver(const AttentionStatistics& wanted, float* memory)
+  // Of queries on `keys` keys.
+  RowObserver(const AttentionStatistics& wanted, int64_t keys, float* memory)
       : any_(wanted.any()),
         keys_wanted_(wanted.max_weight != nullptr || wanted.top_k > 0),
-        top_k_(wanted.top_k),
+        top_k_(std::min(wanted.top_k, keys)),
         max_(memory),
         key_(memory + kPanel),
         scores_(memory + 2 * kPanel),
-        keys_(memory + (2 + wanted.top_k) * kPanel) {
+        keys_(memory + (2 + top_k_) * kPanel) {
     if (!any_) return;
     std::fill(max_, max_ + kPanel, kFloor);
     std::fill(key_, key_ + kPanel, -1.0f);
+    if (is_long()) {
+      long_ = LongLists(scores_, top_k_);
+      return;
+    }
     std::fill(scores_, scores_ + top_k_ * kPanel, kFloor);
     std::fill(keys_, keys_ + top_k_ * kPanel, -1.0f);
   }
-  static int64_t floats(int64_t top_k) { return (2 + 2 * top_k) * kPanel; }
+  // More for a larger top_k, and for more keys.
+  static int64_t floats(int64_t top_k, int64_t keys) {
+    const int64_t kept = std::min(top_k, keys);
+    return 2 * kPanel + (kept > kInserted ? LongLists::floats(kept) : 2 * kept * kPanel);
+  }
   bool any() const { return any_; }
 
   // Scores of column c (s[j·kPanel]) for the keys of the run, not empty; key 0 of the tile is `block`. A tile
@@ -63,8 +73,13 @@ class RowObserver {
     if (highest_out != nullptr) hn::Store(highest, d, highest_out);
     if (!hn::AllFalse(d, hn::Gt(highest, hn::Load(d, max_ + c * kLanes)))) see_max(s, run, block, c);
     if (top_k_ == 0) return true;
-    const float* least = scores_ + (top_k_ - 1) * kPanel + c * kLanes;
-    if (!hn::AllFalse(d, hn::Gt(highest, hn::Load(d, least)))) see_top(s, run, block, c);
+    const float* least = is_long() ? long_.least(c) : scores_ + (top_k_ - 1) * kPanel + c * kLanes;
+    if (hn::AllFalse(d, hn::Gt(highest, hn::Load(d, least)))) return true;
+    if (is_long()) {
+      long_.see(s, run, block, c);
+    } else {
+      see_top(s, run, block, c);
+    }
     return true;
   }
 
@@ -81,16 +96,38 @@ class RowObserver {
         to.max_weight[at] = none ? 0.0f : std::exp2(max_[lane] - max[i]) / sum[i];
         to.max_key[at] = none ? -1 : key_index(key_[lane]);
       }
-      for (int64_t n = 0; n < top_k_; ++n) {
-        const float score = scores_[n * kPanel + lane];
-        const bool none = score == kFloor;
-        to.top_weights[at * top_k_ + n] = none ? 0.0f : std::exp2(score - max[i]) / sum[i];
-        to.top_keys[at * top_k_ + n] = none ? -1 : key_index(keys_[n * kPanel + lane]);
-      }
+      if (to.top_k > 0) finish_top(to, at, lane, max[i], sum[i]);
     }
   }
 
  private:
+  // Longer lists are not kept in order key by key. Insertion moves whole vectors, so that it wins as long as
+  // what it moves lies in the first-level cache (AVX-512: 64 places of 128 bytes a column).
+  static constexpr int64_t kInserted = 64;
+
+  bool is_long() const { return top_k_ > kInserted; }
+
+  // The list of a lane, at row `at`; behind its end no key, of weight 0.
+  void finish_top(const AttentionStatistics& to, int64_t at, int64_t lane, float max, float sum) const {
+    int64_t* keys = to.top_keys + at * to.top_k;
+    float* weights = to.top_weights + at * to.top_k;
+    int64_t count = 0;
+    const auto put = [&](float score, int64_t key) {
+      weights[count] = std::exp2(score - max) / sum;
+      keys[count++] = key;
+    };
+    if (is_long()) {
+      int64_t found = 0;
+      const uint64_t* list = long_.sorted(lane, &found);
+      for (int64_t n = 0; n < found; ++n) put(strength_score(list[n]), strength_key(list[n]));
+    } else {
+      for (int64_t n = 0; n < top_k_ && scores_[n * kPanel + lane] != kFloor; ++n)
+        put(scores_[n * kPanel + lane], key_index(keys_[n * kPanel + lane]));
+    }
+    std::fill(keys + count, keys + to.top_k, int64_t{-1});
+    std::fill(weights + count, weights + to.top_k, 0.0f);
+  }
+
   static int64_t key_index(float bits) {
     int32_t key;
     std::memcpy(&key, &bits, sizeof key);
@@ -199,8 +236,9 @@ class RowObserver {
   int64_t top_k_ = 0;
   float* max_ = nullptr;     // [kPanel] the largest score of a key
   float* key_ = nullptr;     // [kPanel] its index, as int32 bits
-  float* scores_ = nullptr;  // [top_k][kPanel], descending
+  float* scores_ = nullptr;  // [top_k][kPanel], descending; of short lists
   float* keys_ = nullptr;    // [top_k][kPanel], as int32 bits
+  LongLists long_;
 };
 
 }  // namespace fovea::kernels::HWY_NAMESPACE

@@ -176,7 +176,7 @@ struct Shared {
 };
 
 int64_t panel_floats(int64_t width, int64_t value_width, int64_t top_k) {
-  return kPanel * (pairs_of(width) + value_width + 3) + RowObserver::floats(top_k);
+  return kPanel * (pairs_of(width) + value_width + 3) + RowObserver::floats(top_k, top_k);
 }
 
 // Does a panel again, carefully.
@@ -185,7 +185,7 @@ void redo_panel(const PairForwardTask& task, PairPanel& panel, const Shared& sha
   const AttentionHead& h = task.head;
   const int64_t row = panel.column[0].row, rows = panel.column[0].rows + panel.column[1].rows;
   panel.fresh = true;
-  panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
+  panel.observer = RowObserver(task.statistics, h.k_length, panel.slope + kPanel);
   begin_panel(task, panel, row, rows, shared.scratch);
   const int64_t end = end_key(h, row + rows - 1);
   const int64_t first = first_key(h, row) / kKeyBlock * kKeyBlock;
@@ -238,8 +238,8 @@ void pair_forward(const PairForwardTask& task, float* workspace) {
     panel.max = panel.ot + kPanel * h.value_width;
     panel.sum = panel.max + kPanel;
     panel.slope = panel.sum + kPanel;
-    panel.observer = RowObserver(task.statistics, panel.slope + kPanel);
-    panel.qt = panel.slope + kPanel + RowObserver::floats(task.statistics.top_k);
+    panel.observer = RowObserver(task.statistics, h.k_length, panel.slope + kPanel);
+    panel.qt = panel.slope + kPanel + RowObserver::floats(task.statistics.top_k, h.k_length);
     workspace = panel.qt + kPanel * pairs_of(h.width);
   }
   shared.scratch = workspace;

@@ -11,6 +11,7 @@
 #include "fovea/attention/decode.hpp"
 #include "fovea/attention/double.hpp"
 #include "fovea/attention/half.hpp"
+#include "fovea/attention/top_k_places.hpp"
 #include "fovea/base/error.hpp"
 #include "fovea/base/parallel.hpp"
 #include "fovea/tensor/dtype.hpp"
@@ -105,6 +106,14 @@ Offsets offsets_of(Bytes& bytes, int64_t sequences) {
   return Offsets(values);
 }
 
+// A number of keys to keep, about below `few` or about as many as a sequence has, and now and then absurd.
+int64_t many_or_few(Bytes& bytes, int64_t few) {
+  constexpr int64_t kMany[] = {
+      63, 64, 65, 66, 127, 128, int64_t{1} << 40, std::numeric_limits<int64_t>::max()};
+  const uint32_t which = bytes.byte();
+  return which < 192 ? bytes.nearly(bytes.below(few)) : kMany[which % 8];
+}
+
 AttentionSpec spec_of(Bytes& bytes) {
   AttentionSpec spec;
   const uint32_t which = bytes.byte();
@@ -115,7 +124,7 @@ AttentionSpec spec_of(Bytes& bytes) {
   if (which & 8) spec.window_right = bytes.nearly(bytes.below(30));
   if (which & 16) spec.softcap = bytes.positive() * 8;
   if (which & 32) spec.dropout = bytes.positive();
-  if (which & 64) spec.top_k = bytes.nearly(bytes.below(12));
+  if (which & 64) spec.top_k = many_or_few(bytes, 12);
   if (which & 128) spec.normalizer = Normalizer::kSoftmaxOne;
   spec.dropout_key = {bytes.byte(), bytes.byte()};
   spec.precision = static_cast<Precision>(bytes.below(3));
@@ -132,7 +141,7 @@ Observers observers_of(Bytes& bytes, std::vector<int32_t>& sets, int64_t keys) {
   o.distance = which & 16;
   o.first_key = which & 32;
   o.block_mass = which & 64;
-  if (more & 1) o.top_k = bytes.nearly(bytes.below(9));
+  if (more & 1) o.top_k = many_or_few(bytes, 9);
   if (more & 2) o.near_left = bytes.nearly(3);
   if (more & 2) o.near_right = bytes.nearly(2);
   if (more & 4) {
@@ -248,11 +257,12 @@ void expect_shape(const Tensor& x, bool wanted, std::initializer_list<int64_t> s
   for (const int64_t d : shape) expect(x.dim(i++) == d);
 }
 
-void expect_insight(const Insight& seen, const Observers& o, int64_t rows, int64_t heads, int64_t keys) {
+void expect_insight(const Insight& seen, const Observers& o, int64_t rows, int64_t heads, int64_t keys,
+                    int64_t longest) {
   expect_shape(seen.entropy, o.entropy, {rows, heads});
   expect_shape(seen.max_weight, o.max, {rows, heads});
   expect_shape(seen.max_key, o.max, {rows, heads});
-  expect_shape(seen.top_k_keys, o.top_k > 0, {rows, heads, o.top_k});
+  expect_shape(seen.top_k_keys, o.top_k > 0, {rows, heads, top_k_places(o.top_k, longest)});
   expect_shape(seen.key_mass, o.key_mass, {keys, heads});
   expect_shape(seen.effective_keys, o.effective_keys, {rows, heads});
   expect_shape(seen.expected_distance, o.distance, {rows, heads});
@@ -337,7 +347,7 @@ void call_attention(Bytes& bytes) {
   attention_forward(in, spec, HeadsView<T>(out_view), lse.data(), observers, &seen);
   expect_written(out, !tame);
   expect_written(lse, !tame, true);
-  expect_insight(seen, observers, tq, h, tk);
+  expect_insight(seen, observers, tq, h, tk, rest.k_offsets.max_length());
   if (tq > 0 && bytes.flag()) {
     const std::vector<int64_t> queries{bytes.nearly(bytes.below(tq)), bytes.nearly(0)};
     attention_rows(in, spec, queries);
@@ -392,10 +402,11 @@ void call_decode(Bytes& bytes) {
     caches.push_back(bytes.flag() ? cache.fork() : cache);
   }
   std::vector<const KvCache*> pointers;
-  int64_t keys = 0;
+  int64_t keys = 0, longest = 0;
   for (const KvCache& cache : caches) {
     pointers.push_back(&cache);
     keys += cache.length();
+    longest = std::max(longest, cache.length());
   }
   DecodeInputs in;
   in.q_offsets = offsets_of(bytes, sequences);
@@ -425,7 +436,7 @@ void call_decode(Bytes& bytes) {
   const bool tame = (!spec.scale || std::abs(*spec.scale) < 10) && spec.softcap < 100;
   expect_written(out, !tame);
   expect_written(lse, !tame, true);
-  expect_insight(seen, observers, rows, h, keys);
+  expect_insight(seen, observers, rows, h, keys, longest);
 }
 
 }  // namespace

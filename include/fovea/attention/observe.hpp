@@ -71,7 +71,7 @@ inline constexpr Observers entropy{.entropy = true};
 inline constexpr Observers max{.max = true};
 inline constexpr Observers key_mass{.key_mass = true};
 
-// The k strongest keys of each query, 1 <= k <= 64.
+// The k strongest keys of each query, k >= 1; of a query that sees fewer, all.
 constexpr Observers top_k(int64_t k) {
   return {.top_k = k};
 }
@@ -99,8 +99,8 @@ struct Insight {
   Tensor entropy;         // [T, H] nats, the sink as one outcome; 0 without keys
   Tensor max_weight;      // [T, H] the largest weight of a key; 0 without keys
   Tensor max_key;         // [T, H] int64, its index; −1 without keys
-  Tensor top_k_keys;      // [T, H, k] int64, strongest first; −1 where the row has fewer keys
-  Tensor top_k_weights;   // [T, H, k]; 0 there
+  Tensor top_k_keys;      // [T, H, places (top_k_places.hpp)] int64, strongest first; −1 where fewer
+  Tensor top_k_weights;   // [T, H, places]; 0 there
   Tensor key_mass;        // [Tk, H]: Σ over the queries of the weight on this key, per query head
   Tensor effective_keys;  // [T, H] (Σp)² / Σp² over the keys: 1 where one key has all, n where n share; 0
                           // without

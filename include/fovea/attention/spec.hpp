@@ -74,9 +74,9 @@ struct AttentionSpec {
 
   // Each query keeps its k strongest keys (Gupta et al., "Memory-efficient transformers via top-k attention",
   // 2021): of the biased scores of the keys that it sees, ties to the lower index. lse and every insight are
-  // of the kept ones, and gradients flow through them alone. 1 … 64; 0: all keys. The keys are chosen by a
-  // pass of the fused kernel over all scores, then computed one by one, in float32 whatever `precision` says;
-  // backward chooses them anew and holds 16 bytes for each. Not together with overridden heads.
+  // of the kept, gradients flow through them alone. Any k, also beyond all keys; 0: all keys, faster. A pass
+  // of the fused kernel over all scores chooses them, they are computed one by one, in float32 whatever
+  // `precision` says; backward chooses anew and holds 16 bytes for each. Not together with overridden heads.
   int64_t top_k = 0;
 
   // Each weight is dropped with this probability and the rest scaled by 1/(1−p); lse counts all of them. The
