@@ -10,6 +10,7 @@
 #include "bindings.hpp"
 #include "engine.hpp"
 #include "fovea/attention/merge.hpp"
+#include "fovea/attention/top_k_places.hpp"
 #include "insight.hpp"
 #include "relative.hpp"
 
@@ -310,6 +311,7 @@ void bind_attention(nb::module_& m) {
           [](AttentionSpec& spec, uint64_t seed) {
             spec.dropout_key = {seed, 0};
           });
+  m.attr("EMPTY_PLACES") = kEmptyPlaces;
   nb::class_<Observers>(m, "Observers")
       .def(nb::init<>())
       .def_rw("entropy", &Observers::entropy)

@@ -95,9 +95,10 @@ def attention(
     sinks : ``[H]``
         One more logit in the denominator of each head, without a value, so that a head may attend to nothing (Xiao et al.,
         2023). Not together with softmax-one, which has one of 0.
-    top_k : int in [1, 64]
-        Each query keeps its k strongest keys, after bias and mask, ties to the lower index; None keeps all. lse and
-        insights are of the kept ones, gradients flow through them alone (Gupta et al., 2021).
+    top_k : int >= 1
+        Each query keeps its k strongest keys, after bias and mask, ties to the lower index; a k beyond the keys that it
+        sees keeps all of these, and None keeps all (faster). lse and insights are of the kept ones, gradients flow
+        through them alone (Gupta et al., 2021).
     dropout : float in [0, 1)
         Probability of dropping each weight, rounded to a multiple of 2⁻¹⁶; the others are scaled by 1/(1 − dropout). 0 by
         default: a call does not know whether it trains.

@@ -32,14 +32,15 @@ ROWS = ("entropy", "max", "max_key", "effective_keys", "distance", "first_key_ma
 
 class TopK(NamedTuple):
     """The strongest keys of each query, strongest first, ties to the lower index. Made by ``observe=["top_k:8"]`` of
-    :func:`fovea.attention`.
+    :func:`fovea.attention`, for any k >= 1; no more than 1,024 places are made that no sequence has a key for. The order
+    is that of the scores: a key whose weight rounds to 0 keeps its place.
 
     Attributes
     ----------
     indices : int ``[B, H, L, k]``, packed ``[T, H, k]``
-        Keys, counted within the query's sequence; −1 where there are fewer.
+        Keys, counted within the query's sequence; −1 where the query sees fewer.
     weights : float ``[B, H, L, k]``, packed ``[T, H, k]``
-        Their weights; 0 where there are fewer.
+        Their weights; 0 where the query sees fewer.
     """
 
     indices: Any

@@ -22,7 +22,7 @@ from fovea._rotary import Rotary
 SCORES = tuple(_fovea.Score.__members__)
 NORMALIZERS = ("softmax", "softmax1")
 PRECISIONS = ("strict", "high", "fast")
-MAX_TOP_K = 64
+ALL_KEYS = 2**40  # more than any sequence has
 MAX_SETS = 64
 MAX_FLOAT32 = 3.4028234663852886e38
 
@@ -80,7 +80,7 @@ class Options:
             left=left,
             right=right,
             softcap=0.0 if softcap is None else number("softcap", softcap, 0.0),
-            top_k=0 if top_k is None else integer("top_k", top_k, 1, MAX_TOP_K),
+            top_k=0 if top_k is None else key_count("top_k", top_k),
             dropout=number("dropout", dropout, 0.0, 1.0),
             seed=integer("seed", seed, 0, 2**63 - 1),
             precision=choice("precision", precision, PRECISIONS),
@@ -157,6 +157,17 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
     if not least <= result <= most:
         fail(f"expected {name} in [{least}, {most}], got {result}")
     return result
+
+
+def key_count(name: str, value: Any) -> int:
+    """How many keys to keep: as many as one likes, of which there are ALL_KEYS at most."""
+    try:
+        result = operator.index(value)
+    except TypeError:
+        fail(f"expected {name} as an integer, got {value!r}")
+    if result < 1:
+        fail(f"expected {name} >= 1, got {result}")
+    return min(result, ALL_KEYS)
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:
@@ -278,6 +289,14 @@ def observers(wishes: Observe, sets: np.ndarray | None) -> Any:
     return result
 
 
+def whole(text: str) -> int:
+    """The number that digits spell, no more than ALL_KEYS; −1 of anything else."""
+    if not (text.isascii() and text.isdigit()):
+        return -1
+    digits = text.lstrip("0")  # of which Python reads 4300
+    return ALL_KEYS if len(digits) > 13 else min(int(digits or "0"), ALL_KEYS)
+
+
 def observe(value: Any) -> Observe:
     forms = ", ".join(name + FORMS.get(name, "") for name in OBSERVERS)
     if not isinstance(value, (list, tuple)):
@@ -292,10 +311,11 @@ def observe(value: Any) -> Observe:
         if name not in OBSERVERS or bool(colon) != (name in FORMS):
             fail(f"expected observe's names out of lse, {forms}, got {wish!r}")
         if colon:
-            found = [int(x[:9]) if x.isascii() and x.isdigit() else -1 for x in numbers.split(",")]
-            least, most, count = (1, MAX_TOP_K, 1) if name == "top_k" else (0, 10**9, 2)
-            if len(found) != count or not all(least <= x <= most for x in found):
-                fail(f"expected observe's {name}{FORMS[name]} with numbers in [{least}, {most}], got {wish!r}")
+            found = [whole(x) for x in numbers.split(",")]
+            if name == "top_k" and (len(found) != 1 or found[0] < 1):
+                fail(f"expected observe's top_k:k with a number k >= 1, got {wish!r}")
+            if name != "top_k" and (len(found) != 2 or not all(0 <= x <= 10**9 for x in found)):
+                fail(f"expected observe's {name}{FORMS[name]} with numbers in [0, {10**9}], got {wish!r}")
             wish = f"{name}:{','.join(map(str, found))}"
         names[name] = wish
     return Observe(tuple(names.values()))

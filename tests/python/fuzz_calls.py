@@ -122,7 +122,7 @@ class Draw:
             "alibi": lambda: self.array(self.heads),
             "softcap": lambda: self.value(2.5),
             "sinks": lambda: self.array(self.heads),
-            "top_k": lambda: self.value(int(rng.integers(1, 65))),
+            "top_k": lambda: self.value(int(rng.choice([rng.integers(1, 65), rng.integers(65, 300), 10**9]))),
             "dropout": lambda: self.value(0.25),
             "seed": lambda: self.value(int(rng.integers(2**40))),
             "relative": self.relative,

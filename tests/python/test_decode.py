@@ -49,6 +49,21 @@ def test_decoding_equals_attention(dtype, keywords):
             assert (seen.top_k.indices == whole.top_k.indices).all()
 
 
+@pytest.mark.parametrize("k", (1, 64, 65, 149, 150, 151, 10**6))
+def test_caches_give_lists_of_any_length(k):
+    rng = np.random.default_rng(3)
+    keys, values = rng.integers(-2, 3, size=(150, 2, 8)).astype(np.float32), normal(rng, 150, 2, 8)
+    q = rng.integers(-2, 3, size=(3, 4, 8)).astype(np.float32)
+    q[..., 1:] = 0  # one product a score: equal ones are equal, whoever computes them
+    for keywords in ({}, dict(sinks=[300.0] * 4)):  # beside such a sink every weight is 0
+        keywords = dict(keywords, score="dot")
+        _, seen = fovea.attention_decode(q, filled(keys, values, block=16), **keywords, observe=[f"top_k:{k}", "max"])
+        _, whole = fovea.attention(q, keys, values, causal=True, **keywords, observe=[f"top_k:{k}", "max"])
+        np.testing.assert_array_equal(seen.top_k.indices, whole.top_k.indices)
+        np.testing.assert_array_equal(seen.max_key, whole.max_key)
+        np.testing.assert_allclose(seen.top_k.weights, whole.top_k.weights, rtol=0, atol=1e-6)
+
+
 def test_batches_read_each_its_own_cache():
     rng = np.random.default_rng(2)
     lengths = (5, 40, 129)

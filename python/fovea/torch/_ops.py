@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fovea import _options as options
 from fovea._call import TILE
+from fovea._fovea import EMPTY_PLACES
 from fovea._kinds import from_numpy, to_numpy
 from fovea._numbered import lookup
 from fovea.torch._tensors import arrays_of, make_call, placed
@@ -96,6 +97,15 @@ def _tiles(q, k, q_offsets):
     return torch.library.get_ctx().new_dynamic_size()
 
 
+def _places(k, q_offsets, top_k):
+    """Of the lists of the strongest keys, as the engine's top_k_places counts them."""
+    if top_k <= EMPTY_PLACES:
+        return top_k
+    if k.dim() == 4 or q_offsets is None:
+        return min(top_k, k.shape[-2 if k.dim() == 4 else 0] + EMPTY_PLACES)
+    return torch.library.get_ctx().new_dynamic_size()  # the longest sequence only the run knows
+
+
 @attention_op.register_fake
 def _(q, k, v, *rest):
     wished = wished_of(rest[-1])
@@ -117,7 +127,7 @@ def _(q, k, v, *rest):
             continue
         shape = keys if name == "key_mass" else rows
         if name.startswith("top_k"):
-            shape = (*rows, *wished.number("top_k"))
+            shape = (*rows, _places(k, rest[6], *wished.number("top_k")))
         elif name == "set_mass":  # how many sets only the run knows
             shape = (*rows, torch.library.get_ctx().new_dynamic_size())
         results.append(statistic(shape, torch.int64 if name in ("max_key", "top_k_indices") else real))
