@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <sstream>
 #include <string_view>
 
@@ -40,12 +41,15 @@ namespace {
   throw ArgumentError(fmt::format("[info] expected {} in --attention, got '{}'", expected, word));
 }
 
+constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
+
 int64_t whole_number(const std::string& word, std::string_view text, int64_t least,
                      int64_t most = 1'000'000'000) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
-    refuse_value(word, fmt::format("a whole number from {} to {}", least, most));
+    refuse_value(word, most == kAnyNumber ? fmt::format("a whole number >= {}", least)
+                                          : fmt::format("a whole number from {} to {}", least, most));
   return value;
 }
 
@@ -77,7 +81,7 @@ void set_value(AttentionCall& call, const std::string& word, const std::string& 
     call.spec.dropout = number(word, value);
     if (call.spec.dropout >= 1) refuse_value(word, "a number in [0, 1)");
   } else if (name == "top_k") {
-    call.spec.top_k = whole_number(word, value, 1, 64);
+    call.spec.top_k = whole_number(word, value, 1, kAnyNumber);
   } else if (name == "window") {
     const size_t comma = value.find(',');
     if (comma == std::string::npos) refuse_value(word, "window=LEFT,RIGHT, -1 for unbounded,");
