@@ -311,7 +311,7 @@ void bind_attention(nb::module_& m) {
           [](AttentionSpec& spec, uint64_t seed) {
             spec.dropout_key = {seed, 0};
           });
-  m.attr("EMPTY_PLACES") = kEmptyPlaces;
+  m.def("top_k_places", &top_k_places, nb::arg("k"), nb::arg("keys"));
   nb::class_<Observers>(m, "Observers")
       .def(nb::init<>())
       .def_rw("entropy", &Observers::entropy)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fovea import _options as options
 from fovea._call import TILE
-from fovea._fovea import EMPTY_PLACES
+from fovea._fovea import top_k_places
 from fovea._kinds import from_numpy, to_numpy
 from fovea._numbered import lookup
 from fovea.torch._tensors import arrays_of, make_call, placed
@@ -95,6 +95,9 @@ def _tiles(q, k, q_offsets):
     if q_offsets is None:
         return -(-q.shape[0] // TILE) * -(-k.shape[0] // TILE)
     return torch.library.get_ctx().new_dynamic_size()
+
+
+EMPTY_PLACES = top_k_places(options.ALL_KEYS, 0)
 
 
 def _places(k, q_offsets, top_k):
