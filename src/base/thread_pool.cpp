@@ -21,10 +21,16 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kSpin = std::chrono::microseconds(20);
 // Awake, but anyone else who wants the core has it: the pauses between the regions of a training step.
 constexpr auto kYield = std::chrono::milliseconds(2);
+// A yield that took longer has let somebody else run. The scheduler gives a core back to who woke up at once,
+// to who yielded only when the other's slice of some milliseconds is over: for a while, waiting is done
+// asleep.
+constexpr auto kAlone = std::chrono::microseconds(100);
+constexpr auto kCrowded = std::chrono::milliseconds(50);
 constexpr uint64_t kPlace = uint64_t{1} << 32;
 constexpr uint64_t kInside = kPlace - 1;
 
 thread_local bool in_body = false;
+thread_local Clock::time_point crowded_until{};
 thread_local int index_here = 0;
 
 void pause() {
@@ -44,9 +50,13 @@ bool wait_awake(Ready&& ready) {
       if (ready()) return true;
       pause();
     }
-    const auto waited = Clock::now() - start;
-    if (waited >= kYield) return false;
-    if (waited >= kSpin) sched_yield();
+    const auto now = Clock::now();
+    if (now - start >= kYield) return false;
+    if (now - start < kSpin) continue;
+    if (now < crowded_until) return false;
+    sched_yield();
+    const auto back = Clock::now();
+    if (back - now > kAlone) crowded_until = back + kCrowded;
   }
 }
 
